@@ -1,0 +1,7 @@
+//! Reprise: a local, OpenAI-compatible caching proxy.
+pub mod clock;
+pub mod config;
+pub mod generation;
+pub mod message;
+pub mod sandbox;
+pub mod store;
