@@ -170,6 +170,11 @@ impl Blobs {
         })
     }
 
+    /// Makes the folders that are missing.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        files::ensure_shards(&self.root)
+    }
+
     /// Removes the temporary files that a crash left; says how many.
     pub(super) fn sweep(&self) -> Result<u64, StoreError> {
         files::sweep(&self.root)

@@ -43,8 +43,8 @@ pub(super) enum Flaw {
 }
 
 impl Flaw {
-    fn damaged(why: impl ToString) -> Self {
-        Self::Damaged(why.to_string())
+    fn damaged(why: &str) -> Self {
+        Self::Damaged(why.to_owned())
     }
 }
 
@@ -176,7 +176,8 @@ pub(super) fn decode(key: &Fingerprint, file: &Bytes) -> Result<Entry, Flaw> {
     if hasher.finalize().to_hex().as_bytes() != check {
         return Err(Flaw::damaged("its checksum does not match"));
     }
-    let form: RecordForm = serde_json::from_slice(text).map_err(Flaw::damaged)?;
+    let form: RecordForm =
+        serde_json::from_slice(text).map_err(|error| Flaw::Damaged(error.to_string()))?;
     if form.key != *key {
         return Err(Flaw::Damaged(format!(
             "it holds the generation {}",

@@ -104,7 +104,7 @@ impl Store for DiskStore {
     }
 
     fn find_task(&self, task_id: &str) -> Result<Option<Fingerprint>, StoreError> {
-        if let Some(found) = self.index.find_task(task_id) {
+        if let Ok(found) = self.index.find_task(task_id) {
             return Ok(found);
         }
         let mut found = None;

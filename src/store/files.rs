@@ -169,12 +169,34 @@ pub(super) fn ensure_dir(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Makes the folders `00` to `ff` in `root`, durably.
+///
+/// Beforehand and all at once: were they made on demand, one thread could finish its file in a
+/// folder that another has made and not yet synced.
+pub(super) fn ensure_shards(root: &Path) -> Result<(), StoreError> {
+    ensure_dir(root)?;
+    let mut made = false;
+    for shard in 0..=u8::MAX {
+        let dir = root.join(format!("{shard:02x}"));
+        match DirBuilder::new().mode(DIR_MODE).create(&dir) {
+            Ok(()) => made = true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::io("create the folder", &dir)(error)),
+        }
+    }
+    if made { sync_dir(root) } else { Ok(()) }
+}
+
 /// Makes the names in the folder of `path` durable.
 pub(super) fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         Some(_) | None => Path::new("."),
     };
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(StoreError::io("sync the folder", dir))

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::codec::{self, FILE_MAX, Flaw};
 use super::error::StoreError;
@@ -120,6 +120,11 @@ impl Generations {
         Ok(found)
     }
 
+    /// Makes the folders that are missing.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        files::ensure_shards(&self.root)
+    }
+
     /// Removes the temporary files that a crash left; says how many.
     pub(super) fn sweep(&self) -> Result<u64, StoreError> {
         let mut removed = files::sweep(&self.root)?;
@@ -136,7 +141,7 @@ impl Generations {
             return Ok(());
         };
         let path = self.path(key);
-        let aside = path.with_extension(format!("gen.format-{format}-{}", Timestamp::now()));
+        let aside = path.with_extension(format!("gen.format-{format}-{}", Uuid::now_v7()));
         tracing::warn!(path = %path.display(), aside = %aside.display(), format, "kept aside");
         std::fs::rename(&path, &aside).map_err(StoreError::io("move aside", &path))
     }

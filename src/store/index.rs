@@ -45,6 +45,10 @@ enum State {
     },
 }
 
+/// There is no index at the moment: ask the files.
+#[derive(Debug)]
+pub(super) struct Away;
+
 /// What opening came to.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -94,11 +98,11 @@ impl Index {
 
     /// The row of `key`. `None` when there is none, or no index: ask the files.
     pub(super) fn get(&self, key: &Fingerprint) -> Option<Row> {
-        self.ask(|rows| rows.get(key)).flatten()
+        self.ask(|rows| rows.get(key)).ok().flatten()
     }
 
-    /// The key of a job's generation. The outer `None` means that there is no index: ask the files.
-    pub(super) fn find_task(&self, task_id: &str) -> Option<Option<Fingerprint>> {
+    /// The key of a job's generation.
+    pub(super) fn find_task(&self, task_id: &str) -> Result<Option<Fingerprint>, Away> {
         self.ask(|rows| rows.find_task(&super::rows::task_hash(task_id)))
     }
 
@@ -114,7 +118,8 @@ impl Index {
 
     /// Writes out what sled holds in memory.
     pub(super) fn flush(&self) {
-        self.ask(Rows::flush);
+        // Files are the truth: what sled loses is made again from them.
+        let _: Result<(), Away> = self.ask(Rows::flush);
     }
 
     /// Doubts the index: it gave something that was never put into it.
@@ -141,13 +146,16 @@ impl Index {
         }
     }
 
-    fn ask<T>(&self, call: impl FnOnce(&Rows) -> Result<T, IndexError>) -> Option<T> {
+    fn ask<T>(&self, call: impl FnOnce(&Rows) -> Result<T, IndexError>) -> Result<T, Away> {
         self.reopen_when_due();
         let answer = match &*self.read() {
             State::Open { rows, .. } => call(rows),
-            State::Closed { .. } | State::Opening { .. } => return None,
+            State::Closed { .. } | State::Opening { .. } => return Err(Away),
         };
-        answer.inspect_err(|error| self.fail(error)).ok()
+        answer.map_err(|error| {
+            self.fail(&error);
+            Away
+        })
     }
 
     /// Closes the index after a failure. sled keeps failing after a full disk, and after damage
@@ -261,10 +269,10 @@ fn open_or_rebuild(
     files: &Generations,
     clock: &Clock,
 ) -> Result<(Rows, Opened), ReconcileError> {
-    let existed = dir.exists();
-    let why = match open_existing(dir, files) {
+    let missing = files::read_dir(dir)?.next().is_none();
+    let why = match open_existing(dir, files, missing) {
         Ok((rows, tally)) => {
-            let rebuilt = (!existed && tally.generations > 0).then(|| "it was missing".to_owned());
+            let rebuilt = (missing && tally.generations > 0).then(|| "it was missing".to_owned());
             return Ok((rows, Opened { tally, rebuilt }));
         }
         Err(ReconcileError::Index(error)) if !error.is_out_of_space() => error.to_string(),
@@ -284,11 +292,14 @@ fn open_or_rebuild(
     ))
 }
 
-fn open_existing(dir: &Path, files: &Generations) -> Result<(Rows, Tally), ReconcileError> {
-    let empty = files::read_dir(dir)?.next().is_none();
+fn open_existing(
+    dir: &Path,
+    files: &Generations,
+    missing: bool,
+) -> Result<(Rows, Tally), ReconcileError> {
     files::ensure_dir(dir)?;
     let rows = match Rows::open(dir) {
-        Err(IndexError::Sled(error)) if set_snapshots_aside(dir)? > 0 => {
+        Err(error) if error.may_be_a_snapshot() && set_snapshots_aside(dir)? > 0 => {
             tracing::warn!(%error, "the index did not open: trying without its snapshots");
             Rows::open(dir)?
         }
@@ -296,7 +307,7 @@ fn open_existing(dir: &Path, files: &Generations) -> Result<(Rows, Tally), Recon
     };
     let checked = match rows.is_marked() {
         Ok(true) => reconcile::reconcile(&rows, files),
-        Ok(false) if empty => reconcile::reconcile(&rows, files),
+        Ok(false) if missing => reconcile::reconcile(&rows, files),
         Ok(false) => Err(IndexError::Disordered("it was emptied, or is not ours").into()),
         Err(error) => Err(error.into()),
     };

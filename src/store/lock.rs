@@ -34,10 +34,14 @@ impl DirLock {
         }
         // For people, and for the message of the next one; the lock does not depend on it.
         let content = format!("pid {}, since {now:.0}\n", std::process::id());
-        file.set_len(0)
+        let written = file
+            .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(content.as_bytes()))
-            .map_err(StoreError::io("write", &path))?;
+            .and_then(|()| file.write_all(content.as_bytes()));
+        if let Err(error) = written {
+            // A full disk must not keep anyone from what is kept already.
+            tracing::warn!(path = %path.display(), %error, "cannot note who holds the directory");
+        }
         Ok(Self { _file: file })
     }
 }

@@ -26,6 +26,8 @@ pub struct OpenReport {
     pub bytes: u64,
     /// Why the index was made anew, when it was.
     pub rebuilt: Option<String>,
+    /// Kept generations whose row in the index was missing or out of date, and was made again.
+    pub reindexed: u64,
     /// Files that cannot be read as what was written. They were left where they are.
     pub damaged: Vec<PathBuf>,
     /// Unfinished files of an earlier run that were removed.
@@ -56,6 +58,8 @@ impl DiskStore {
         let generations = Generations::in_dir(dir.join(GENERATIONS));
         let intents = Intents::in_dir(dir.join(PENDING));
         let blobs = Blobs::in_dir(dir.join(BLOBS));
+        generations.prepare()?;
+        blobs.prepare()?;
         let removed_temporaries =
             files::sweep(dir)? + generations.sweep()? + intents.sweep()? + blobs.sweep()?;
         let listing = intents.list()?;
@@ -67,6 +71,7 @@ impl DiskStore {
             intents: listing.intents.len() as u64,
             bytes: opened.tally.bytes + blobs.bytes()?,
             rebuilt: opened.rebuilt,
+            reindexed: opened.tally.read,
             damaged,
             removed_temporaries,
         };
@@ -88,8 +93,10 @@ impl DiskStore {
 fn keep_private(dir: &Path) {
     let mode = std::fs::metadata(dir).map(|metadata| metadata.permissions().mode());
     let changed = match mode {
-        Ok(mode) if mode & 0o077 == 0 => return,
-        Ok(_) => std::fs::set_permissions(dir, Permissions::from_mode(0o700)),
+        Ok(mode) if mode & 0o077 != 0 => {
+            std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+        }
+        Ok(_) => return,
         Err(error) => Err(error),
     };
     if let Err(error) = changed {

@@ -47,6 +47,11 @@ impl IndexError {
         }
     }
 
+    /// Whether a damaged snapshot can be the cause: then the log opens without it.
+    pub(super) fn may_be_a_snapshot(&self) -> bool {
+        matches!(self, Self::Sled(_)) && !self.is_out_of_space() && !self.is_locked()
+    }
+
     fn is_locked(&self) -> bool {
         matches!(self, Self::Sled(sled::Error::Io(error))
             if error.to_string().contains("could not acquire lock"))
@@ -289,5 +294,65 @@ fn guarded<T, E: Into<IndexError>>(call: impl FnOnce() -> Result<T, E>) -> Resul
                 text.unwrap_or("without a message").to_owned(),
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp() -> Stamp {
+        Stamp {
+            inode: 7,
+            seconds: -1,
+            nanoseconds: 999_999_999,
+            len: u64::MAX,
+        }
+    }
+
+    #[test]
+    fn rows_come_back_and_nonsense_does_not() {
+        let small = Row::new(stamp(), Some("task"), b"the file");
+        let large = Row::new(stamp(), None, &[b'x'; CONTENT_MAX + 1]);
+        assert_eq!(large.content, None);
+        for row in [small, large] {
+            let bytes = row.to_bytes();
+            assert_eq!(Row::from_bytes(&bytes), Some(row));
+            for len in 0..33 {
+                assert_eq!(Row::from_bytes(&bytes[..len]), None, "cut to {len}");
+            }
+        }
+        let mut other = Row::new(stamp(), None, b"").to_bytes();
+        other[32] = 2;
+        assert_eq!(Row::from_bytes(&other), None);
+    }
+
+    #[test]
+    fn a_panic_in_sled_is_an_error() {
+        let result: Result<(), IndexError> =
+            guarded(|| -> sled::Result<()> { panic!("tried to serialize {}", "Uninitialized") });
+        let Err(IndexError::Panicked(text)) = result else {
+            panic!("{result:?}")
+        };
+        assert_eq!(text, "tried to serialize Uninitialized");
+    }
+
+    #[test]
+    fn a_job_belongs_to_the_generation_that_names_it_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = Rows::open(dir.path()).unwrap();
+        let (one, two) = (
+            Fingerprint::from_bytes([1; 32]),
+            Fingerprint::from_bytes([2; 32]),
+        );
+        let row = Row::new(stamp(), Some("task"), b"");
+        rows.put(&one, &row).unwrap();
+        rows.put(&two, &row).unwrap();
+        assert_eq!(rows.find_task(&task_hash("task")).unwrap(), Some(two));
+        // Letting go of a job that another has by now takes nothing from that one.
+        rows.remove(&one).unwrap();
+        assert_eq!(rows.find_task(&task_hash("task")).unwrap(), Some(two));
+        rows.put(&two, &Row::new(stamp(), None, b"")).unwrap();
+        assert_eq!(rows.find_task(&task_hash("task")).unwrap(), None);
     }
 }
