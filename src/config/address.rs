@@ -47,7 +47,7 @@ impl BaseUrl {
         })
     }
 
-    /// RelayDance, the upstream unless another one is named.
+    /// The upstream unless another one is named.
     pub(super) fn relaydance() -> Self {
         Self {
             scheme: Scheme::HTTPS,
@@ -140,7 +140,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     let literal = host.starts_with('[') && host.ends_with(']');
-    if host.is_empty() || !(named || literal) || !port_is_sound(&authority) {
+    if host.is_empty() || !(named || literal) || text.contains('@') || !port_is_sound(&authority) {
         return Err(format!("{RULE}; no wild cards"));
     }
     Ok(text.to_ascii_lowercase())

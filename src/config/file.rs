@@ -101,6 +101,7 @@ impl Walk<'_> {
                     None => self.inner(&path, name, word, value),
                 }
             } else {
+                self.settings.doubt(name);
                 let rule = unknown(section, name, text, value.get_ref());
                 self.problem(word.span(), rule);
             }
@@ -110,13 +111,13 @@ impl Walk<'_> {
     /// A section whose name the user chose.
     fn named(&mut self, section: &str, word: &Word<'_>, value: &Spanned<DeValue<'_>>) {
         let name: &str = word.get_ref();
-        let place = self.lines.place(&word.span());
-        if let Some(of) = KEYS
+        let of = KEYS
             .iter()
             .filter_map(Key::named_section)
-            .find(|of| *of == section)
-        {
-            self.settings.name(of, name, &place);
+            .find(|of| *of == section);
+        if let Some(of) = of.filter(|_| value.get_ref().is_table()) {
+            self.settings
+                .name(of, name, &self.lines.place(&word.span()));
         }
         self.inner(&join(section, "*"), name, word, value);
     }

@@ -87,7 +87,7 @@ fn read(cwd: &Path, path: &Path) -> Result<Found, String> {
             .as_bytes()
             .get(..error.utf8_error().valid_up_to())
             .unwrap_or_default();
-        let line = sound.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = sound.split(|byte| *byte == b'\n').count();
         format!("{name}:{line} is not UTF-8")
     })?;
     Ok(Found {

@@ -1,11 +1,12 @@
 //! From settings to typed values: every broken rule is collected, nothing stops at the first.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::de::ValueDeserializer;
 
-use super::keys::{self, Key, Stand};
+use super::keys::{self, Key, Stand, written};
 use super::network::Network;
 use super::problem::{Place, Problem};
 use super::rules;
@@ -22,6 +23,13 @@ impl<'a> Slot<'a> {
     /// The key at `path`, for the section that is called `name`.
     pub(super) fn of(path: &'static str, name: &'a str) -> Self {
         Self { path, name }
+    }
+}
+
+/// The path as one would write it in the file.
+impl fmt::Display for Slot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path.replacen('*', &written(self.name), 1))
     }
 }
 
@@ -120,13 +128,14 @@ impl<'a> Reader<'a> {
         rule: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
         self.note(path);
+        let slot = Slot::from(path);
         let mut items = Vec::new();
         for setting in self.settings.get(path, "") {
             items.clear();
             let written = match split(&setting.value) {
                 Ok(written) => written,
                 Err(rule) => {
-                    self.problems.push(Problem::at(&setting.place, rule));
+                    self.broken(slot, &setting.place, &rule);
                     continue;
                 }
             };
@@ -135,13 +144,13 @@ impl<'a> Reader<'a> {
                     Ok(item) => items.push(item),
                     Err(rule) => {
                         let place = place.unwrap_or_else(|| setting.place.clone());
-                        self.problems.push(Problem::at(&place, rule));
+                        self.broken(slot, &place, &rule);
                     }
                 }
             }
         }
         if let Some(last) = self.settings.get(path, "").last() {
-            self.ask(path.into(), &last.place, items.is_empty());
+            self.ask(slot, &last.place, items.is_empty());
         }
         items
     }
@@ -165,11 +174,21 @@ impl<'a> Reader<'a> {
                 Ok(value) => last = Some((value, &setting.place)),
                 Err(rule) => {
                     last = None;
-                    self.problems.push(Problem::at(&setting.place, rule));
+                    self.broken(slot, &setting.place, &rule);
                 }
             }
         }
         last
+    }
+
+    /// A rule that the value at `place` breaks. A line of the file does not say which key it sets;
+    /// a variable and a flag do.
+    fn broken(&mut self, slot: Slot<'_>, place: &Place, rule: &str) {
+        let problem = match place {
+            Place::File { .. } => Problem::at(place, format!("`{slot}` {rule}")),
+            Place::Variable(_) | Place::Flag(_) | Place::Key(_) => Problem::at(place, rule),
+        };
+        self.problems.push(problem);
     }
 
     /// Says so if a key is set, does ask for something, and is not built yet.
@@ -187,9 +206,8 @@ impl<'a> Reader<'a> {
             }
             Stand::Refused => {
                 let rule = format!(
-                    "`{}` ({}) is not yet supported in this version, and must not be ignored: \
+                    "`{slot}` ({}) is not yet supported in this version, and must not be ignored: \
                      take it out",
-                    key.with_name(slot.name),
                     key.does
                 );
                 self.problems.push(Problem::at(place, rule));

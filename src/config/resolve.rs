@@ -16,8 +16,8 @@ use super::resolved::{
 use super::rules::{self, count, dollars, duration, one_of, size, truth, words};
 
 const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
+const MINUTE: Duration = Duration::from_mins(1);
+const DAY: Duration = Duration::from_hours(24);
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -132,7 +132,7 @@ fn cache(reader: &mut Reader<'_>) -> Cache {
         ..ASK
     };
     const CHAT: KindPolicy = KindPolicy {
-        ttl: Ttl::For(Duration::from_secs(7 * 86_400)),
+        ttl: Ttl::For(Duration::from_hours(7 * 24)),
         ..RERUN
     };
     let scopes = one_of(&[("shared", Scope::Shared), ("client", Scope::Client)]);
@@ -280,7 +280,7 @@ fn clients(reader: &mut Reader<'_>) -> BTreeMap<String, Client> {
 fn key_hash(reader: &mut Reader<'_>, name: &str, place: &Place) -> Option<blake3::Hash> {
     const PATH: &str = "clients.*.key_hash";
     let settings = reader.settings();
-    if settings.get(PATH, name).is_empty() && !settings.in_part {
+    if settings.get(PATH, name).is_empty() && settings.is_whole(name) {
         let rule = "a client needs its key_hash; `reprise keys add NAME` makes a key";
         reader.problems.push(Problem::at(place, rule));
     }
@@ -321,7 +321,7 @@ fn prices(reader: &mut Reader<'_>) -> BTreeMap<String, Price> {
         };
         // MONEY: an empty price would count as free, and no budget would ever notice.
         let unsaid = price == Price::default() && reader.problems.len() == problems;
-        if model.is_empty() || (unsaid && !reader.settings().in_part) {
+        if model.is_empty() || (unsaid && reader.settings().is_whole(model)) {
             let rule = "a price needs a model and one of per_million_tokens, per_second, \
                         per_image, per_request, input_per_million, output_per_million";
             reader.problems.push(Problem::at(place, rule));

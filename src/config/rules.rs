@@ -11,7 +11,7 @@ use super::settings::Value;
 /// The shortest duration that is taken: anything less would spin.
 const SHORTEST: Duration = Duration::from_millis(100);
 /// The longest duration that is taken: a hundred years.
-const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);
+const LONGEST: Duration = Duration::from_hours(36_525 * 24);
 
 /// Text that `parse` takes.
 pub(super) fn words<T>(
@@ -110,9 +110,9 @@ pub(super) fn size(range: std::ops::RangeInclusive<u64>) -> impl Fn(&Value) -> R
     move |value| {
         let bytes = bytes(value)?;
         if bytes < *range.start() {
-            Err(format!("must be at least {} bytes", range.start()))
+            Err(format!("must be {} or more bytes", range.start()))
         } else if bytes > *range.end() {
-            Err(format!("must be at most {} bytes", range.end()))
+            Err(format!("must be {} or fewer bytes", range.end()))
         } else {
             Ok(bytes)
         }
@@ -252,5 +252,108 @@ pub(super) fn filter(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(RULE.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(text: impl Into<String>) -> Value {
+        Value::Text(text.into())
+    }
+
+    #[test]
+    fn durations_are_read() {
+        let table = [
+            ("100ms", 100),
+            ("0100ms", 100),
+            ("30s", 30_000),
+            ("10m", 600_000),
+            ("12h", 43_200_000),
+            ("30d", 2_592_000_000),
+            ("36525d", 3_155_760_000_000),
+        ];
+        for (written, milliseconds) in table {
+            assert_eq!(
+                duration(&text(written)),
+                Ok(Duration::from_millis(milliseconds))
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        let table = [
+            (text("0"), 0),
+            (text("7B"), 7),
+            (text("64KiB"), 65_536),
+            (text("64KB"), 64_000),
+            (text("1MiB"), 1_048_576),
+            (text("1MB"), 1_000_000),
+            (text("20GiB"), 21_474_836_480),
+            (text("2GB"), 2_000_000_000),
+            (text("1TiB"), 1_099_511_627_776),
+            (text("1TB"), 1_000_000_000_000),
+            (text("18446744073709551615"), u64::MAX),
+            (Value::Whole(12), 12),
+            (Value::Plain("12".to_owned()), 12),
+        ];
+        for (written, bytes) in table {
+            assert_eq!(size(0..=u64::MAX)(&written), Ok(bytes), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn filters_are_levels_or_name_their_target() {
+        for sound in [
+            "info",
+            "WARN",
+            "off",
+            "info,reprise=debug",
+            "reprise::once=trace, warn",
+        ] {
+            assert_eq!(filter(sound).as_deref(), Ok(sound));
+        }
+        for unsound in [
+            "",
+            "inof",
+            "reprise",
+            "info,reprise",
+            "reprise=loud",
+            "info;debug",
+        ] {
+            assert!(filter(unsound).is_err(), "{unsound}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_duration_is_within_its_bounds_or_refused(written in "[0-9]{0,25}(ms|s|m|h|d|x|)") {
+            if let Ok(duration) = duration(&text(written)) {
+                prop_assert!((SHORTEST..=LONGEST).contains(&duration));
+            }
+        }
+
+        #[test]
+        fn no_rule_repeats_what_was_written(written in "sk-[A-Za-z0-9 .:/@*-]{8,40}") {
+            let value = text(written.clone());
+            let rules = [
+                duration(&value).err(),
+                ttl(&value).err(),
+                truth(&value).err(),
+                size(0..=1)(&value).err(),
+                count(0..=1)(&value).err(),
+                dollars(&value).err(),
+                one_of(&[("on", ())])(&value).err(),
+                words(&value, variable).err(),
+                words(&value, key_hash).err(),
+            ];
+            for rule in rules {
+                prop_assert!(!rule.expect("a rule").contains(&written));
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What the user wrote, before anybody asked whether it makes sense.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::keys::Key;
@@ -74,6 +74,8 @@ pub(super) struct Settings {
     pub(super) strangers: Vec<(String, Problem)>,
     /// Whether the file could be read only in part: then nothing may be called missing.
     pub(super) in_part: bool,
+    /// Names of sections with a key in them that does not exist, and is likely the one missing.
+    in_doubt: BTreeSet<String>,
 }
 
 impl Settings {
@@ -93,6 +95,16 @@ impl Settings {
         self.named
             .entry((section, name.to_owned()))
             .or_insert_with(|| place.clone());
+    }
+
+    /// Remembers that a section of this name has a key that does not exist.
+    pub(super) fn doubt(&mut self, name: &str) {
+        self.in_doubt.insert(name.to_owned());
+    }
+
+    /// Whether what is missing in the section called `name` can be called missing.
+    pub(super) fn is_whole(&self, name: &str) -> bool {
+        !self.in_part && !self.in_doubt.contains(name)
     }
 
     /// The values for the key at `path`, in rising precedence.

@@ -59,11 +59,14 @@ mod tests {
     use super::*;
     use crate::config::{Sources, load};
 
+    /// A name, the variables that are set, and how each problem begins.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
     #[test]
     fn unsafe_starts_are_refused() {
         let hash = format!("blake3:{}", blake3::hash(b"key").to_hex());
         let keyed = ("REPRISE_CLIENTS__ALICE__KEY_HASH", hash.as_str());
-        let table: [(&str, &[(&str, &str)], &[&str]); 10] = [
+        let table: [Case<'_>; 10] = [
             ("defaults", &[], &[]),
             (
                 "open on loopback",

@@ -78,11 +78,10 @@ fn from_file(path: &Path) -> Result<String, String> {
 fn private(file: &Metadata) -> Result<(), &'static str> {
     use std::os::unix::fs::PermissionsExt;
 
-    if file.permissions().mode() & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err("can be read by others than its owner: chmod 600 ")
+    if file.permissions().mode() & 0o077 != 0 {
+        return Err("can be read by others than its owner: chmod 600 ");
     }
+    Ok(())
 }
 
 #[cfg(not(unix))]
