@@ -47,7 +47,7 @@ fn wants_upgrade(ask: &Ask) -> bool {
 
 /// Answers a live request.
 pub(super) fn live(world: &World, ask: &Ask, live: Live) -> Answer {
-    if let Err(refused) = route::authenticate(world, ask) {
+    if let Some(refused) = route::turned_away(world, ask) {
         return refused;
     }
     if wants_upgrade(ask) {

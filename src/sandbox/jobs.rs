@@ -23,7 +23,6 @@ pub(super) struct Order {
     /// The gateway's own upstream task.
     pub(super) ark_id: String,
     pub(super) model: String,
-    pub(super) prompt: String,
     pub(super) seconds: u32,
     pub(super) size: String,
     pub(super) metadata: Map<String, Value>,
@@ -199,7 +198,6 @@ mod tests {
             row: 1,
             ark_id: "cgt-1".into(),
             model: "m".into(),
-            prompt: "p".into(),
             seconds: 5,
             size: "1280x720".into(),
             metadata: Map::new(),

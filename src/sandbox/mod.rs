@@ -10,16 +10,29 @@
 //! so that a test can tell a kept answer from a second run.
 
 mod answer;
+mod assets;
+mod audio;
 mod bill;
+mod chat;
 mod delivery;
 mod echo;
+mod embeddings;
+mod form;
 mod ids;
+mod images;
 mod jobs;
+mod messages;
+mod models;
 mod options;
+mod poll;
+mod refusal;
+mod responses;
 mod route;
 mod script;
 mod seen;
 mod server;
+mod storage;
+mod video;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,9 +55,12 @@ use crate::clock::Clock;
 struct World {
     options: Options,
     clock: Clock,
+    /// What result links start with when `options` do not say.
+    origin: String,
     ids: ids::Ids,
     till: bill::Till,
     jobs: jobs::Jobs,
+    storage: storage::Storage,
     visits: seen::Visits,
     script: Arc<script::Script>,
     stop: CancellationToken,
@@ -95,6 +111,8 @@ impl Sandbox {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let world = Arc::new(World {
             jobs: jobs::Jobs::new(options.job_time),
+            storage: storage::Storage::new(options.link_lifetime),
+            origin: format!("{scheme}://{addr}"),
             options,
             clock: Clock::system(),
             ids: ids::Ids::new(),
@@ -166,6 +184,11 @@ impl Sandbox {
     /// How long jobs take that are submitted from now on.
     pub fn set_job_time(&self, job_time: Duration) {
         self.world.jobs.set_job_time(job_time);
+    }
+
+    /// How long result links work from now on, those that were handed out before included.
+    pub fn set_link_lifetime(&self, lifetime: Duration) {
+        self.world.storage.set_lifetime(lifetime);
     }
 
     /// Closes the listener and every connection, and waits (at most five seconds) until they are gone.

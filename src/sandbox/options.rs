@@ -31,7 +31,7 @@ impl Default for Options {
             job_time: Duration::from_secs(3),
             submit_shape: SubmitShape::OpenAi,
             poll_shape: PollShape::Captured,
-            link_lifetime: Duration::from_secs(24 * 60 * 60),
+            link_lifetime: Duration::from_hours(24),
             answer_time: Duration::ZERO,
             stream_gap: Duration::ZERO,
             key: None,

@@ -100,7 +100,7 @@ where
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(60))
+        .header_read_timeout(Duration::from_mins(1))
         .max_headers(512);
     builder
         .http2()
@@ -257,7 +257,7 @@ impl Plug {
     async fn pull(&self, reset: bool) {
         self.reset.store(reset, Ordering::Release);
         self.pulled.cancel();
-        pending().await
+        pending::<()>().await;
     }
 }
 
