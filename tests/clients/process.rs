@@ -58,19 +58,22 @@ impl Process {
     /// The rest of the first line that holds `words`, or a panic with all output after `patience`.
     pub(crate) fn wait_for(&self, words: &str, patience: Duration) -> String {
         let end = Instant::now() + patience;
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(end.saturating_duration_since(Instant::now()))
-        {
-            if let Some((_, rest)) = line.split_once(words) {
-                return rest.to_owned();
+        let reason = loop {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => {
+                    if let Some((_, rest)) = line.split_once(words) {
+                        return rest.to_owned();
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break "ended".to_owned(),
+                Err(RecvTimeoutError::Timeout) => break format!("ran for {patience:?}"),
             }
-        }
-        panic!(
-            "{} did not print `{words}` within {patience:?}:\n{}",
-            self.name,
-            self.printed()
-        );
+        };
+        let (name, printed) = (&self.name, self.printed());
+        panic!("{name} {reason} without printing `{words}`:\n{printed}");
     }
 
     /// How it ended, or `None` if it still had its outputs open after `patience`.
