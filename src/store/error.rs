@@ -91,6 +91,9 @@ pub enum StoreError {
     /// The caller gave an entry that cannot be kept.
     #[error("the entry cannot be kept: {0}")]
     Refused(&'static str),
+    /// A call of the store ended in a panic, which is a mistake of this program.
+    #[error("the store failed in a way it should not: {0}")]
+    Panicked(String),
 }
 
 impl StoreError {
@@ -105,7 +108,23 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::NewerFormat { .. }
             | Self::MissingBlob { .. }
-            | Self::Refused(_) => false,
+            | Self::Refused(_)
+            | Self::Panicked(_) => false,
+        }
+    }
+
+    /// Whether a kept file is gone or is not what was written: it costs that one generation.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::MissingBlob { .. } => true,
+            Self::Io { .. }
+            | Self::Locked { .. }
+            | Self::NewerVersion { .. }
+            | Self::Foreign { .. }
+            | Self::UnreadableVersion { .. }
+            | Self::NewerFormat { .. }
+            | Self::Refused(_)
+            | Self::Panicked(_) => false,
         }
     }
 

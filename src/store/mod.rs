@@ -27,6 +27,7 @@ mod disk;
 mod error;
 mod files;
 mod generations;
+mod headers;
 mod index;
 mod intents;
 mod layout;
@@ -35,6 +36,7 @@ mod open;
 mod reconcile;
 mod record;
 mod rows;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
@@ -44,10 +46,13 @@ use std::ops::ControlFlow;
 pub use blobs::{Blob, BlobHash, BlobWriter};
 pub use disk::DiskStore;
 pub use error::StoreError;
+pub use headers::{StoredHeaders, keepable, restore};
 pub use open::OpenReport;
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,
 };
+
+pub use shelf::{Change, Shelf};
 
 use crate::generation::Fingerprint;
 
