@@ -39,6 +39,7 @@ mod upstream_key;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use address::BaseUrl;
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
@@ -153,6 +154,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
             not_yet,
         },
     )
+}
+
+/// Reads a duration as `proxy.toml` writes one: `300ms`, `30s`, `12h`.
+///
+/// # Errors
+/// The rule that was broken, as words.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    rules::duration(&Value::Plain(text.to_owned()))
 }
 
 /// Takes in the flags, which go before everything else.
