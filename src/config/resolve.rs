@@ -113,6 +113,17 @@ fn upstream(reader: &mut Reader<'_>) -> Upstream {
     }
 }
 
+/// The three keys of the section of a kind.
+macro_rules! paths {
+    ($kind:literal) => {
+        [
+            concat!("cache.", $kind, ".mode"),
+            concat!("cache.", $kind, ".ttl"),
+            concat!("cache.", $kind, ".unknown_outcome"),
+        ]
+    };
+}
+
 fn cache(reader: &mut Reader<'_>) -> Cache {
     const ASK: KindPolicy = KindPolicy {
         mode: Mode::On,
@@ -133,51 +144,11 @@ fn cache(reader: &mut Reader<'_>) -> Cache {
         max_request_body: reader.or("cache.max_request_body", size(1..=u64::MAX), 64 * MIB),
         max_size: reader.or("cache.max_size", size(1..=u64::MAX), 20 * GIB),
         min_free: reader.or("cache.min_free", size(0..=u64::MAX), 512 * MIB),
-        video: policy(
-            reader,
-            [
-                "cache.video.mode",
-                "cache.video.ttl",
-                "cache.video.unknown_outcome",
-            ],
-            ASK,
-        ),
-        images: policy(
-            reader,
-            [
-                "cache.images.mode",
-                "cache.images.ttl",
-                "cache.images.unknown_outcome",
-            ],
-            ASK,
-        ),
-        audio: policy(
-            reader,
-            [
-                "cache.audio.mode",
-                "cache.audio.ttl",
-                "cache.audio.unknown_outcome",
-            ],
-            ASK,
-        ),
-        embeddings: policy(
-            reader,
-            [
-                "cache.embeddings.mode",
-                "cache.embeddings.ttl",
-                "cache.embeddings.unknown_outcome",
-            ],
-            RERUN,
-        ),
-        chat: policy(
-            reader,
-            [
-                "cache.chat.mode",
-                "cache.chat.ttl",
-                "cache.chat.unknown_outcome",
-            ],
-            CHAT,
-        ),
+        video: policy(reader, paths!("video"), ASK),
+        images: policy(reader, paths!("images"), ASK),
+        audio: policy(reader, paths!("audio"), ASK),
+        embeddings: policy(reader, paths!("embeddings"), RERUN),
+        chat: policy(reader, paths!("chat"), CHAT),
     }
 }
 
