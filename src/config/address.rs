@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use hyper::http::uri::{Authority, InvalidUri, Scheme, Uri};
+use http::uri::{Authority, InvalidUri, Scheme, Uri};
 
 /// An `http` or `https` address that paths are put behind: no credentials, no query, no fragment,
 /// no slash at its end.

@@ -25,16 +25,17 @@ pub(super) struct Found {
 /// The configuration file: the one that was named (it must be there), else the first that there
 /// is, else none.
 pub(super) fn config_file(sources: &Sources) -> Result<Option<Found>, Problem> {
-    if let Some(named) = &sources.flag_config {
-        let place = Place::Flag("--config");
-        return Ok(Some(
-            read(&sources.cwd, named).map_err(|rule| Problem::at(&place, rule))?,
-        ));
-    }
-    if let Some(named) = said(&sources.env, CONFIG) {
-        let place = Place::Variable(CONFIG.to_owned());
-        let found = read(&sources.cwd, Path::new(named));
-        return Ok(Some(found.map_err(|rule| Problem::at(&place, rule))?));
+    let by_flag = sources
+        .flag_config
+        .clone()
+        .map(|path| (path, Place::Flag("--config")));
+    let by_variable = said(&sources.env, CONFIG)
+        .map(|path| (PathBuf::from(path), Place::Variable(CONFIG.to_owned())));
+    if let Some((path, place)) = by_flag.or(by_variable) {
+        return read(&sources.cwd, &path, |name, error| {
+            Problem::at(&place, format!("cannot read {name}: {error}"))
+        })
+        .map(Some);
     }
     let home = folder(&sources.env, "XDG_CONFIG_HOME", ".config");
     let usual = home.map(|home| home.join("reprise/proxy.toml"));
@@ -44,9 +45,10 @@ pub(super) fn config_file(sources: &Sources) -> Result<Option<Found>, Problem> {
     {
         // What cannot be looked at is no reason to go on with the defaults: it may hold the limits.
         if sources.cwd.join(&path).try_exists().unwrap_or(true) {
-            let place = Place::Key(path.display().to_string());
-            let found = read(&sources.cwd, &path);
-            return Ok(Some(found.map_err(|rule| Problem::at(&place, rule))?));
+            return read(&sources.cwd, &path, |name, error| {
+                Problem::about(name, format!("cannot be read: {error}"))
+            })
+            .map(Some);
         }
     }
     Ok(None)
@@ -76,29 +78,50 @@ fn said<'a>(env: &'a BTreeMap<String, String>, variable: &str) -> Option<&'a str
         .filter(|value| !value.is_empty())
 }
 
-fn read(cwd: &Path, path: &Path) -> Result<Found, String> {
+/// Reads the file at `path`; `unreadable` words what happens if it cannot be.
+fn read(
+    cwd: &Path,
+    path: &Path,
+    unreadable: impl FnOnce(&str, io::Error) -> Problem,
+) -> Result<Found, Problem> {
     let name = path.display().to_string();
     let absolute = cwd.join(path);
-    let text = text(&absolute).map_err(|error| format!("cannot read {name}: {error}"))?;
-    let text =
-        text.ok_or_else(|| format!("{name} is larger than 1 MiB, which no proxy.toml is"))?;
-    let text = String::from_utf8(text).map_err(|error| {
-        let sound = error
-            .as_bytes()
-            .get(..error.utf8_error().valid_up_to())
-            .unwrap_or_default();
-        let line = sound.split(|byte| *byte == b'\n').count();
-        format!("{name}:{line} is not UTF-8")
-    })?;
-    Ok(Found {
-        name,
-        path: absolute,
-        text,
-    })
+    let bytes = match bytes(&absolute) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            return Err(Problem::about(
+                &name,
+                "is larger than 1 MiB: no proxy.toml is",
+            ));
+        }
+        Err(error) => return Err(unreadable(&name, error)),
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Found {
+            name,
+            path: absolute,
+            text,
+        }),
+        Err(error) => {
+            let sound = error.as_bytes().get(..error.utf8_error().valid_up_to());
+            let sound = String::from_utf8_lossy(sound.unwrap_or_default());
+            let column = sound
+                .rsplit('\n')
+                .next()
+                .map_or(0, |line| line.chars().count())
+                + 1;
+            let place = Place::File {
+                path: name,
+                line: sound.split('\n').count(),
+                column,
+            };
+            Err(Problem::at(&place, "is not UTF-8"))
+        }
+    }
 }
 
 /// The bytes of a file, or `None` if they are too many.
-fn text(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let read = File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
     Ok((u64::try_from(read).unwrap_or(u64::MAX) <= MOST).then_some(bytes))

@@ -64,29 +64,23 @@ fn data_dir(reader: &mut Reader<'_>, default: Option<PathBuf>) -> PathBuf {
 }
 
 fn tls(reader: &mut Reader<'_>) -> Option<Tls> {
-    let (cert_file, key_file) = (reader.path("tls.cert_file"), reader.path("tls.key_file"));
-    if let (Some(cert_file), Some(key_file)) = (&cert_file, &key_file) {
-        return Some(Tls {
-            cert_file: cert_file.clone(),
-            key_file: key_file.clone(),
-        });
-    }
-    for (one, path, other) in [
-        (cert_file, "tls.cert_file", "tls.key_file"),
-        (key_file, "tls.key_file", "tls.cert_file"),
-    ] {
+    const FILES: [&str; 2] = ["tls.cert_file", "tls.key_file"];
+    let [cert_file, key_file] = FILES.map(|path| reader.path(path));
+    let settings = reader.settings();
+    for (one, other) in [(FILES[0], FILES[1]), (FILES[1], FILES[0])] {
         // SECURITY: half a certificate must not end in plain HTTP.
-        let place = reader
-            .settings()
-            .get(path, "")
-            .last()
-            .map(|setting| &setting.place);
-        if let (Some(_), Some(place)) = (one, place) {
+        if let Some(set) = settings.get(one, "").last()
+            && !settings.has(other)
+            && !settings.in_part
+        {
             let rule = format!("HTTPS needs both files: set {other} as well");
-            reader.problems.push(Problem::at(place, rule));
+            reader.problems.push(Problem::at(&set.place, rule));
         }
     }
-    None
+    Some(Tls {
+        cert_file: cert_file?,
+        key_file: key_file?,
+    })
 }
 
 fn upstream(reader: &mut Reader<'_>) -> Upstream {
@@ -100,11 +94,9 @@ fn upstream(reader: &mut Reader<'_>) -> Upstream {
     if api_key_file.is_some() && api_key_env != usual {
         // MONEY: two keys are two accounts, and only one of them was meant to pay.
         let rule = "api_key_env names another key: set one of the two";
-        let place = reader.settings().get("upstream.api_key_file", "").last();
-        let place = place.map(|setting| setting.place.clone());
-        reader
-            .problems
-            .extend(place.map(|place| Problem::at(&place, rule)));
+        if let Some(set) = reader.settings().get("upstream.api_key_file", "").last() {
+            reader.problems.push(Problem::at(&set.place, rule));
+        }
     }
     Upstream {
         base_url: reader.or(
@@ -119,6 +111,17 @@ fn upstream(reader: &mut Reader<'_>) -> Upstream {
         idle_timeout: reader.or("upstream.idle_timeout", duration, 5 * MINUTE),
         ca_file: reader.path("upstream.ca_file"),
     }
+}
+
+/// The three keys of the section of a kind.
+macro_rules! paths {
+    ($kind:literal) => {
+        [
+            concat!("cache.", $kind, ".mode"),
+            concat!("cache.", $kind, ".ttl"),
+            concat!("cache.", $kind, ".unknown_outcome"),
+        ]
+    };
 }
 
 fn cache(reader: &mut Reader<'_>) -> Cache {
@@ -141,51 +144,11 @@ fn cache(reader: &mut Reader<'_>) -> Cache {
         max_request_body: reader.or("cache.max_request_body", size(1..=u64::MAX), 64 * MIB),
         max_size: reader.or("cache.max_size", size(1..=u64::MAX), 20 * GIB),
         min_free: reader.or("cache.min_free", size(0..=u64::MAX), 512 * MIB),
-        video: policy(
-            reader,
-            [
-                "cache.video.mode",
-                "cache.video.ttl",
-                "cache.video.unknown_outcome",
-            ],
-            ASK,
-        ),
-        images: policy(
-            reader,
-            [
-                "cache.images.mode",
-                "cache.images.ttl",
-                "cache.images.unknown_outcome",
-            ],
-            ASK,
-        ),
-        audio: policy(
-            reader,
-            [
-                "cache.audio.mode",
-                "cache.audio.ttl",
-                "cache.audio.unknown_outcome",
-            ],
-            ASK,
-        ),
-        embeddings: policy(
-            reader,
-            [
-                "cache.embeddings.mode",
-                "cache.embeddings.ttl",
-                "cache.embeddings.unknown_outcome",
-            ],
-            RERUN,
-        ),
-        chat: policy(
-            reader,
-            [
-                "cache.chat.mode",
-                "cache.chat.ttl",
-                "cache.chat.unknown_outcome",
-            ],
-            CHAT,
-        ),
+        video: policy(reader, paths!("video"), ASK),
+        images: policy(reader, paths!("images"), ASK),
+        audio: policy(reader, paths!("audio"), ASK),
+        embeddings: policy(reader, paths!("embeddings"), RERUN),
+        chat: policy(reader, paths!("chat"), CHAT),
     }
 }
 

@@ -84,14 +84,7 @@ fn every_kind_has_its_own_policy() {
          chat.ttl = '5h'\nchat.mode = 'deterministic'",
     );
     let cache = place.config().cache;
-    let kinds = [
-        Kind::Video,
-        Kind::Images,
-        Kind::Audio,
-        Kind::Embeddings,
-        Kind::Chat,
-    ];
-    for (hours, kind) in (1..).zip(kinds) {
+    for (hours, kind) in (1..).zip(Kind::ALL) {
         let ttl = Ttl::For(Duration::from_hours(hours));
         assert_eq!(cache.policy(kind).ttl, ttl, "{kind:?}");
     }

@@ -210,7 +210,7 @@ fn odd_files_are_refused_or_read() {
     assert_eq!(empty.loaded().file, Some(empty.path("proxy.toml")));
 
     let bytes = Scene::empty().file("proxy.toml", b"# a\n# \xff\n");
-    assert_eq!(bytes.problems(), "proxy.toml: proxy.toml:2 is not UTF-8");
+    assert_eq!(bytes.problems(), "proxy.toml:2:3: is not UTF-8");
     let large = Scene::with(&"# much\n".repeat(200_000));
     assert!(
         large.problems().contains("larger than 1 MiB"),
@@ -219,7 +219,9 @@ fn odd_files_are_refused_or_read() {
     );
     let folder = Scene::empty().file("proxy.toml/x", "");
     assert!(
-        folder.problems().starts_with("proxy.toml: cannot read"),
+        folder
+            .problems()
+            .starts_with("proxy.toml: cannot be read: "),
         "{}",
         folder.problems()
     );
