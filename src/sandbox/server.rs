@@ -1,13 +1,8 @@
 //! Accepting connections, reading requests, and cutting connections on demand.
 
 use std::convert::Infallible;
-use std::future::pending;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,15 +13,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::answer::{Answer, Ask, Body};
 use super::delivery::Delivery;
 use super::script::Word;
+use super::wire::{Plug, Tasks, Wire};
 use super::{World, echo, route};
 
 /// The largest request body that is read.
@@ -67,10 +61,7 @@ async fn connection(world: Arc<World>, tcp: TcpStream, tls: Option<TlsAcceptor>,
     // Only costs latency when it fails.
     let _ = tcp.set_nodelay(true);
     let plug = Arc::new(Plug::default());
-    let wire = Wire {
-        tcp,
-        plug: plug.clone(),
-    };
+    let wire = Wire::new(tcp, plug.clone());
     let served = async {
         match tls {
             None => serve(world.clone(), plug.clone(), wire).await,
@@ -85,7 +76,7 @@ async fn connection(world: Arc<World>, tcp: TcpStream, tls: Option<TlsAcceptor>,
     };
     tokio::select! {
         () = world.stop.cancelled() => {}
-        () = plug.pulled.cancelled() => {}
+        () = plug.pulled() => {}
         () = served => {}
     }
 }
@@ -94,7 +85,7 @@ async fn serve<S>(world: Arc<World>, plug: Arc<Plug>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let tasks = Tasks(world.tasks.clone());
+    let tasks = Tasks::new(world.tasks.clone());
     let service = service_fn(move |request| handle(world.clone(), plug.clone(), request));
     let mut builder = auto::Builder::new(tasks);
     builder
@@ -243,89 +234,4 @@ async fn read(mut incoming: Incoming) -> Result<Bytes, Unread> {
         body.extend_from_slice(&data);
     }
     Ok(body.freeze())
-}
-
-/// Ends one connection from inside a request.
-#[derive(Debug, Default)]
-struct Plug {
-    pulled: CancellationToken,
-    reset: AtomicBool,
-}
-
-impl Plug {
-    /// Closes the connection, with a TCP RST when `reset`; never returns.
-    async fn pull(&self, reset: bool) {
-        self.reset.store(reset, Ordering::Release);
-        self.pulled.cancel();
-        pending::<()>().await;
-    }
-}
-
-/// A TCP stream that is reset instead of closed when its plug says so.
-struct Wire {
-    tcp: TcpStream,
-    plug: Arc<Plug>,
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        if self.plug.reset.load(Ordering::Acquire)
-            && let Err(error) = self.tcp.set_zero_linger()
-        {
-            tracing::warn!(%error, "sandbox cannot reset a connection");
-        }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-}
-
-/// Runs hyper's own tasks (HTTP/2 streams) where `stop` waits for them.
-#[derive(Clone)]
-struct Tasks(TaskTracker);
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.0.spawn(future);
-    }
 }
