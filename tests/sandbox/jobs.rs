@@ -216,12 +216,12 @@ async fn clips_come_by_link_and_by_content() {
         part.header("content-range"),
         format!("bytes 4-7/{}", whole.body.len())
     );
-    let past = caller
+    let beyond = caller
         .request(Method::GET, &link)
         .header(RANGE, "bytes=999999-")
         .body(Full::default())
         .unwrap();
-    assert_eq!(caller.send(past).await.status, 416);
+    assert_eq!(caller.send(beyond).await.status, 416);
     let head = caller
         .request(Method::HEAD, &link)
         .body(Full::default())
