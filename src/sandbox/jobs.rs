@@ -208,12 +208,19 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_job_rises_to_its_end() {
-        let jobs = Jobs::new(Duration::from_secs(100));
-        jobs.add(order("a", false), Timestamp::UNIX_EPOCH);
-        jobs.add(order("b", true), Timestamp::UNIX_EPOCH);
-        let mut at = 0;
+    fn job(fails: bool, takes: Option<Duration>) -> Job {
+        let created_at = Timestamp::UNIX_EPOCH;
+        Job {
+            order: order("a", fails),
+            created_at,
+            began: Instant::now(),
+            takes,
+        }
+    }
+
+    #[test]
+    fn a_job_rises_to_its_end() {
+        let job = job(false, Some(Duration::from_secs(100)));
         for (second, phase, progress) in [
             (0, Phase::NotStarted, 0),
             (6, Phase::Submitted, 10),
@@ -224,32 +231,45 @@ mod tests {
             (100, Phase::Succeeded, 100),
             (999, Phase::Succeeded, 100),
         ] {
-            tokio::time::advance(Duration::from_secs(second - at)).await;
-            at = second;
-            let look = jobs.look("a").unwrap();
+            let look = job.look(job.began + Duration::from_secs(second));
             assert_eq!(
                 (look.phase, look.progress),
                 (phase, progress),
                 "after {second} s"
             );
-            assert_eq!(look.ended.is_some(), second >= 100);
+            let ended = look.ended.map(|(at, _)| at.as_second());
+            assert_eq!(ended, (second >= 100).then_some(100), "after {second} s");
         }
-        assert_eq!(jobs.look("a").unwrap().ended.unwrap().0.as_second(), 100);
-        assert_eq!(jobs.look("b").unwrap().phase, Phase::Failed);
-        assert!((jobs.refunded() - 0.5).abs() < 1e-9);
-        assert!(jobs.look("c").is_none());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_endless_job_ends_when_told() {
+    #[test]
+    fn a_failing_job_runs_first() {
+        let job = job(true, Some(Duration::from_secs(100)));
+        let phase = |second| job.look(job.began + Duration::from_secs(second)).phase;
+        assert_eq!((phase(50), phase(100)), (Phase::Running, Phase::Failed));
+    }
+
+    #[test]
+    fn a_job_without_an_end_runs_on() {
+        let job = job(false, None);
+        assert_eq!(
+            job.look(job.began + Duration::from_secs(1_000_000)).phase,
+            Phase::Running
+        );
+    }
+
+    #[test]
+    fn an_endless_job_ends_when_told() {
         let jobs = Jobs::new(Duration::MAX);
-        jobs.add(order("a", false), Timestamp::UNIX_EPOCH);
-        tokio::time::advance(Duration::from_secs(1_000_000)).await;
-        assert_eq!(jobs.look("a").unwrap().phase, Phase::Running);
+        jobs.add(order("a", true), Timestamp::UNIX_EPOCH);
+        assert_eq!(jobs.look("a").unwrap().phase, Phase::NotStarted);
+        assert!(jobs.refunded().abs() < 1e-9);
         jobs.finish();
-        assert_eq!(jobs.look("a").unwrap().phase, Phase::Succeeded);
+        assert_eq!(jobs.look("a").unwrap().phase, Phase::Failed);
+        assert!((jobs.refunded() - 0.5).abs() < 1e-9);
         jobs.set_job_time(Duration::ZERO);
         jobs.add(order("b", false), Timestamp::UNIX_EPOCH);
         assert_eq!(jobs.look("b").unwrap().phase, Phase::Succeeded);
+        assert!(jobs.look("c").is_none());
     }
 }

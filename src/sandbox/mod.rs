@@ -33,6 +33,7 @@ mod seen;
 mod server;
 mod storage;
 mod video;
+mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
