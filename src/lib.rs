@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod config;
 pub mod generation;
+pub mod jobs;
 pub mod message;
 pub mod sandbox;
 pub mod store;

@@ -269,7 +269,7 @@ fn open_or_rebuild(
     files: &Generations,
     clock: &Clock,
 ) -> Result<(Rows, Opened), ReconcileError> {
-    let missing = files::read_dir(dir)?.next().is_none();
+    let missing = !dir.exists() || (dir.is_dir() && files::read_dir(dir)?.next().is_none());
     let why = match open_existing(dir, files, missing) {
         Ok((rows, tally)) => {
             let rebuilt = (missing && tally.generations > 0).then(|| "it was missing".to_owned());
@@ -297,6 +297,9 @@ fn open_existing(
     files: &Generations,
     missing: bool,
 ) -> Result<(Rows, Tally), ReconcileError> {
+    if !missing && !dir.is_dir() {
+        return Err(IndexError::Disordered("a file stands in its place").into());
+    }
     files::ensure_dir(dir)?;
     let rows = match Rows::open(dir) {
         Err(error) if error.may_be_a_snapshot() && set_snapshots_aside(dir)? > 0 => {

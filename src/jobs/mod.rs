@@ -1,0 +1,3 @@
+//! Video jobs: what was submitted, and how it stands.
+
+pub mod dialect;
