@@ -57,7 +57,7 @@ fn what_changes_while_the_index_opens_is_not_missed() {
             .collect();
         let mut openings = 0;
         while writers.iter().any(|writer| !writer.is_finished()) {
-            store.index.doubt("a test");
+            store.index.doubt();
             store.index.end_pause();
             store.flush().unwrap();
             openings += u32::from(store.index.is_open());
