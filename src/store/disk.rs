@@ -5,14 +5,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::blobs::{BlobHash, BlobWriter, Blobs};
+use super::blob_hash::BlobHash;
+use super::blobs::{BlobWriter, Blobs};
 use super::codec::{self, INLINE_MAX, INLINE_TOTAL_MAX};
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
 use super::lock::DirLock;
 use super::record::{Entry, Intent, Payload, Record};
-use super::rows::Row;
+use super::row::Row;
 use super::{Store, StoreError};
 use crate::generation::Fingerprint;
 
@@ -175,10 +176,12 @@ impl DiskStore {
     /// The entry of `key` from the index or its file, without a look at its blobs.
     fn read(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
         if let Some(bytes) = self.index.get(key).and_then(|row| row.content) {
-            match codec::decode(key, &bytes) {
-                Ok(entry) => return Ok(Some(entry)),
-                Err(_) => self.index.doubt("a row does not hold what was put into it"),
+            if let Ok(entry) = codec::decode(key, &bytes) {
+                return Ok(Some(entry));
             }
+            tracing::warn!(%key, "its row in the index is not what was put into it");
+            let _writing = self.writing.begin(key);
+            self.index.refresh(key);
         }
         match self.files.read(key) {
             Ok(file) => Ok(file.map(|file| file.entry)),

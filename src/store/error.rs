@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::blobs::BlobHash;
+use super::blob_hash::BlobHash;
 
 /// An error of the store.
 ///

@@ -5,15 +5,16 @@
 //! returns an error to a `get` or a `put`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use super::error::StoreError;
-use super::files;
 use super::generations::Generations;
+use super::rebuild::{Opened, open_or_rebuild};
 use super::reconcile::{self, ReconcileError, Tally};
-use super::rows::{IndexError, Row, Rows};
+use super::row::{Row, task_hash};
+use super::rows::{IndexError, Rows};
 use crate::clock::Clock;
 use crate::generation::Fingerprint;
 
@@ -48,14 +49,6 @@ enum State {
 /// There is no index at the moment: ask the files.
 #[derive(Debug)]
 pub(super) struct Away;
-
-/// What opening came to.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) tally: Tally,
-    /// Why the index was made anew, if it was.
-    pub(super) rebuilt: Option<String>,
-}
 
 impl Index {
     /// Opens the index in `dir` and makes it true to the files.
@@ -103,7 +96,7 @@ impl Index {
 
     /// The key of a job's generation.
     pub(super) fn find_task(&self, task_id: &str) -> Result<Option<Fingerprint>, Away> {
-        self.ask(|rows| rows.find_task(&super::rows::task_hash(task_id)))
+        self.ask(|rows| rows.find_task(&task_hash(task_id)))
     }
 
     /// Notes a new version of the file of `key`.
@@ -122,9 +115,11 @@ impl Index {
         let _: Result<(), Away> = self.ask(Rows::flush);
     }
 
-    /// Doubts the index: it gave something that was never put into it.
-    pub(super) fn doubt(&self, why: &'static str) {
-        self.fail(&IndexError::Disordered(why));
+    /// Makes the row of `key` anew from its file.
+    pub(super) fn refresh(&self, key: &Fingerprint) {
+        self.change(key, |rows| {
+            reconcile::refresh(rows, &self.files, key, &mut Tally::default())
+        });
     }
 
     fn change(&self, key: &Fingerprint, call: impl FnOnce(&Rows) -> Result<(), IndexError>) {
@@ -232,6 +227,12 @@ impl Index {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets it fail.
+    #[cfg(test)]
+    pub(super) fn doubt(&self) {
+        self.fail(&IndexError::Disordered("a test"));
+    }
+
     /// Whether it answers at the moment.
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
@@ -261,91 +262,4 @@ fn closed(pause: Duration) -> State {
         retry_at: Instant::now() + pause,
         pause,
     }
-}
-
-/// The ladder: open; without the snapshots; moved aside and anew.
-fn open_or_rebuild(
-    dir: &Path,
-    files: &Generations,
-    clock: &Clock,
-) -> Result<(Rows, Opened), ReconcileError> {
-    let missing = files::read_dir(dir)?.next().is_none();
-    let why = match open_existing(dir, files, missing) {
-        Ok((rows, tally)) => {
-            let rebuilt = (missing && tally.generations > 0).then(|| "it was missing".to_owned());
-            return Ok((rows, Opened { tally, rebuilt }));
-        }
-        Err(ReconcileError::Index(error)) if !error.is_out_of_space() => error.to_string(),
-        Err(error) => return Err(error),
-    };
-    let aside = move_aside(dir, clock)?;
-    tracing::warn!(why, aside = %aside.display(), "the index is moved aside and rebuilt");
-    files::ensure_dir(dir)?;
-    let rows = Rows::open(dir)?;
-    let tally = reconcile::reconcile(&rows, files)?;
-    Ok((
-        rows,
-        Opened {
-            tally,
-            rebuilt: Some(why),
-        },
-    ))
-}
-
-fn open_existing(
-    dir: &Path,
-    files: &Generations,
-    missing: bool,
-) -> Result<(Rows, Tally), ReconcileError> {
-    files::ensure_dir(dir)?;
-    let rows = match Rows::open(dir) {
-        Err(error) if error.may_be_a_snapshot() && set_snapshots_aside(dir)? > 0 => {
-            tracing::warn!(%error, "the index did not open: trying without its snapshots");
-            Rows::open(dir)?
-        }
-        other => other?,
-    };
-    let checked = match rows.is_marked() {
-        Ok(true) => reconcile::reconcile(&rows, files),
-        Ok(false) if missing => reconcile::reconcile(&rows, files),
-        Ok(false) => Err(IndexError::Disordered("it was emptied, or is not ours").into()),
-        Err(error) => Err(error.into()),
-    };
-    match checked {
-        Ok(tally) => Ok((rows, tally)),
-        Err(error) => {
-            rows.close();
-            Err(error)
-        }
-    }
-}
-
-/// Renames sled's `snap.*` files, from which a log can be read without them; says how many.
-fn set_snapshots_aside(dir: &Path) -> Result<usize, StoreError> {
-    let mut moved = 0;
-    for entry in files::read_dir(dir)? {
-        let entry = entry.map_err(StoreError::io("list", dir))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("snap.") {
-            let aside = dir.join(format!("bad-{name}"));
-            std::fs::rename(entry.path(), &aside)
-                .map_err(StoreError::io("move aside", &entry.path()))?;
-            moved += 1;
-        }
-    }
-    Ok(moved)
-}
-
-/// Moves the whole index beside itself.
-fn move_aside(dir: &Path, clock: &Clock) -> Result<PathBuf, StoreError> {
-    let stamp = clock.now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
-    let mut aside = dir.with_extension(format!("bad-{stamp}"));
-    let mut count = 1;
-    while aside.exists() {
-        count += 1;
-        aside = dir.with_extension(format!("bad-{stamp}-{count}"));
-    }
-    std::fs::rename(dir, &aside).map_err(StoreError::io("move aside", dir))?;
-    files::sync_folder_of(dir)?;
-    Ok(aside)
 }

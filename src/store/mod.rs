@@ -6,10 +6,10 @@
 //! ```text
 //! VERSION                  one integer, the format of the directory    (layout)
 //! LOCK                     who has it                                  (lock)
-//! generations/ab/<key>.gen one kept generation                         (generations, codec)
+//! generations/ab/<key>.gen one kept generation                         (generations, codec, form)
 //! pending/<key>.json       a paid call under way or of unknown outcome (intents)
 //! blobs/ab/<blake3>        larger bodies and media, named by content   (blobs)
-//! index/                   sled, derived from the files                (index, rows, reconcile)
+//! index/                   sled, derived from the files                (index, rebuild, reconcile, rows)
 //! ```
 //!
 //! **The files are the truth.** Each is written aside, synced, renamed, and its folder synced
@@ -21,11 +21,13 @@
 //!
 //! Everything here blocks, for milliseconds where it syncs: call it where blocking is allowed.
 
+mod blob_hash;
 mod blobs;
 mod codec;
 mod disk;
 mod error;
 mod files;
+mod form;
 mod generations;
 mod headers;
 mod index;
@@ -33,8 +35,10 @@ mod intents;
 mod layout;
 mod lock;
 mod open;
+mod rebuild;
 mod reconcile;
 mod record;
+mod row;
 mod rows;
 mod shelf;
 #[cfg(test)]
@@ -43,7 +47,8 @@ mod tests;
 use std::fs::File;
 use std::ops::ControlFlow;
 
-pub use blobs::{Blob, BlobHash, BlobWriter};
+pub use blob_hash::BlobHash;
+pub use blobs::{Blob, BlobWriter};
 pub use disk::DiskStore;
 pub use error::StoreError;
 pub use headers::{StoredHeaders, keepable, restore};

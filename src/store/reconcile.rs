@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use super::error::StoreError;
 use super::generations::Generations;
-use super::rows::{IndexError, Row, Rows};
+use super::row::Row;
+use super::rows::{IndexError, Rows};
 use crate::generation::Fingerprint;
 
 /// A line of progress is logged each time so many files were read.

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::blobs::{Blob, BlobHash};
+use super::blob_hash::BlobHash;
+use super::blobs::Blob;
 use crate::generation::{Fingerprint, Kind};
 
 /// One kept generation: what is known about it and the bytes that were paid for.

@@ -11,15 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use sled::{IVec, Tree};
 
 use super::error::is_out_of_space;
-use super::files::Stamp;
+use super::row::{Row, TaskHash};
 use crate::generation::Fingerprint;
 
-/// Files up to this many bytes stand in the index whole.
-const CONTENT_MAX: usize = 8 * 1024;
 /// Without this sled takes up to 1 GiB.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
@@ -55,75 +52,6 @@ impl IndexError {
     fn is_locked(&self) -> bool {
         matches!(self, Self::Sled(sled::Error::Io(error))
             if error.to_string().contains("could not acquire lock"))
-    }
-}
-
-/// What the index knows about one generation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    /// The version of the file that this row was made from.
-    pub(super) stamp: Stamp,
-    /// The hash of its job's id.
-    pub(super) task: Option<TaskHash>,
-    /// The whole file, when it is small.
-    pub(super) content: Option<Bytes>,
-}
-
-/// The hash of a job's id: upstream chooses ids, and a row's key must not be of any length.
-pub(super) type TaskHash = [u8; 32];
-
-pub(super) fn task_hash(task_id: &str) -> TaskHash {
-    *blake3::hash(task_id.as_bytes()).as_bytes()
-}
-
-impl Row {
-    /// The row for a file; only a small file's bytes are taken.
-    pub(super) fn new(stamp: Stamp, task_id: Option<&str>, content: &[u8]) -> Self {
-        let content = (content.len() <= CONTENT_MAX).then(|| Bytes::copy_from_slice(content));
-        Self {
-            stamp,
-            task: task_id.map(task_hash),
-            content,
-        }
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        let content = self.content.as_deref().unwrap_or_default();
-        let mut bytes = Vec::with_capacity(72 + content.len());
-        bytes.extend_from_slice(&self.stamp.inode.to_be_bytes());
-        bytes.extend_from_slice(&self.stamp.seconds.to_be_bytes());
-        bytes.extend_from_slice(&self.stamp.nanoseconds.to_be_bytes());
-        bytes.extend_from_slice(&self.stamp.len.to_be_bytes());
-        bytes.push(u8::from(self.task.is_some()));
-        bytes.extend_from_slice(self.task.as_ref().map_or(&[], |hash| hash.as_slice()));
-        bytes.extend_from_slice(content);
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (inode, rest) = bytes.split_first_chunk()?;
-        let (seconds, rest) = rest.split_first_chunk()?;
-        let (nanoseconds, rest) = rest.split_first_chunk()?;
-        let (len, rest) = rest.split_first_chunk()?;
-        let stamp = Stamp {
-            inode: u64::from_be_bytes(*inode),
-            seconds: i64::from_be_bytes(*seconds),
-            nanoseconds: i64::from_be_bytes(*nanoseconds),
-            len: u64::from_be_bytes(*len),
-        };
-        let (task, content) = match rest.split_first()? {
-            (0, rest) => (None, rest),
-            (1, rest) => rest
-                .split_first_chunk()
-                .map(|(hash, rest)| (Some(*hash), rest))?,
-            _ => return None,
-        };
-        let content = (!content.is_empty()).then(|| Bytes::copy_from_slice(content));
-        Some(Self {
-            stamp,
-            task,
-            content,
-        })
     }
 }
 
@@ -299,33 +227,9 @@ fn guarded<T, E: Into<IndexError>>(call: impl FnOnce() -> Result<T, E>) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::Stamp;
+    use super::super::row::task_hash;
     use super::*;
-
-    fn stamp() -> Stamp {
-        Stamp {
-            inode: 7,
-            seconds: -1,
-            nanoseconds: 999_999_999,
-            len: u64::MAX,
-        }
-    }
-
-    #[test]
-    fn rows_come_back_and_nonsense_does_not() {
-        let small = Row::new(stamp(), Some("task"), b"the file");
-        let large = Row::new(stamp(), None, &[b'x'; CONTENT_MAX + 1]);
-        assert_eq!(large.content, None);
-        for row in [small, large] {
-            let bytes = row.to_bytes();
-            assert_eq!(Row::from_bytes(&bytes), Some(row));
-            for len in 0..33 {
-                assert_eq!(Row::from_bytes(&bytes[..len]), None, "cut to {len}");
-            }
-        }
-        let mut other = Row::new(stamp(), None, b"").to_bytes();
-        other[32] = 2;
-        assert_eq!(Row::from_bytes(&other), None);
-    }
 
     #[test]
     fn a_panic_in_sled_is_an_error() {
@@ -345,14 +249,20 @@ mod tests {
             Fingerprint::from_bytes([1; 32]),
             Fingerprint::from_bytes([2; 32]),
         );
-        let row = Row::new(stamp(), Some("task"), b"");
+        let stamp = Stamp {
+            inode: 7,
+            seconds: 8,
+            nanoseconds: 9,
+            len: 10,
+        };
+        let row = Row::new(stamp, Some("task"), b"");
         rows.put(&one, &row).unwrap();
         rows.put(&two, &row).unwrap();
         assert_eq!(rows.find_task(&task_hash("task")).unwrap(), Some(two));
         // Letting go of a job that another has by now takes nothing from that one.
         rows.remove(&one).unwrap();
         assert_eq!(rows.find_task(&task_hash("task")).unwrap(), Some(two));
-        rows.put(&two, &Row::new(stamp(), None, b"")).unwrap();
+        rows.put(&two, &Row::new(stamp, None, b"")).unwrap();
         assert_eq!(rows.find_task(&task_hash("task")).unwrap(), None);
     }
 }

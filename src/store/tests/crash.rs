@@ -110,6 +110,8 @@ fn a_full_disk_costs_nothing_that_was_kept() {
         assert_eq!(store.find_task("task_first").unwrap(), Some(key(0)));
     };
     check(&store);
+    store.flush().unwrap();
+    assert!(!store.index.is_open(), "sled has met the full disk");
     let mut blob = store.new_blob().unwrap();
     let full = std::iter::repeat_with(|| blob.write(&[1; 4_096]))
         .take(1_000)

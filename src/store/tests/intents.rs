@@ -78,7 +78,7 @@ fn a_damaged_intent_is_an_unknown_outcome() {
         std::fs::write(&path, &text).unwrap();
         drop(store);
         let (store, report) = open(dir.path());
-        assert_eq!(report.damaged, [path.clone()], "{name}");
+        assert_eq!(report.damaged, std::slice::from_ref(&path), "{name}");
         assert_eq!(report.intents, 1, "{name}");
         let found = store.intent(&key(1)).unwrap().expect("never absent");
         assert_eq!(

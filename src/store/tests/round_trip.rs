@@ -53,7 +53,7 @@ fn large_bodies_become_blobs() {
     let kept = store.get(&key(1)).unwrap().unwrap();
     assert_eq!(kept.record, entry.record);
     assert_eq!(kept.body, entry.body, "64 KiB stay in the file");
-    let hash = BlobHash::from_bytes(*blake3::hash(&[2; 64 * 1024 + 1]).as_bytes());
+    let hash = BlobHash::from_bytes(*blake3::hash(&vec![2; 64 * 1024 + 1]).as_bytes());
     assert_eq!(
         kept.polls[0],
         Payload::Blob {
