@@ -80,7 +80,7 @@ impl App {
         })?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
-        let settings = config.server.clone();
+        let settings = config.server;
         let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
         let routes = Arc::new(Routes::new(proxy.clone()));
         let server = Server::new(listener, routes.clone(), &settings);

@@ -118,7 +118,7 @@ impl Once {
     pub async fn look_up(&self, query: &Query) -> Result<Found, StoreError> {
         let first = self.kept(query).await?;
         match (first, query.freshness) {
-            (Kept::Usable(found), _) => return Ok(found),
+            (Kept::Usable(found), _) => return Ok(*found),
             (
                 _,
                 Freshness {
@@ -139,7 +139,7 @@ impl Once {
     /// answer. So the lead looks once more, now that nobody else can run this generation.
     async fn lead(&self, query: &Query, lead: Lead) -> Result<Found, StoreError> {
         let reason = match self.kept(query).await {
-            Ok(Kept::Usable(found)) => return Ok(found),
+            Ok(Kept::Usable(found)) => return Ok(*found),
             Ok(Kept::Unusable(reason)) => reason,
             Err(error) => {
                 lead.end(Ending::Failed(Failure::Store(error.to_string())));
@@ -179,7 +179,7 @@ impl Once {
         };
         match usable(query, &entry, self.clock.now()) {
             Use::Hit => self.hit(entry).await,
-            Use::Join => Ok(Kept::Usable(Found::Joined(entry))),
+            Use::Join => Ok(Kept::Usable(Box::new(Found::Joined(entry)))),
             Use::Not(reason) => Ok(Kept::Unusable(reason)),
         }
     }
@@ -188,7 +188,7 @@ impl Once {
     /// costs that one generation, which may run again.
     async fn hit(&self, entry: Arc<Entry>) -> Result<Kept, StoreError> {
         match self.shelf.open(&entry.body).await {
-            Ok(file) => Ok(Kept::Usable(Found::Hit(entry, file))),
+            Ok(file) => Ok(Kept::Usable(Box::new(Found::Hit(entry, file)))),
             Err(error) if error.is_damage() => {
                 tracing::error!(key = entry.record.key.short(), %error, "a kept answer is damaged and not served");
                 Ok(Kept::Unusable(Reason::Miss))
@@ -218,7 +218,7 @@ enum Boarded {
 }
 
 enum Kept {
-    Usable(Found),
+    Usable(Box<Found>),
     Unusable(Reason),
 }
 

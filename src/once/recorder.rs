@@ -96,9 +96,9 @@ impl Recorder {
             return pieces.swap_remove(0);
         }
         let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        pieces
-            .iter()
-            .for_each(|piece| joined.extend_from_slice(piece));
+        for piece in &pieces {
+            joined.extend_from_slice(piece);
+        }
         joined.freeze()
     }
 

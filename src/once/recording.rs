@@ -106,6 +106,11 @@ impl Recording {
         self.tape().len
     }
 
+    /// Whether nothing has arrived.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The pieces that are in memory, in order; empty once they moved to the file.
     pub(super) fn pieces(&self) -> Vec<Bytes> {
         self.tape()
@@ -178,13 +183,13 @@ impl Tape {
         if head.len() >= TAKE {
             return Look::Piece(head);
         }
-        Look::Piece(self.joined(first, head, ready.min(TAKE)))
+        Look::Piece(self.joined(first, &head, ready.min(TAKE)))
     }
 
     /// Pieces that are ready leave as one: a write for each would cost more than the copy.
-    fn joined(&self, first: usize, head: Bytes, want: usize) -> Bytes {
+    fn joined(&self, first: usize, head: &[u8], want: usize) -> Bytes {
         let mut joined = BytesMut::with_capacity(want);
-        joined.extend_from_slice(&head);
+        joined.extend_from_slice(head);
         for (_, piece) in self.pieces.iter().skip(first + 1) {
             let room = want.saturating_sub(joined.len());
             if room == 0 {

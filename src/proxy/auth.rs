@@ -69,10 +69,10 @@ impl Keys {
 fn presented(parts: &Parts) -> Vec<String> {
     let of = |name| headers::text(&parts.headers, name).map(str::trim);
     let mut keys = Vec::new();
-    if let Some((scheme, key)) = of("authorization").and_then(|value| value.split_once(' ')) {
-        if scheme.eq_ignore_ascii_case("bearer") {
-            keys.push(key.trim().to_owned());
-        }
+    if let Some((scheme, key)) = of("authorization").and_then(|value| value.split_once(' '))
+        && scheme.eq_ignore_ascii_case("bearer")
+    {
+        keys.push(key.trim().to_owned());
     }
     keys.extend(
         ["x-api-key", "x-goog-api-key"]
@@ -144,7 +144,9 @@ mod tests {
         Keys { clients }
     }
 
-    fn parts(uri: &str, headers: &[(&'static str, &'static str)]) -> Parts {
+    type Sent = &'static [(&'static str, &'static str)];
+
+    fn parts(uri: &str, headers: Sent) -> Parts {
         let mut request = Request::builder().uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -155,7 +157,7 @@ mod tests {
     #[test]
     fn a_key_is_taken_from_every_place_and_left_in_none() {
         let keys = keys(&[("alice", "sk-a"), ("bob", "sk-b")]);
-        let table: [(&str, &[(&'static str, &'static str)], Option<&str>); 11] = [
+        let table: [(&str, Sent, Option<&str>); 11] = [
             ("/v1/x", &[("authorization", "Bearer sk-a")], Some("alice")),
             ("/v1/x", &[("authorization", "bearer  sk-b")], Some("bob")),
             ("/v1/x", &[("x-api-key", "sk-b")], Some("bob")),

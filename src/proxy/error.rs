@@ -97,6 +97,8 @@ impl From<StoreError> for Error {
     }
 }
 
+const INVALID: &str = "invalid_request_error";
+
 /// What a client is to know of an error beside its message.
 struct Form {
     status: u16,
@@ -154,7 +156,6 @@ impl Error {
             code,
             final_answer,
         };
-        const INVALID: &str = "invalid_request_error";
         match self {
             Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
             Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
@@ -166,26 +167,21 @@ impl Error {
             Self::TooLarge(_) => form(413, INVALID, "request_too_large", true),
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
-            Self::Unreachable(_) => form(502, "api_error", "upstream_unreachable", false),
+            Self::Unreachable(_) | Self::Poll(PollError::Body(_)) => {
+                form(502, "api_error", "upstream_unreachable", false)
+            }
             Self::Cut { .. } => form(502, "api_error", "upstream_outcome_unknown", true),
             Self::TimedOut { .. } => form(504, "api_error", "upstream_outcome_unknown", true),
             Self::OutcomeUnknown { .. } => form(409, "conflict_error", "outcome_unknown", true),
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
-            Self::PassedThrough(error) => of_send(error),
+            Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
             Self::Bypassed(error) => match error {
                 SendError::Unreachable(_) => of_send(error),
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
                 SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
             },
-            Self::Poll(PollError::Send(error)) => of_send(error),
-            Self::Poll(PollError::Body(_)) => form(502, "api_error", "upstream_unreachable", false),
             Self::Poll(PollError::Gone) => form(503, "api_error", "shutting_down", false),
         }
-    }
-
-    /// The stable word for this error: in the body, in `Cache-Status`, in the log.
-    pub(crate) fn code(&self) -> &'static str {
-        self.form().code
     }
 
     /// The answer: envelope, status, and whether a client should try again.

@@ -1,5 +1,6 @@
 //! A generation: found, followed, or run.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -79,7 +80,7 @@ impl Proxy {
         let mut run = Some(asked.into_run(identity, body));
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
-                Found::Hit(entry, file) => return self.hit(&entry, file),
+                Found::Hit(entry, file) => return Ok(self.hit(&entry, file)),
                 Found::Joined(entry) => return self.joined(&entry).await,
                 Found::Absent => return Err(Error::NotCached),
                 Found::Follow(flight) => (flight, Role::Follower),
@@ -128,7 +129,7 @@ impl Proxy {
         Ok(Turn::Answer(response))
     }
 
-    fn hit(&self, entry: &Entry, file: Option<std::fs::File>) -> Result<Response<Body>, Error> {
+    fn hit(&self, entry: &Entry, file: Option<File>) -> Response<Body> {
         let stored = (entry.record.status, &entry.record.headers);
         let mut response = reply::of_parts(stored, &entry.body, file);
         let age = clock::age_seconds(self.clock.now(), entry.record.created_at);
@@ -137,7 +138,7 @@ impl Proxy {
             Status::Hit(entry.record.key),
             Some(age),
         );
-        Ok(response)
+        response
     }
 
     /// The submit of a job that still runs is answered with what the first one was answered.

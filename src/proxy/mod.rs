@@ -150,10 +150,10 @@ impl Proxy {
                 .await;
         }
         self.check_owner(parts.uri.path(), &client).await?;
-        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path()) {
-            if let Some(response) = self.poll(&parts, &target, task, &client).await? {
-                return Ok(response);
-            }
+        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path())
+            && let Some(response) = self.poll(&parts, &target, task, &client).await?
+        {
+            return Ok(response);
         }
         self.pass_through(parts, target, body).await
     }

@@ -33,18 +33,6 @@ pub(crate) enum Status {
     Bypass(&'static str),
 }
 
-impl Status {
-    /// The word for logs and metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit(_) => "hit",
-            Self::Stored(_) | Self::Answered(..) | Self::NotKept(_) => "paid",
-            Self::Collapsed => "joined",
-            Self::Bypass(_) => "bypassed",
-        }
-    }
-}
-
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
