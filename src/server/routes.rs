@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::message::{Body, body};
@@ -46,6 +47,16 @@ impl Routes {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let head = request.method() == Method::HEAD;
+        let response = self.route(request).await;
+        if head {
+            without_body(response)
+        } else {
+            response
+        }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
         match request.uri().path() {
             "/healthz" if reads => ok(),
@@ -54,6 +65,17 @@ impl Routes {
             _ => self.proxy.handle(request.map(body::incoming)).await,
         }
     }
+}
+
+/// The answer to a HEAD: over HTTP/2 nobody else takes the body away (RFC 9110 §9.3.2).
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        head.headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(HeaderValue::from(length));
+    }
+    Response::from_parts(head, body::empty())
 }
 
 fn ok() -> Response<Body> {
