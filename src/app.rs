@@ -37,7 +37,9 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {addr}: {source}; stop what listens there, or choose another --listen")]
+    #[error(
+        "cannot listen on {addr}: {source}; stop what listens there, or choose another --listen"
+    )]
     Listen {
         /// The address asked for.
         addr: SocketAddr,
@@ -63,11 +65,7 @@ impl App {
     ///
     /// # Errors
     /// When the store, the address or the way to upstream cannot be had.
-    pub async fn bind(
-        config: Config,
-        key: SecretString,
-        clock: Clock,
-    ) -> Result<Self, StartError> {
+    pub async fn bind(config: Config, key: SecretString, clock: Clock) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config.upstream, &key)?);
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
@@ -76,16 +74,26 @@ impl App {
             let listener = TcpListener::bind(config.listen).await?;
             listener.local_addr().map(|addr| (listener, addr))
         };
-        let (listener, addr) = listening
-            .await
-            .map_err(|source| StartError::Listen { addr: config.listen, source })?;
+        let (listener, addr) = listening.await.map_err(|source| StartError::Listen {
+            addr: config.listen,
+            source,
+        })?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
         let settings = config.server.clone();
         let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
         let routes = Arc::new(Routes::new(proxy.clone()));
         let server = Server::new(listener, routes.clone(), &settings);
-        Ok(Self { server, routes, proxy, shelf, tasks, addr, report, grace })
+        Ok(Self {
+            server,
+            routes,
+            proxy,
+            shelf,
+            tasks,
+            addr,
+            report,
+            grace,
+        })
     }
 
     /// Where clients reach it, with the real port.
@@ -116,7 +124,11 @@ impl App {
         if let Err(error) = self.shelf.flush().await {
             tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");
         }
-        if whole { Drained::Whole } else { Drained::CutOff(under_way) }
+        if whole {
+            Drained::Whole
+        } else {
+            Drained::CutOff(under_way)
+        }
     }
 }
 
@@ -125,5 +137,7 @@ async fn open(
     clock: Clock,
 ) -> Result<(DiskStore, OpenReport), StoreError> {
     let opening = tokio::task::spawn_blocking(move || DiskStore::open(&dir, clock));
-    opening.await.unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+    opening
+        .await
+        .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
 }

@@ -51,9 +51,15 @@ pub(super) fn run(command: &CacheCommand, sources: &Sources) -> Result<(), Failu
 
 fn key(args: &KeyArgs, scope: Scope) -> Result<Fingerprint, Failure> {
     let usage = |message: String| Failure::Usage(message);
-    let uri: Uri = args.path.parse().map_err(|_| usage(format!("{} is no path", args.path)))?;
+    let uri: Uri = args
+        .path
+        .parse()
+        .map_err(|_| usage(format!("{} is no path", args.path)))?;
     let kind = generation::classify(&Method::POST, uri.path()).ok_or_else(|| {
-        usage(format!("POST {} is not a generation; try /v1/images/generations", uri.path()))
+        usage(format!(
+            "POST {} is not a generation; try /v1/images/generations",
+            uri.path()
+        ))
     })?;
     let body = read(&args.body)?;
     let scope = match scope {
@@ -92,7 +98,9 @@ fn headers(args: &KeyArgs) -> Result<HeaderMap, Failure> {
             Some((name, HeaderValue::try_from(value.trim()).ok()?))
         });
         let Some((name, value)) = parsed else {
-            return Err(Failure::Usage(format!("{written} is no header; write NAME:VALUE")));
+            return Err(Failure::Usage(format!(
+                "{written} is no header; write NAME:VALUE"
+            )));
         };
         headers.append(name, value);
     }

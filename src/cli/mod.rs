@@ -159,5 +159,7 @@ fn sources(common: &Common, serve: &ServeArgs) -> Sources {
 
 /// The runtime of the commands that serve.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
 }

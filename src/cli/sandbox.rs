@@ -46,15 +46,23 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
     };
     runtime()?.block_on(async {
         let stop = signals::stop()?;
-        let listener = tokio::net::TcpListener::bind(args.listen).await.map_err(|error| {
-            Failure::Runtime(format!("cannot listen on {}: {error}; choose another --listen", args.listen))
-        })?;
+        let listener = tokio::net::TcpListener::bind(args.listen)
+            .await
+            .map_err(|error| {
+                Failure::Runtime(format!(
+                    "cannot listen on {}: {error}; choose another --listen",
+                    args.listen
+                ))
+            })?;
         let sandbox = Sandbox::serve(options, listener, None).await;
         let addr = sandbox.addr();
         eprintln!("a simulated RelayDance: nothing here costs money, and any key is taken");
         eprintln!("listening on http://{addr}");
         eprintln!("what it would have billed: http://{addr}/sandbox/bill");
-        eprintln!("RELAYDANCE_API_KEY=any reprise --upstream {}", sandbox.base_url());
+        eprintln!(
+            "RELAYDANCE_API_KEY=any reprise --upstream {}",
+            sandbox.base_url()
+        );
         stop.cancelled().await;
         sandbox.stop().await;
         Ok(())

@@ -52,7 +52,10 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
         lines.push(format!("index rebuilt from the kept files: {why}"));
     }
     lines.push(format!("listening on http://{}", app.addr()));
-    lines.push(format!("export OPENAI_BASE_URL=http://{}/v1", reachable(app.addr())));
+    lines.push(format!(
+        "export OPENAI_BASE_URL=http://{}/v1",
+        reachable(app.addr())
+    ));
     lines
 }
 

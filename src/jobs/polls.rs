@@ -97,7 +97,14 @@ impl Polls {
         interval: Duration,
         tasks: TaskTracker,
     ) -> Self {
-        Self { shelf, upstream, clock, interval, tasks, slots: Arc::default() }
+        Self {
+            shelf,
+            upstream,
+            clock,
+            interval,
+            tasks,
+            slots: Arc::default(),
+        }
     }
 
     /// What upstream says about the job of generation `key`, at most `interval` old.
@@ -120,9 +127,15 @@ impl Polls {
             Boarded::Latest(answer, age) => return Ok(Asked::Before(answer, age)),
             Boarded::Wait(told) => (told, false),
             Boarded::Ask(tell, told) => {
-                let question = Question { key, task_id: task_id.to_owned(), target, headers };
+                let question = Question {
+                    key,
+                    task_id: task_id.to_owned(),
+                    target,
+                    headers,
+                };
                 let polls = self.clone();
-                self.tasks.spawn(async move { polls.question(question, tell).await });
+                self.tasks
+                    .spawn(async move { polls.question(question, tell).await });
                 (told, true)
             }
         };
@@ -130,7 +143,11 @@ impl Polls {
             Ok(told) => told.clone().unwrap_or(Err(PollError::Gone))?,
             Err(_) => return Err(PollError::Gone),
         };
-        if mine { Ok(Asked::Now(answer)) } else { Ok(Asked::Before(answer, Duration::ZERO)) }
+        if mine {
+            Ok(Asked::Now(answer))
+        } else {
+            Ok(Asked::Before(answer, Duration::ZERO))
+        }
     }
 
     fn board(&self, target: &Uri) -> Boarded {
@@ -154,7 +171,10 @@ impl Polls {
     async fn question(&self, question: Question, tell: watch::Sender<Told>) {
         let place = question.target.to_string();
         // Even a panic below leaves no slot behind in which everybody waits for nobody.
-        let cleared = Cleared { polls: self, place: &place };
+        let cleared = Cleared {
+            polls: self,
+            place: &place,
+        };
         let answer = self.fetch(&question).await;
         let over = match &answer {
             Ok(answer) => self.note(&question, answer).await,
@@ -186,28 +206,45 @@ impl Polls {
         headers::remove_hop_by_hop(&mut head.headers);
         let body = body::collect(body::boxed(body), LARGEST).await;
         let body = body.map_err(|error| PollError::Body(error.to_string()))?;
-        let answer = PollAnswer { status: head.status, headers: head.headers, body, at: Instant::now() };
+        let answer = PollAnswer {
+            status: head.status,
+            headers: head.headers,
+            body,
+            at: Instant::now(),
+        };
         Ok(Arc::new(answer))
     }
 
     /// Makes what is kept agree with what upstream said; `true` when the job is over.
     async fn note(&self, question: &Question, answer: &PollAnswer) -> bool {
-        let Some(poll) = dialect::read_poll(answer.status, &answer.body) else { return false };
-        if poll.task_id.as_ref().is_some_and(|id| *id != question.task_id) {
+        let Some(poll) = dialect::read_poll(answer.status, &answer.body) else {
+            return false;
+        };
+        if poll
+            .task_id
+            .as_ref()
+            .is_some_and(|id| *id != question.task_id)
+        {
             return false;
         }
         let id = question.task_id.clone();
         let changed = match poll.state {
             State::Waiting | State::Working | State::Unknown => return false,
             State::Failed | State::Cancelled => {
-                self.shelf.change(question.key, move |entry| if_current(entry, &id, Change::Remove)).await
+                self.shelf
+                    .change(question.key, move |entry| {
+                        if_current(entry, &id, Change::Remove)
+                    })
+                    .await
             }
             State::Succeeded => {
                 let record = self.poll_record(question, answer);
                 let body = Payload::Bytes(answer.body.clone());
                 let tokens = poll.total_tokens;
                 self.shelf
-                    .change(question.key, move |entry| succeed(entry, &id, (record, body), tokens))
+                    .change(question.key, move |entry| {
+                        succeed(entry, &id, (record, body), tokens)
+                    })
                     .await
             }
         };

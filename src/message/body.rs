@@ -20,7 +20,9 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
 /// A body that is ready; its length is known to the one who sends it.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// No body at all.
@@ -46,7 +48,11 @@ pub fn collect(
     body: Body,
     limit: usize,
 ) -> Pin<Box<dyn Future<Output = Result<Bytes, BodyError>> + Send>> {
-    Box::pin(Limited::new(body, limit).collect().map_ok(Collected::to_bytes))
+    Box::pin(
+        Limited::new(body, limit)
+            .collect()
+            .map_ok(Collected::to_bytes),
+    )
 }
 
 /// The first `len` bytes of a file, read piece by piece on a thread that may block.
@@ -59,7 +65,11 @@ pub fn from_file(file: File, len: u64) -> Body {
             return None;
         }
         let piece = read_at(file.clone(), position, want).await;
-        let position = if piece.is_ok() { position + want as u64 } else { len };
+        let position = if piece.is_ok() {
+            position + want as u64
+        } else {
+            len
+        };
         Some((piece.map(Frame::data), (file, position)))
     });
     boxed(StreamBody::new(Box::pin(frames)))
@@ -69,11 +79,7 @@ pub fn from_file(file: File, len: u64) -> Body {
 ///
 /// # Errors
 /// When the file is shorter, or cannot be read.
-pub async fn read_at(
-    file: Arc<File>,
-    position: u64,
-    len: usize,
-) -> Result<Bytes, BodyError> {
+pub async fn read_at(file: Arc<File>, position: u64, len: usize) -> Result<Bytes, BodyError> {
     let read = tokio::task::spawn_blocking(move || {
         let mut buffer = vec![0; len];
         file.read_exact_at(&mut buffer, position)?;

@@ -90,16 +90,30 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
         remove_hop_by_hop(&mut headers);
-        let left: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
+        let left: Vec<_> = headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_bytes()))
+            .collect();
         assert_eq!(left, [("x-kept", &b"a"[..]), ("x-kept", &b"b"[..])]);
     }
 
     #[test]
     fn what_speaks_of_one_exchange_is_told_from_what_speaks_of_the_answer() {
-        for name in ["set-cookie", "date", "x-request-id", "x-ratelimit-limit-requests", "te"] {
+        for name in [
+            "set-cookie",
+            "date",
+            "x-request-id",
+            "x-ratelimit-limit-requests",
+            "te",
+        ] {
             assert!(is_per_exchange(&name.parse().unwrap()), "{name}");
         }
-        for name in ["content-type", "x-new-api-other-ratios", "cache-control", "etag"] {
+        for name in [
+            "content-type",
+            "x-new-api-other-ratios",
+            "cache-control",
+            "etag",
+        ] {
             assert!(!is_per_exchange(&name.parse().unwrap()), "{name}");
         }
     }

@@ -87,7 +87,9 @@ pub enum Failure {
 
 impl Flight {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { stage: watch::Sender::new(Stage::Waiting) })
+        Arc::new(Self {
+            stage: watch::Sender::new(Stage::Waiting),
+        })
     }
 
     pub(super) fn reach(&self, stage: Stage) {
@@ -100,7 +102,9 @@ impl Flight {
     /// A follower that leaves changes nothing for anybody.
     pub async fn answer(&self) -> Stage {
         let mut stage = self.stage.subscribe();
-        let reached = stage.wait_for(|stage| !matches!(stage, Stage::Waiting)).await;
+        let reached = stage
+            .wait_for(|stage| !matches!(stage, Stage::Waiting))
+            .await;
         match reached {
             Ok(stage) => stage.clone(),
             // The sender is `self`, so it outlives the wait.

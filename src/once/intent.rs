@@ -20,7 +20,11 @@ impl Pledge {
     pub async fn make(shelf: Shelf, intent: Intent) -> Result<Self, StoreError> {
         let earlier = shelf.intent(intent.key).await?;
         shelf.put_intent(intent.clone()).await?;
-        Ok(Self { shelf, intent, earlier })
+        Ok(Self {
+            shelf,
+            intent,
+            earlier,
+        })
     }
 
     /// The answer is durable: the note goes. A note that cannot be removed does no harm, since what
@@ -38,7 +42,10 @@ impl Pledge {
     pub async fn withdraw(self) -> Result<(), StoreError> {
         match self.earlier {
             Some(earlier) => {
-                let unknown = Intent { state: IntentState::Unknown, ..earlier };
+                let unknown = Intent {
+                    state: IntentState::Unknown,
+                    ..earlier
+                };
                 self.shelf.put_intent(unknown).await
             }
             None => self.shelf.remove_intent(self.intent.key).await.map(drop),
@@ -48,7 +55,11 @@ impl Pledge {
     /// Nobody knows whether it ran: the note says why, and stays until somebody resolves it.
     pub async fn doubt(self, reason: String) {
         let key = self.intent.key;
-        let unknown = Intent { state: IntentState::Unknown, reason: Some(reason), ..self.intent };
+        let unknown = Intent {
+            state: IntentState::Unknown,
+            reason: Some(reason),
+            ..self.intent
+        };
         if let Err(error) = self.shelf.put_intent(unknown).await {
             // The note as it was first written stands, and says the same without the reason.
             tracing::warn!(key = key.short(), %error, "the reason for an unknown outcome could not be written");

@@ -20,7 +20,13 @@ pub struct Lead {
 
 impl Lead {
     pub(super) fn new(key: Fingerprint, flight: Arc<Flight>, flights: Flights) -> Self {
-        Self { key, flight, flights, sent: false, ending: None }
+        Self {
+            key,
+            flight,
+            flights,
+            sent: false,
+            ending: None,
+        }
     }
 
     /// The generation that may be run.

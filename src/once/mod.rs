@@ -13,8 +13,8 @@
 mod flight;
 mod intent;
 mod lead;
-mod recording;
 mod recorder;
+mod recording;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -30,8 +30,8 @@ use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
 pub use intent::Pledge;
 pub use lead::Lead;
-pub use recording::Recording;
 pub use recorder::Recorder;
+pub use recording::Recording;
 
 /// What is known about identical generations: kept, under way, or in doubt.
 pub struct Once {
@@ -96,7 +96,11 @@ pub enum Reason {
 impl Once {
     /// Nothing is under way yet.
     pub fn new(shelf: Shelf, clock: Clock) -> Self {
-        Self { shelf, clock, flights: Flights::default() }
+        Self {
+            shelf,
+            clock,
+            flights: Flights::default(),
+        }
     }
 
     /// How many generations are under way.
@@ -115,7 +119,13 @@ impl Once {
         let first = self.kept(query).await?;
         match (first, query.freshness) {
             (Kept::Usable(found), _) => return Ok(found),
-            (_, Freshness { only_if_cached: true, .. }) => return Ok(Found::Absent),
+            (
+                _,
+                Freshness {
+                    only_if_cached: true,
+                    ..
+                },
+            ) => return Ok(Found::Absent),
             (Kept::Unusable(_), _) => {}
         }
         let lead = match self.board(query) {
@@ -223,7 +233,11 @@ fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
     if query.freshness.max_age.is_some_and(|most| age > most) {
         return Use::Not(Reason::Asked);
     }
-    let running = entry.record.task.as_ref().is_some_and(|task| task.state == TaskState::Running);
+    let running = entry
+        .record
+        .task
+        .as_ref()
+        .is_some_and(|task| task.state == TaskState::Running);
     match (running, query.ttl) {
         // `only-if-cached` joins nothing, and a running job never grows too old to be joined.
         (true, _) if query.freshness.only_if_cached => Use::Not(Reason::Miss),

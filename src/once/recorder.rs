@@ -26,7 +26,12 @@ pub struct Recorder {
 impl Recorder {
     /// An empty recording.
     pub fn new(shelf: Shelf) -> Self {
-        Self { recording: Arc::new(Recording::new()), shelf, blob: None, disk_refused: false }
+        Self {
+            recording: Arc::new(Recording::new()),
+            shelf,
+            blob: None,
+            disk_refused: false,
+        }
     }
 
     /// The side that is read.
@@ -91,7 +96,9 @@ impl Recorder {
             return pieces.swap_remove(0);
         }
         let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+        pieces
+            .iter()
+            .for_each(|piece| joined.extend_from_slice(piece));
         joined.freeze()
     }
 
@@ -130,7 +137,9 @@ impl Recorder {
     }
 
     async fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
-        let Some(blob) = self.blob.take() else { return Ok(()) };
+        let Some(blob) = self.blob.take() else {
+            return Ok(());
+        };
         let len = piece.len() as u64;
         self.blob = Some(self.shelf.write_blob(blob, piece).await?);
         self.recording.grow_in_file(len);

@@ -48,7 +48,10 @@ enum Look {
 
 impl Recording {
     pub(super) fn new() -> Self {
-        Self { tape: Mutex::default(), grown: watch::Sender::new(()) }
+        Self {
+            tape: Mutex::default(),
+            grown: watch::Sender::new(()),
+        }
     }
 
     fn tape(&self) -> MutexGuard<'_, Tape> {
@@ -105,7 +108,11 @@ impl Recording {
 
     /// The pieces that are in memory, in order; empty once they moved to the file.
     pub(super) fn pieces(&self) -> Vec<Bytes> {
-        self.tape().pieces.iter().map(|(_, piece)| piece.clone()).collect()
+        self.tape()
+            .pieces
+            .iter()
+            .map(|(_, piece)| piece.clone())
+            .collect()
     }
 
     /// The file that holds all bytes, once there were too many for memory.
@@ -156,8 +163,13 @@ impl Tape {
         if let Some(file) = &self.file {
             return Look::InFile(file.clone(), ready.min(TAKE));
         }
-        let first = self.pieces.partition_point(|(start, _)| *start <= position).saturating_sub(1);
-        let Some((start, piece)) = self.pieces.get(first) else { return Look::NotYet };
+        let first = self
+            .pieces
+            .partition_point(|(start, _)| *start <= position)
+            .saturating_sub(1);
+        let Some((start, piece)) = self.pieces.get(first) else {
+            return Look::NotYet;
+        };
         let skip = usize::try_from(position - start).unwrap_or(piece.len());
         let head = piece.slice(skip.min(piece.len())..);
         if head.len() >= ready {
@@ -207,7 +219,11 @@ mod tests {
         recording.show(13);
         recording.end(Ok(()));
         let late = all(recording.body()).await.unwrap();
-        for read in [early.await.unwrap().unwrap(), middle.await.unwrap().unwrap(), late] {
+        for read in [
+            early.await.unwrap().unwrap(),
+            middle.await.unwrap().unwrap(),
+            late,
+        ] {
             assert_eq!(read, "one two three");
         }
     }

@@ -27,20 +27,27 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(config: &Config) -> Self {
-        let clients =
-            config.clients.iter().map(|(name, client)| (client.key_hash, name.clone())).collect();
+        let clients = config
+            .clients
+            .iter()
+            .map(|(name, client)| (client.key_hash, name.clone()))
+            .collect();
         Self { clients }
     }
 
     /// Finds out who asks. With no client defined, everybody who reaches the proxy is `local`.
     pub(super) fn authenticate(&self, parts: &Parts) -> Result<Client, Error> {
         if self.clients.is_empty() {
-            return Ok(Client { name: "local".to_owned() });
+            return Ok(Client {
+                name: "local".to_owned(),
+            });
         }
         presented(parts)
             .iter()
             .find_map(|key| self.client(key))
-            .map(|name| Client { name: name.to_owned() })
+            .map(|name| Client {
+                name: name.to_owned(),
+            })
             .ok_or(Error::InvalidKey)
     }
 
@@ -67,11 +74,17 @@ fn presented(parts: &Parts) -> Vec<String> {
             keys.push(key.trim().to_owned());
         }
     }
-    keys.extend(["x-api-key", "x-goog-api-key"].into_iter().filter_map(of).map(str::to_owned));
+    keys.extend(
+        ["x-api-key", "x-goog-api-key"]
+            .into_iter()
+            .filter_map(of)
+            .map(str::to_owned),
+    );
     keys.extend(parts.uri.query().and_then(generation::key_of));
-    keys.extend(protocols(&parts.headers).find_map(|protocol| {
-        protocol.strip_prefix(SUBPROTOCOL).map(str::to_owned)
-    }));
+    keys.extend(
+        protocols(&parts.headers)
+            .find_map(|protocol| protocol.strip_prefix(SUBPROTOCOL).map(str::to_owned)),
+    );
     keys
 }
 
@@ -94,8 +107,9 @@ pub(super) fn strip(parts: &mut Parts) -> Result<Uri, Error> {
         parts.headers.remove(name);
     }
     if parts.headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
-        let left: Vec<_> =
-            protocols(&parts.headers).filter(|name| !name.starts_with(SUBPROTOCOL)).collect();
+        let left: Vec<_> = protocols(&parts.headers)
+            .filter(|name| !name.starts_with(SUBPROTOCOL))
+            .collect();
         let left = HeaderValue::try_from(left.join(", "));
         parts.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
         if let Ok(left) = left
@@ -105,7 +119,10 @@ pub(super) fn strip(parts: &mut Parts) -> Result<Uri, Error> {
         }
     }
     let path = parts.uri.path();
-    let path = path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let path = path
+        .strip_prefix("/v1")
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(path);
     let target = match parts.uri.query().and_then(generation::without_key) {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
         None => PathAndQuery::try_from(path),
@@ -144,8 +161,19 @@ mod tests {
             ("/v1/x", &[("x-api-key", "sk-b")], Some("bob")),
             ("/v1/x", &[("x-goog-api-key", "sk-a")], Some("alice")),
             ("/v1/x?key=sk-a&b=1", &[], Some("alice")),
-            ("/v1/x", &[("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-a")], Some("alice")),
-            ("/v1/x", &[("authorization", "Bearer any"), ("x-api-key", "sk-a")], Some("alice")),
+            (
+                "/v1/x",
+                &[(
+                    "sec-websocket-protocol",
+                    "realtime, openai-insecure-api-key.sk-a",
+                )],
+                Some("alice"),
+            ),
+            (
+                "/v1/x",
+                &[("authorization", "Bearer any"), ("x-api-key", "sk-a")],
+                Some("alice"),
+            ),
             ("/v1/x", &[("authorization", "Basic sk-a")], None),
             ("/v1/x", &[("authorization", "Bearer sk-a ")], Some("alice")),
             ("/v1/x", &[("authorization", "Bearer sk-A")], None),
@@ -154,7 +182,11 @@ mod tests {
         for (uri, headers, expected) in table {
             let mut parts = parts(uri, headers);
             let client = keys.authenticate(&parts).ok();
-            assert_eq!(client.as_ref().map(|client| client.name.as_str()), expected, "{uri} {headers:?}");
+            assert_eq!(
+                client.as_ref().map(|client| client.name.as_str()),
+                expected,
+                "{uri} {headers:?}"
+            );
             let target = strip(&mut parts).unwrap();
             let left = format!("{target} {:?}", parts.headers);
             assert!(!left.contains("sk-"), "{left}");
@@ -165,7 +197,10 @@ mod tests {
     fn what_is_no_credential_stays_as_it_came() {
         let mut parts = parts(
             "/v1/a%2Fb?x=%20&key=sk-a&&y=",
-            &[("sec-websocket-protocol", "realtime, openai-insecure-api-key.sk-a, v2")],
+            &[(
+                "sec-websocket-protocol",
+                "realtime, openai-insecure-api-key.sk-a, v2",
+            )],
         );
         assert_eq!(strip(&mut parts).unwrap().to_string(), "/a%2Fb?x=%20&&y=");
         assert_eq!(parts.headers["sec-websocket-protocol"], "realtime, v2");

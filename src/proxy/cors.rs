@@ -21,15 +21,23 @@ pub(super) fn preflight(parts: &Parts) -> Option<Response<Body>> {
     if let Some(names) = parts.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
     }
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static("600"),
+    );
     Some(response)
 }
 
 /// Lets pages of `origin` read the answer, and the headers that say how it came about.
 pub(super) fn allow(headers: &mut HeaderMap, origin: &str) {
-    let Ok(origin) = HeaderValue::try_from(origin) else { return };
+    let Ok(origin) = HeaderValue::try_from(origin) else {
+        return;
+    };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     let readable = "age, cache-status, retry-after, x-request-id, x-should-retry";
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(readable));
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(readable),
+    );
 }

@@ -35,7 +35,11 @@ impl Directives {
                 _ => {}
             }
         }
-        Ok(Self { freshness, no_store, take: take(headers)? })
+        Ok(Self {
+            freshness,
+            no_store,
+            take: take(headers)?,
+        })
     }
 }
 
@@ -59,13 +63,16 @@ fn seconds(value: &str) -> Result<u64, Error> {
 
 fn take(headers: &HeaderMap) -> Result<u32, Error> {
     let mut sent = headers.get_all("reprise-take").iter();
-    let Some(first) = sent.next() else { return Ok(1) };
+    let Some(first) = sent.next() else {
+        return Ok(1);
+    };
     let text = first.to_str().unwrap_or_default().trim();
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match (digits, text.parse::<u32>(), sent.next()) {
         (true, Ok(take), None) if take > 0 => Ok(take),
         _ => {
-            let message = "Reprise-Take names a take by one whole number from 1 on, as in Reprise-Take: 2.";
+            let message =
+                "Reprise-Take names a take by one whole number from 1 on, as in Reprise-Take: 2.";
             Err(Error::BadRequest(message.to_owned()))
         }
     }
@@ -99,7 +106,10 @@ pub(super) fn strip_for_run(headers: &mut HeaderMap) {
     ] {
         headers.remove(name);
     }
-    headers.insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("identity"));
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        header::HeaderValue::from_static("identity"),
+    );
 }
 
 #[cfg(test)]
@@ -110,23 +120,49 @@ mod tests {
     fn read(sent: &[(&'static str, &'static str)]) -> Result<Directives, Error> {
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         Directives::read(&headers)
     }
 
     #[test]
     fn directives_as_they_are_written() {
-        let plain = Directives { freshness: Freshness::default(), no_store: false, take: 1 };
+        let plain = Directives {
+            freshness: Freshness::default(),
+            no_store: false,
+            take: 1,
+        };
         let fresh = |freshness| Directives { freshness, ..plain };
-        let no_cache = Freshness { no_cache: true, ..Freshness::default() };
-        let cached = Freshness { only_if_cached: true, max_age: Some(60), ..Freshness::default() };
+        let no_cache = Freshness {
+            no_cache: true,
+            ..Freshness::default()
+        };
+        let cached = Freshness {
+            only_if_cached: true,
+            max_age: Some(60),
+            ..Freshness::default()
+        };
         let table: [(&[(&'static str, &'static str)], Directives); 8] = [
             (&[], plain),
             (&[("cache-control", "no-cache")], fresh(no_cache)),
             (&[("cache-control", "No-Cache, x=1")], fresh(no_cache)),
-            (&[("cache-control", "no-store")], Directives { no_store: true, ..plain }),
-            (&[("cache-control", "only-if-cached"), ("cache-control", "max-age=60")], fresh(cached)),
+            (
+                &[("cache-control", "no-store")],
+                Directives {
+                    no_store: true,
+                    ..plain
+                },
+            ),
+            (
+                &[
+                    ("cache-control", "only-if-cached"),
+                    ("cache-control", "max-age=60"),
+                ],
+                fresh(cached),
+            ),
             (&[("cache-control", "max-stale=5")], plain),
             (&[("reprise-take", "2")], Directives { take: 2, ..plain }),
             (&[("reprise-take", "1")], plain),

@@ -34,7 +34,11 @@ pub(crate) enum Error {
     )]
     OriginNotAllowed,
     #[error("{method} {path} is not served here.{hint}")]
-    NotFound { method: String, path: String, hint: String },
+    NotFound {
+        method: String,
+        path: String,
+        hint: String,
+    },
     #[error("Method {0} is refused: a proxy for an API neither tunnels nor traces.")]
     MethodNotAllowed(String),
     #[error(
@@ -57,21 +61,27 @@ pub(crate) enum Error {
         "Upstream broke off after the request was sent, so a run may have been paid for ({reason}). \
          Key {key}. {advice}"
     )]
-    Cut { key: String, reason: String, advice: &'static str },
+    Cut {
+        key: String,
+        reason: String,
+        advice: &'static str,
+    },
     #[error(
         "Upstream did not answer in time after the request was sent, so a run may have been paid \
          for ({reason}). Key {key}. {advice}"
     )]
-    TimedOut { key: String, reason: String, advice: &'static str },
+    TimedOut {
+        key: String,
+        reason: String,
+        advice: &'static str,
+    },
     #[error(
         "An identical generation was sent before and its outcome is unknown ({reason}), so it is not \
          run again. Key {key}. Decide with `reprise jobs resolve {key} --rerun`, `--task ID` or \
          `--forget`, or send the request with `Cache-Control: no-cache` to run it again now."
     )]
     OutcomeUnknown { key: String, reason: String },
-    #[error(
-        "The store cannot remember a run now, so none was started and nothing paid: {0}"
-    )]
+    #[error("The store cannot remember a run now, so none was started and nothing paid: {0}")]
     StoreUnavailable(String),
     #[error("{0}")]
     PassedThrough(SendError),
@@ -109,15 +119,28 @@ impl Error {
         };
         match failure {
             Failure::Unreachable(reason) => Self::Unreachable(reason),
-            Failure::Cut(reason) => Self::Cut { key, reason, advice },
-            Failure::TimedOut(reason) => Self::TimedOut { key, reason, advice },
-            Failure::Abandoned => {
-                Self::Cut { key, reason: "the proxy gave it up".to_owned(), advice }
-            }
+            Failure::Cut(reason) => Self::Cut {
+                key,
+                reason,
+                advice,
+            },
+            Failure::TimedOut(reason) => Self::TimedOut {
+                key,
+                reason,
+                advice,
+            },
+            Failure::Abandoned => Self::Cut {
+                key,
+                reason: "the proxy gave it up".to_owned(),
+                advice,
+            },
             Failure::Store(reason) => Self::StoreUnavailable(reason),
             Failure::Unknown(intent) => {
                 let reason = intent.reason.unwrap_or_else(|| {
-                    format!("the proxy ended while it was under way, sent {}", intent.started_at)
+                    format!(
+                        "the proxy ended while it was under way, sent {}",
+                        intent.started_at
+                    )
                 });
                 Self::OutcomeUnknown { key, reason }
             }
@@ -125,7 +148,12 @@ impl Error {
     }
 
     fn form(&self) -> Form {
-        let form = |status, kind, code, final_answer| Form { status, kind, code, final_answer };
+        let form = |status, kind, code, final_answer| Form {
+            status,
+            kind,
+            code,
+            final_answer,
+        };
         const INVALID: &str = "invalid_request_error";
         match self {
             Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
@@ -162,14 +190,22 @@ impl Error {
 
     /// The answer: envelope, status, and whether a client should try again.
     pub(crate) fn response(&self) -> Response<Body> {
-        let Form { status, kind, code, final_answer } = self.form();
+        let Form {
+            status,
+            kind,
+            code,
+            final_answer,
+        } = self.form();
         let envelope = json!({
             "error": { "message": self.to_string(), "type": kind, "param": null, "code": code }
         });
         let mut response = Response::new(body::full(envelope.to_string()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         if final_answer {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
@@ -186,5 +222,10 @@ fn of_send(error: &SendError) -> Form {
         SendError::Cut(_) => (502, "upstream_broke_off"),
         SendError::TimedOut(_) => (504, "upstream_timeout"),
     };
-    Form { status, kind: "api_error", code, final_answer: false }
+    Form {
+        status,
+        kind: "api_error",
+        code,
+        final_answer: false,
+    }
 }

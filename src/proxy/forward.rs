@@ -40,5 +40,9 @@ impl Proxy {
 }
 
 fn refused(error: SendError, paid: bool) -> Error {
-    if paid { Error::Bypassed(error) } else { Error::PassedThrough(error) }
+    if paid {
+        Error::Bypassed(error)
+    } else {
+        Error::PassedThrough(error)
+    }
 }

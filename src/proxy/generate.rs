@@ -56,7 +56,9 @@ impl Proxy {
         let body = self.collect(&asked.parts.headers, body).await?;
         let identity = self.identify(&asked, wishes.take, &body);
         if policy.mode == Mode::Deterministic && !identity.deterministic {
-            return self.bypass(asked, body::full(body), "not-deterministic").await;
+            return self
+                .bypass(asked, body::full(body), "not-deterministic")
+                .await;
         }
         let query = Query {
             key: identity.fingerprint,
@@ -113,9 +115,10 @@ impl Proxy {
                 }
                 (response, role.stored())
             }
-            Stage::Ended(Ending::Passed { answer, why }) => {
-                (reply::arriving(&answer, first, Some(why)), role.passed(answer.status, why))
-            }
+            Stage::Ended(Ending::Passed { answer, why }) => (
+                reply::arriving(&answer, first, Some(why)),
+                role.passed(answer.status, why),
+            ),
             Stage::Ended(Ending::Failed(failure)) => {
                 return Err(Error::of_failure(query.key, failure, query.unknown_outcome));
             }
@@ -129,7 +132,11 @@ impl Proxy {
         let stored = (entry.record.status, &entry.record.headers);
         let mut response = reply::of_parts(stored, &entry.body, file);
         let age = clock::age_seconds(self.clock.now(), entry.record.created_at);
-        reply::mark(response.headers_mut(), Status::Hit(entry.record.key), Some(age));
+        reply::mark(
+            response.headers_mut(),
+            Status::Hit(entry.record.key),
+            Some(age),
+        );
         Ok(response)
     }
 
@@ -148,7 +155,9 @@ impl Proxy {
         body: Body,
         why: &'static str,
     ) -> Result<Response<Body>, Error> {
-        let Asked { mut parts, target, .. } = asked;
+        let Asked {
+            mut parts, target, ..
+        } = asked;
         directives::strip(&mut parts.headers);
         self.forward(parts, target, body, (why, true)).await
     }
@@ -187,13 +196,26 @@ impl Proxy {
 
 impl Asked {
     fn into_run(self, identity: Identity, body: Bytes) -> Run {
-        let Self { kind, parts, target, client } = self;
+        let Self {
+            kind,
+            parts,
+            target,
+            client,
+        } = self;
         let path = parts.uri.path().to_owned();
         let mut headers = parts.headers;
         headers::remove_hop_by_hop(&mut headers);
         directives::strip(&mut headers);
         directives::strip_for_run(&mut headers);
-        Run { kind, path, target, headers, body, identity, client: client.name }
+        Run {
+            kind,
+            path,
+            target,
+            headers,
+            body,
+            identity,
+            client: client.name,
+        }
     }
 }
 
@@ -230,4 +252,3 @@ fn passed_by(policy: &KindPolicy, wishes: &Directives) -> Option<&'static str> {
         Mode::On | Mode::Deterministic => wishes.no_store.then_some("no-store"),
     }
 }
-

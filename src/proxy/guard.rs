@@ -22,12 +22,22 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(config: &Config) -> Self {
-        let mut hosts: Vec<String> =
-            config.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        let public = config.public_url.as_ref().and_then(|url| url.parse::<http::Uri>().ok());
+        let mut hosts: Vec<String> = config
+            .allowed_hosts
+            .iter()
+            .map(|host| host.to_ascii_lowercase())
+            .collect();
+        let public = config
+            .public_url
+            .as_ref()
+            .and_then(|url| url.parse::<http::Uri>().ok());
         hosts.extend(public.and_then(|url| Some(url.authority()?.as_str().to_ascii_lowercase())));
         let listen: SocketAddr = config.listen;
-        Self { listen: listen.ip(), hosts, origins: config.allowed_origins.clone() }
+        Self {
+            listen: listen.ip(),
+            hosts,
+            origins: config.allowed_origins.clone(),
+        }
     }
 
     /// Refuses what must not come further, before anything else is looked at.
@@ -52,11 +62,17 @@ impl Guard {
     fn host_allowed(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = without_port(&host);
-        if name == "localhost" || self.hosts.iter().any(|allowed| *allowed == host || allowed == name) {
+        if name == "localhost"
+            || self
+                .hosts
+                .iter()
+                .any(|allowed| *allowed == host || allowed == name)
+        {
             return true;
         }
         let bare = name.trim_start_matches('[').trim_end_matches(']');
-        bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip == self.listen)
+        bare.parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback() || ip == self.listen)
     }
 
     /// SECURITY: a page in the user's browser can reach localhost; it must not spend through it.
@@ -77,7 +93,10 @@ impl Guard {
     pub(super) fn allowed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let mut sent = headers.get_all(header::ORIGIN).iter();
         let origin = sent.next()?.to_str().ok()?;
-        let known = self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
+        let known = self
+            .origins
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(origin));
         (known && sent.next().is_none()).then_some(origin)
     }
 }
@@ -130,7 +149,11 @@ fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
             // `::1` without brackets is an address, not a name with a port.
-            if name.contains(':') && !name.ends_with(']') { host } else { name }
+            if name.contains(':') && !name.ends_with(']') {
+                host
+            } else {
+                name
+            }
         }
         _ => host,
     }
@@ -155,7 +178,9 @@ mod tests {
             request = request.header(*name, *value);
         }
         let parts = request.body(()).unwrap().into_parts().0;
-        guard().check(&parts).map_or_else(|error| error.response().status().as_u16(), |()| 200)
+        guard()
+            .check(&parts)
+            .map_or_else(|error| error.response().status().as_u16(), |()| 200)
     }
 
     #[test]
@@ -167,24 +192,79 @@ mod tests {
             ("listen address", &[("host", "192.168.1.5:8787")], 200),
             ("another address", &[("host", "192.168.1.6:8787")], 421),
             ("allowed name", &[("host", "Reprise.lan:99")], 200),
-            ("allowed name and port", &[("host", "team.example:8787")], 200),
-            ("allowed name, other port", &[("host", "team.example:1")], 421),
-            ("rebound name", &[("host", "attacker.example:8787")], 421),
-            ("name that begins like ours", &[("host", "localhost.attacker.example")], 421),
-            ("no host", &[], 400),
-            ("two hosts", &[("host", "localhost"), ("host", "localhost")], 400),
-            ("foreign origin", &[("host", "localhost"), ("origin", "https://evil.example")], 403),
-            ("opaque origin", &[("host", "localhost"), ("origin", "null")], 403),
-            ("allowed origin", &[("host", "localhost"), ("origin", "https://app.example")], 200),
-            ("cross-site", &[("host", "localhost"), ("sec-fetch-site", "cross-site")], 403),
-            ("same origin", &[("host", "localhost"), ("sec-fetch-site", "same-origin")], 200),
             (
-                "length and coding",
-                &[("host", "localhost"), ("content-length", "1"), ("transfer-encoding", "chunked")],
+                "allowed name and port",
+                &[("host", "team.example:8787")],
+                200,
+            ),
+            (
+                "allowed name, other port",
+                &[("host", "team.example:1")],
+                421,
+            ),
+            ("rebound name", &[("host", "attacker.example:8787")], 421),
+            (
+                "name that begins like ours",
+                &[("host", "localhost.attacker.example")],
+                421,
+            ),
+            ("no host", &[], 400),
+            (
+                "two hosts",
+                &[("host", "localhost"), ("host", "localhost")],
                 400,
             ),
-            ("odd coding", &[("host", "localhost"), ("transfer-encoding", "gzip, chunked")], 400),
-            ("two keys", &[("host", "localhost"), ("authorization", "a"), ("authorization", "b")], 400),
+            (
+                "foreign origin",
+                &[("host", "localhost"), ("origin", "https://evil.example")],
+                403,
+            ),
+            (
+                "opaque origin",
+                &[("host", "localhost"), ("origin", "null")],
+                403,
+            ),
+            (
+                "allowed origin",
+                &[("host", "localhost"), ("origin", "https://app.example")],
+                200,
+            ),
+            (
+                "cross-site",
+                &[("host", "localhost"), ("sec-fetch-site", "cross-site")],
+                403,
+            ),
+            (
+                "same origin",
+                &[("host", "localhost"), ("sec-fetch-site", "same-origin")],
+                200,
+            ),
+            (
+                "length and coding",
+                &[
+                    ("host", "localhost"),
+                    ("content-length", "1"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                400,
+            ),
+            (
+                "odd coding",
+                &[
+                    ("host", "localhost"),
+                    ("transfer-encoding", "gzip, chunked"),
+                ],
+                400,
+            ),
+            (
+                "two keys",
+                &[
+                    ("host", "localhost"),
+                    ("authorization", "a"),
+                    ("authorization", "b"),
+                ],
+                400,
+            ),
         ];
         for (name, headers, expected) in table {
             assert_eq!(status(headers, "/v1/models"), expected, "{name}");

@@ -82,7 +82,11 @@ impl Proxy {
     /// Nothing is sent unless it can be remembered.
     async fn prepare(&self, lead: &Lead, run: &Run) -> Result<Option<Pledge>, String> {
         let least = self.config.cache.min_free;
-        let free = self.shelf.free_bytes().await.map_err(|error| error.to_string())?;
+        let free = self
+            .shelf
+            .free_bytes()
+            .await
+            .map_err(|error| error.to_string())?;
         if free < least {
             return Err(format!(
                 "the disk of data_dir has {free} bytes left and cache.min_free asks for {least}; free \
@@ -141,11 +145,16 @@ impl Proxy {
                 // for the same again without being asked.
                 tracing::error!(key = lead.key().short(), %error, "an answer that was paid for could not be kept");
                 if let Some(pledge) = pledge {
-                    pledge.doubt(format!("its answer could not be kept: {error}")).await;
+                    pledge
+                        .doubt(format!("its answer could not be kept: {error}"))
+                        .await;
                 }
                 let answer = taken.answer.clone();
                 taken.recorder.end();
-                lead.end(Ending::Passed { answer, why: NotKept::StoreFailed });
+                lead.end(Ending::Passed {
+                    answer,
+                    why: NotKept::StoreFailed,
+                });
             }
         }
     }
@@ -184,7 +193,11 @@ impl Proxy {
             usd: None,
             task,
         };
-        let entry = Arc::new(Entry { record, body: payload, polls: Vec::new() });
+        let entry = Arc::new(Entry {
+            record,
+            body: payload,
+            polls: Vec::new(),
+        });
         self.shelf.put(entry.clone()).await?;
         Ok(entry)
     }
@@ -213,7 +226,10 @@ async fn pass(lead: Lead, pledge: Option<Pledge>, taken: Taken) {
     }
     let answer = taken.answer.clone();
     taken.recorder.end();
-    lead.end(Ending::Passed { answer, why: NotKept::Refused });
+    lead.end(Ending::Passed {
+        answer,
+        why: NotKept::Refused,
+    });
 }
 
 /// The answer is whole, and leaves open whether a run was paid for.
@@ -223,7 +239,10 @@ async fn doubt(lead: Lead, pledge: Option<Pledge>, taken: Taken, reason: String)
     }
     let answer = taken.answer.clone();
     taken.recorder.end();
-    lead.end(Ending::Passed { answer, why: NotKept::Unknown });
+    lead.end(Ending::Passed {
+        answer,
+        why: NotKept::Unknown,
+    });
 }
 
 /// The answer broke off after the run was accepted.

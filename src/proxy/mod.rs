@@ -68,8 +68,13 @@ impl Proxy {
         tasks: TaskTracker,
     ) -> Arc<Self> {
         let interval = config.jobs.min_poll_interval;
-        let polls =
-            Polls::new(shelf.clone(), upstream.clone(), clock.clone(), interval, tasks.clone());
+        let polls = Polls::new(
+            shelf.clone(),
+            upstream.clone(),
+            clock.clone(),
+            interval,
+            tasks.clone(),
+        );
         Arc::new(Self {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
@@ -96,7 +101,10 @@ impl Proxy {
         let started = Instant::now();
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let origin = self.guard.allowed_origin(request.headers()).map(str::to_owned);
+        let origin = self
+            .guard
+            .allowed_origin(request.headers())
+            .map(str::to_owned);
         let mut response = match self.route(request).await {
             Ok(response) => response,
             Err(error) => error.response(),
@@ -129,7 +137,17 @@ impl Proxy {
         let client = self.keys.authenticate(&parts)?;
         let target = auth::strip(&mut parts)?;
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
-            return self.generate(Asked { kind, parts, target, client }, body).await;
+            return self
+                .generate(
+                    Asked {
+                        kind,
+                        parts,
+                        target,
+                        client,
+                    },
+                    body,
+                )
+                .await;
         }
         self.check_owner(parts.uri.path(), &client).await?;
         if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path()) {
@@ -147,7 +165,8 @@ impl Proxy {
         body: Body,
     ) -> Result<Response<Body>, Error> {
         directives::strip(&mut parts.headers);
-        self.forward(parts, target, body, ("not-a-generation", false)).await
+        self.forward(parts, target, body, ("not-a-generation", false))
+            .await
     }
 
     /// Under `scope = "client"` nobody reads, downloads or deletes another client's job.
@@ -158,8 +177,12 @@ impl Proxy {
         let rest = ["/v1/videos/", "/v1/video/generations/"]
             .iter()
             .find_map(|prefix| path.strip_prefix(prefix));
-        let Some(task) = rest.and_then(|rest| rest.split('/').next()) else { return Ok(()) };
-        let Some(key) = self.shelf.find_task(task.to_owned()).await? else { return Ok(()) };
+        let Some(task) = rest.and_then(|rest| rest.split('/').next()) else {
+            return Ok(());
+        };
+        let Some(key) = self.shelf.find_task(task.to_owned()).await? else {
+            return Ok(());
+        };
         match self.shelf.get(key).await? {
             Some(entry) if entry.record.client != client.name => Err(Error::TaskNotFound),
             Some(_) | None => Ok(()),
@@ -172,9 +195,18 @@ fn not_found(parts: &http::request::Parts) -> Error {
     let path = parts.uri.path();
     let below = format!("/v1{path}");
     let known = generation::classify(&parts.method, &below).is_some()
-        || ["/models", "/files", "/videos", "/video", "/images", "/chat", "/audio", "/embeddings"]
-            .iter()
-            .any(|known| path == *known || path.starts_with(&format!("{known}/")));
+        || [
+            "/models",
+            "/files",
+            "/videos",
+            "/video",
+            "/images",
+            "/chat",
+            "/audio",
+            "/embeddings",
+        ]
+        .iter()
+        .any(|known| path == *known || path.starts_with(&format!("{known}/")));
     let hint = if known {
         format!(" It would be served as {below}: end your client's base URL in /v1.")
     } else {
@@ -189,7 +221,10 @@ fn not_found(parts: &http::request::Parts) -> Error {
 
 /// A path as a log line or a message may show it: bounded, and without control characters.
 fn printable(path: &str) -> String {
-    path.chars().take(200).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    path.chars()
+        .take(200)
+        .map(|letter| if letter.is_control() { '?' } else { letter })
+        .collect()
 }
 
 /// Every answer has an id; upstream's own, where it gave one.

@@ -27,10 +27,22 @@ impl Proxy {
         client: &Client,
     ) -> Result<Option<Response<Body>>, Error> {
         // A store that cannot say whose job it is must not hold up a poll, which costs nothing.
-        let key = self.shelf.find_task(task_id.to_owned()).await.ok().flatten();
+        let key = self
+            .shelf
+            .find_task(task_id.to_owned())
+            .await
+            .ok()
+            .flatten();
         let Some(key) = key else { return Ok(None) };
-        let Some(entry) = self.shelf.get(key).await.ok().flatten() else { return Ok(None) };
-        if entry.record.task.as_ref().is_none_or(|task| task.id != task_id) {
+        let Some(entry) = self.shelf.get(key).await.ok().flatten() else {
+            return Ok(None);
+        };
+        if entry
+            .record
+            .task
+            .as_ref()
+            .is_none_or(|task| task.id != task_id)
+        {
             return Ok(None);
         }
         if self.config.cache.scope == Scope::Client && entry.record.client != client.name {
@@ -42,11 +54,11 @@ impl Proxy {
         let mut sent = parts.headers.clone();
         headers::remove_hop_by_hop(&mut sent);
         directives::strip_for_run(&mut sent);
-        let (answer, status, age) =
-            match self.polls.ask(key, task_id, target.clone(), sent).await? {
-                Asked::Now(answer) => (answer, Status::Bypass("job-running"), None),
-                Asked::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
-            };
+        let (answer, status, age) = match self.polls.ask(key, task_id, target.clone(), sent).await?
+        {
+            Asked::Now(answer) => (answer, Status::Bypass("job-running"), None),
+            Asked::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
+        };
         let mut response = Response::new(body::full(answer.body.clone()));
         *response.status_mut() = answer.status;
         *response.headers_mut() = answer.headers.clone();
@@ -60,13 +72,24 @@ impl Proxy {
         target: &Uri,
     ) -> Result<Option<Response<Body>>, Error> {
         let path = format!("/v1{target}");
-        let Some(task) = &entry.record.task else { return Ok(None) };
-        let kept = task.polls.iter().zip(&entry.polls).find(|(poll, _)| poll.path == path);
-        let Some((poll, payload)) = kept else { return Ok(None) };
-        let mut response =
-            reply::kept(&self.shelf, (poll.status, &poll.headers), payload).await?;
+        let Some(task) = &entry.record.task else {
+            return Ok(None);
+        };
+        let kept = task
+            .polls
+            .iter()
+            .zip(&entry.polls)
+            .find(|(poll, _)| poll.path == path);
+        let Some((poll, payload)) = kept else {
+            return Ok(None);
+        };
+        let mut response = reply::kept(&self.shelf, (poll.status, &poll.headers), payload).await?;
         let age = clock::age_seconds(self.clock.now(), poll.at);
-        reply::mark(response.headers_mut(), Status::Hit(entry.record.key), Some(age));
+        reply::mark(
+            response.headers_mut(),
+            Status::Hit(entry.record.key),
+            Some(age),
+        );
         Ok(Some(response))
     }
 }

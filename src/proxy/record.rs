@@ -67,7 +67,11 @@ pub(super) async fn take(
     let mut showing = Showing::of(head.status, &head.headers, &run.path);
     let answer = |headers| {
         let recording = recorder.recording().clone();
-        Arc::new(Live { status: head.status, headers, recording })
+        Arc::new(Live {
+            status: head.status,
+            headers,
+            recording,
+        })
     };
     let mut answer = answer(head.headers);
     if !matches!(showing, Showing::Whole) {
@@ -87,7 +91,11 @@ pub(super) async fn take(
             None => judged,
         },
     };
-    Taken { answer, recorder, judged }
+    Taken {
+        answer,
+        recorder,
+        judged,
+    }
 }
 
 async fn copy(
@@ -97,8 +105,13 @@ async fn copy(
 ) -> Result<(), String> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| error.to_string())?;
-        let Ok(piece) = frame.into_data() else { continue };
-        recorder.append(&piece).await.map_err(|error| error.to_string())?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        recorder
+            .append(&piece)
+            .await
+            .map_err(|error| error.to_string())?;
         match showing {
             Showing::Whole => {}
             Showing::AllButLast => recorder.show(recorder.recording().len().saturating_sub(1)),
@@ -126,7 +139,11 @@ async fn judge(run: &Run, answer: &Live, recorder: &Recorder, showing: Showing) 
         },
     };
     let content_type = headers::text(&answer.headers, "content-type");
-    let answer = Answer { status: answer.status, content_type, body: summary };
+    let answer = Answer {
+        status: answer.status,
+        content_type,
+        body: summary,
+    };
     match outcome::judge(run.kind, &run.path, &answer) {
         Verdict::Success => Judged::Success,
         Verdict::Failed(_) => Judged::Refused,
@@ -137,7 +154,12 @@ async fn judge(run: &Run, answer: &Live, recorder: &Recorder, showing: Showing) 
 impl Showing {
     fn of(status: StatusCode, headers: &HeaderMap, path: &str) -> Self {
         let content_type = headers::text(headers, "content-type").unwrap_or_default();
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         if !status.is_success() || essence.is_empty() || essence.ends_with("json") {
             Self::Whole
         } else if essence == "text/event-stream" {
@@ -165,5 +187,9 @@ fn nothing_ran(status: StatusCode) -> bool {
 fn without_length(answer: &Live) -> Arc<Live> {
     let mut headers = answer.headers.clone();
     headers.remove(header::CONTENT_LENGTH);
-    Arc::new(Live { status: answer.status, headers, recording: answer.recording.clone() })
+    Arc::new(Live {
+        status: answer.status,
+        headers,
+        recording: answer.recording.clone(),
+    })
 }

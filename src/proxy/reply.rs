@@ -51,7 +51,12 @@ impl fmt::Display for Status {
             Self::Hit(key) => write!(f, "reprise; hit; key=\"{}\"", key.short()),
             Self::Stored(reason) => write!(f, "reprise; fwd={}; stored", word(*reason)),
             Self::Answered(reason, status) => {
-                write!(f, "reprise; fwd={}; fwd-status={}", word(*reason), status.as_u16())
+                write!(
+                    f,
+                    "reprise; fwd={}; fwd-status={}",
+                    word(*reason),
+                    status.as_u16()
+                )
             }
             Self::NotKept(reason) => write!(f, "reprise; fwd={}; detail=not-kept", word(*reason)),
             Self::Collapsed => write!(f, "reprise; fwd=miss; collapsed"),
@@ -105,7 +110,9 @@ pub(super) fn of_parts(
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     *response.headers_mut() = store::restore(stored);
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(payload.len()));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(payload.len()));
     response
 }
 
@@ -128,7 +135,11 @@ pub(super) fn arriving(answer: &Arc<Live>, first: bool, why: Option<NotKept>) ->
     let mut response = Response::new(answer.recording.body());
     *response.status_mut() = answer.status;
     let length = answer.headers.get(header::CONTENT_LENGTH).cloned();
-    *response.headers_mut() = if first { answer.headers.clone() } else { shared(&answer.headers) };
+    *response.headers_mut() = if first {
+        answer.headers.clone()
+    } else {
+        shared(&answer.headers)
+    };
     let headers = response.headers_mut();
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, length);
@@ -147,7 +158,10 @@ fn shared(all: &HeaderMap) -> HeaderMap {
     let fits = |(name, _): &(&HeaderName, &HeaderValue)| {
         *name == header::RETRY_AFTER || !headers::is_per_exchange(name)
     };
-    all.iter().filter(fits).map(|(name, value)| (name.clone(), value.clone())).collect()
+    all.iter()
+        .filter(fits)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -160,12 +174,27 @@ mod tests {
         let table = [
             (Status::Hit(key), "reprise; hit; key=\"abababababababab\""),
             (Status::Stored(Reason::Miss), "reprise; fwd=miss; stored"),
-            (Status::Stored(Reason::Asked), "reprise; fwd=request; stored"),
-            (Status::Stored(Reason::Expired), "reprise; fwd=stale; stored"),
+            (
+                Status::Stored(Reason::Asked),
+                "reprise; fwd=request; stored",
+            ),
+            (
+                Status::Stored(Reason::Expired),
+                "reprise; fwd=stale; stored",
+            ),
             (Status::Collapsed, "reprise; fwd=miss; collapsed"),
-            (Status::NotKept(Reason::Miss), "reprise; fwd=miss; detail=not-kept"),
-            (Status::Answered(Reason::Miss, StatusCode::NOT_FOUND), "reprise; fwd=miss; fwd-status=404"),
-            (Status::Bypass("no-store"), "reprise; fwd=bypass; detail=no-store"),
+            (
+                Status::NotKept(Reason::Miss),
+                "reprise; fwd=miss; detail=not-kept",
+            ),
+            (
+                Status::Answered(Reason::Miss, StatusCode::NOT_FOUND),
+                "reprise; fwd=miss; fwd-status=404",
+            ),
+            (
+                Status::Bypass("no-store"),
+                "reprise; fwd=bypass; detail=no-store",
+            ),
         ];
         for (status, words) in table {
             assert_eq!(status.to_string(), words);

@@ -162,7 +162,7 @@ async fn read(mut incoming: Incoming, body: &mut Bytes) -> Option<Came> {
     let mut all = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
         let Ok(frame) = frame else {
-            return Came::Broken;
+            return None;
         };
         let data = frame.into_data().unwrap_or_default();
         if all.len() + data.len() > MAX_BODY {

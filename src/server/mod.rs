@@ -33,7 +33,12 @@ impl Server {
     /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port.
     pub fn new(listener: TcpListener, routes: Arc<Routes>, settings: &config::Server) -> Self {
         let places = Arc::new(Semaphore::new(settings.max_connections));
-        Self { listener, routes, protocol: protocol(settings), places }
+        Self {
+            listener,
+            routes,
+            protocol: protocol(settings),
+            places,
+        }
     }
 
     /// Accepts until `stop`; then waits for the answers that are under way, as long as it is
@@ -77,7 +82,9 @@ impl Server {
             tracing::debug!(%error, "TCP_NODELAY");
         }
         let service = routes::Service(self.routes.clone());
-        let connection = self.protocol.serve_connection(TokioIo::new(stream), service);
+        let connection = self
+            .protocol
+            .serve_connection(TokioIo::new(stream), service);
         let connection = open.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {

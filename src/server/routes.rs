@@ -34,7 +34,10 @@ pub struct Routes {
 impl Routes {
     /// Routes to `proxy`; not ready yet.
     pub fn new(proxy: Arc<Proxy>) -> Self {
-        Self { proxy, phase: AtomicU8::new(Phase::Starting as u8) }
+        Self {
+            proxy,
+            phase: AtomicU8::new(Phase::Starting as u8),
+        }
     }
 
     /// Moves on to another phase.
@@ -58,7 +61,10 @@ fn ok() -> Response<Body> {
 }
 
 fn unready() -> Response<Body> {
-    json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unavailable"}"#)
+    json(
+        StatusCode::SERVICE_UNAVAILABLE,
+        r#"{"status":"unavailable"}"#,
+    )
 }
 
 fn json(status: StatusCode, text: &'static str) -> Response<Body> {

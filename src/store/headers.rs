@@ -12,7 +12,12 @@ pub type StoredHeaders = Vec<(String, HeaderBytes)>;
 pub fn keepable(all: &HeaderMap) -> StoredHeaders {
     all.iter()
         .filter(|(name, _)| !headers::is_per_exchange(name))
-        .map(|(name, value)| (name.as_str().to_owned(), HeaderBytes::from(value.as_bytes())))
+        .map(|(name, value)| {
+            (
+                name.as_str().to_owned(),
+                HeaderBytes::from(value.as_bytes()),
+            )
+        })
         .collect()
 }
 
@@ -43,12 +48,21 @@ mod tests {
             ("x-twice", b"\xff"),
             ("x-request-id", b"req_1"),
         ] {
-            sent.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+            sent.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_bytes(value).unwrap(),
+            );
         }
         let back = restore(&keepable(&sent));
-        let back: Vec<_> = back.iter().map(|(n, v)| (n.as_str(), v.as_bytes())).collect();
-        let expected =
-            [("content-type", &b"application/json"[..]), ("x-twice", b"a"), ("x-twice", b"\xff")];
+        let back: Vec<_> = back
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_bytes()))
+            .collect();
+        let expected = [
+            ("content-type", &b"application/json"[..]),
+            ("x-twice", b"a"),
+            ("x-twice", b"\xff"),
+        ];
         assert_eq!(back, expected);
     }
 }

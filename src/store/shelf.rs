@@ -34,7 +34,10 @@ pub enum Change {
 impl Shelf {
     /// Puts the async side in front of `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))) }
+        Self {
+            store,
+            stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
+        }
     }
 
     /// The store itself, for callers that may block.
@@ -47,7 +50,8 @@ impl Shelf {
     /// # Errors
     /// As [`Store::get`].
     pub async fn get(&self, key: Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
-        self.blocking(move |store| Ok(store.get(&key)?.map(Arc::new))).await
+        self.blocking(move |store| Ok(store.get(&key)?.map(Arc::new)))
+            .await
     }
 
     /// Keeps a generation; durable when it returns.
@@ -76,7 +80,9 @@ impl Shelf {
         let stripes = self.stripes.clone();
         self.blocking(move |store| {
             let _turn = turn(&stripes, &key);
-            let Some(entry) = store.get(&key)? else { return Ok(None) };
+            let Some(entry) = store.get(&key)? else {
+                return Ok(None);
+            };
             match decide(&entry) {
                 Change::Nothing => Ok(Some(Arc::new(entry))),
                 Change::Remove => store.remove(&key).map(|_| None),
@@ -154,7 +160,8 @@ impl Shelf {
         mut blob: BlobWriter,
         piece: Bytes,
     ) -> Result<BlobWriter, StoreError> {
-        self.blocking(move |_| blob.write(&piece).map(|()| blob)).await
+        self.blocking(move |_| blob.write(&piece).map(|()| blob))
+            .await
     }
 
     /// Makes a blob durable.
@@ -162,7 +169,8 @@ impl Shelf {
     /// # Errors
     /// When it could not be synced or renamed.
     pub async fn finish_blob(&self, blob: BlobWriter) -> Result<Payload, StoreError> {
-        self.blocking(move |_| blob.finish().map(Payload::from)).await
+        self.blocking(move |_| blob.finish().map(Payload::from))
+            .await
     }
 
     /// Opens a payload that is a blob; `None` for one that is bytes already.
@@ -174,7 +182,8 @@ impl Shelf {
             Payload::Bytes(_) => Ok(None),
             Payload::Blob { hash, .. } => {
                 let hash = *hash;
-                self.blocking(move |store| store.open_blob(&hash).map(Some)).await
+                self.blocking(move |store| store.open_blob(&hash).map(Some))
+                    .await
             }
         }
     }
@@ -201,5 +210,7 @@ impl Shelf {
 
 fn turn<'a>(stripes: &'a [Mutex<()>; STRIPES], key: &Fingerprint) -> std::sync::MutexGuard<'a, ()> {
     let stripe = usize::from(key.as_bytes()[0]) % STRIPES;
-    stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
+    stripes[stripe]
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }

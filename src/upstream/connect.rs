@@ -36,7 +36,10 @@ pub(super) fn connector(settings: &config::Upstream) -> Result<Connector, SetupE
         .enable_http1()
         .enable_http2()
         .wrap_connector(tcp);
-    Ok(Connector { https, limit: settings.connect_timeout })
+    Ok(Connector {
+        https,
+        limit: settings.connect_timeout,
+    })
 }
 
 impl Service<Uri> for Connector {

@@ -17,7 +17,9 @@ pub enum SetupError {
         reason: String,
     },
     /// The system's certificate store could not be used.
-    #[error("the system's certificates cannot be read: {0}; install ca-certificates or set upstream.ca_file")]
+    #[error(
+        "the system's certificates cannot be read: {0}; install ca-certificates or set upstream.ca_file"
+    )]
     Verifier(String),
     /// The key has characters that no header can carry.
     #[error("the upstream key has characters that an HTTP header cannot carry; copy it again")]

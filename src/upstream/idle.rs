@@ -23,7 +23,12 @@ pub struct Idle<B> {
 impl<B> Idle<B> {
     /// Lets `body` be silent for at most `limit` at a time.
     pub fn new(body: B, limit: Duration) -> Self {
-        Self { body, limit, silence: None, waiting: false }
+        Self {
+            body,
+            limit,
+            silence: None,
+            waiting: false,
+        }
     }
 }
 
@@ -46,13 +51,18 @@ where
         let limit = self.limit;
         let started = self.waiting;
         self.waiting = true;
-        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let silence = self
+            .silence
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !started {
             silence.as_mut().reset(Instant::now() + limit);
         }
         match silence.as_mut().poll(context) {
             Poll::Ready(()) => {
-                let error = format!("upstream was silent for {} s in the middle of an answer", limit.as_secs());
+                let error = format!(
+                    "upstream was silent for {} s in the middle of an answer",
+                    limit.as_secs()
+                );
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Pending => Poll::Pending,
@@ -75,7 +85,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_a_body_and_a_slow_reader_does_not() {
-        let (send, receive) = tokio::sync::mpsc::unbounded_channel::<Result<Frame<Bytes>, BodyError>>();
+        let (send, receive) =
+            tokio::sync::mpsc::unbounded_channel::<Result<Frame<Bytes>, BodyError>>();
         let stream = futures_util::stream::unfold(receive, |mut receive| async {
             receive.recv().await.map(|frame| (frame, receive))
         });
@@ -85,7 +96,10 @@ mod tests {
         }
         assert!(body.frame().await.unwrap().is_ok());
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert!(body.frame().await.unwrap().is_ok(), "the reader was slow, not the sender");
+        assert!(
+            body.frame().await.unwrap().is_ok(),
+            "the reader was slow, not the sender"
+        );
         let before = Instant::now();
         assert!(body.frame().await.unwrap().is_err());
         assert_eq!(before.elapsed().as_secs(), 5);

@@ -38,13 +38,18 @@ pub(super) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, SetupError>
 }
 
 fn read_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let fail = |reason: String| SetupError::Roots { path: path.to_owned(), reason };
+    let fail = |reason: String| SetupError::Roots {
+        path: path.to_owned(),
+        reason,
+    };
     let roots = CertificateDer::pem_file_iter(path)
         .map_err(|error| fail(error.to_string()))?
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| fail(error.to_string()))?;
     if roots.is_empty() {
-        return Err(fail("it holds no certificate (PEM, -----BEGIN CERTIFICATE-----)".to_owned()));
+        return Err(fail(
+            "it holds no certificate (PEM, -----BEGIN CERTIFICATE-----)".to_owned(),
+        ));
     }
     Ok(roots)
 }

@@ -35,7 +35,10 @@ impl Answer {
 impl Client {
     pub(super) fn new(base: &str) -> Self {
         let http = Http::builder(TokioExecutor::new()).build_http();
-        Self { http, base: base.to_owned() }
+        Self {
+            http,
+            base: base.to_owned(),
+        }
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Answer, BodyError> {
@@ -56,11 +59,17 @@ impl Client {
             .body(Full::from(body))?;
         let response = self.http.request(request).await?;
         let status = response.status();
-        let cache = headers::text(response.headers(), "cache-status").unwrap_or_default().to_owned();
+        let cache = headers::text(response.headers(), "cache-status")
+            .unwrap_or_default()
+            .to_owned();
         let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {
             return Err(format!("{path}: {status} {}", String::from_utf8_lossy(&body)).into());
         }
-        Ok(Answer { cache, body, took: started.elapsed() })
+        Ok(Answer {
+            cache,
+            body,
+            took: started.elapsed(),
+        })
     }
 }

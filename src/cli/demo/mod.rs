@@ -53,11 +53,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     })
 }
 
-async fn give_tour(
-    base: &str,
-    sandbox: &Sandbox,
-    stop: &CancellationToken,
-) -> Result<(), Failure> {
+async fn give_tour(base: &str, sandbox: &Sandbox, stop: &CancellationToken) -> Result<(), Failure> {
     tokio::select! {
         toured = tour::give(base, sandbox) => {
             toured.map_err(|error| Failure::Runtime(format!("the tour broke off: {error}")))

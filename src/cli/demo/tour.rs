@@ -39,7 +39,9 @@ pub(super) async fn give(base: &str, sandbox: &Sandbox) -> Result<(), BodyError>
         billed: 0.0,
         last: (0.0, Duration::ZERO),
     };
-    println!("Reprise demo: a simulated RelayDance behind the proxy. No key, no network, no cost.\n");
+    println!(
+        "Reprise demo: a simulated RelayDance behind the proxy. No key, no network, no cost.\n"
+    );
     tour.video().await?;
     tour.image().await?;
     tour.chat().await?;
@@ -59,13 +61,24 @@ impl Tour<'_> {
         let (first, second, third) = (self.client(), self.client(), self.client());
         let started = Instant::now();
         let submit = first.post(VIDEOS, &body).await?;
-        let id = submit.json()["task_id"].as_str().unwrap_or_default().to_owned();
+        let id = submit.json()["task_id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         self.tell("anna  submits", &submit, None);
         let joined = second.post(VIDEOS, &body).await?;
-        self.tell("ben   submits the same a moment later", &joined, Some("the same job"));
+        self.tell(
+            "ben   submits the same a moment later",
+            &joined,
+            Some("the same job"),
+        );
         self.finished(&first, &id).await?;
         let waited = started.elapsed();
-        println!("    {:<44} {:>8}", "anna  polls until it is done", seconds(waited));
+        println!(
+            "    {:<44} {:>8}",
+            "anna  polls until it is done",
+            seconds(waited)
+        );
         let hit = third.post(VIDEOS, &body).await?;
         self.tell("chris submits the same after that", &hit, Some("kept"));
         // Chris has at once what Anna waited for; Ben waits as long as she does.
@@ -84,10 +97,15 @@ impl Tour<'_> {
         println!("An image, asked for by five clients at once:");
         let body = json!({ "model": "grok-imagine-image", "prompt": "A lighthouse made of glass" });
         let clients: Vec<Client> = (0..5).map(|_| self.client()).collect();
-        let asked = clients.iter().map(|client| client.post("/images/generations", &body));
+        let asked = clients
+            .iter()
+            .map(|client| client.post("/images/generations", &body));
         let mut answers = futures_util::future::try_join_all(asked).await?;
         answers.sort_by_key(|answer| !answer.cache.contains("stored"));
-        for (name, answer) in ["dora ", "emil ", "fay  ", "gus  ", "hana "].iter().zip(&answers) {
+        for (name, answer) in ["dora ", "emil ", "fay  ", "gus  ", "hana "]
+            .iter()
+            .zip(&answers)
+        {
             self.tell(&format!("{name} asks"), answer, Some("one answer for all"));
         }
         println!();
@@ -164,11 +182,23 @@ fn seconds(time: Duration) -> String {
 /// How to go on by hand.
 pub(super) fn farewell(base: &str, upstream: &str) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "\nStill serving. Point any OpenAI-style client here (any key will do):\n");
-    let _ = writeln!(text, "    export OPENAI_BASE_URL={base} OPENAI_API_KEY=any\n");
+    let _ = writeln!(
+        text,
+        "\nStill serving. Point any OpenAI-style client here (any key will do):\n"
+    );
+    let _ = writeln!(
+        text,
+        "    export OPENAI_BASE_URL={base} OPENAI_API_KEY=any\n"
+    );
     let _ = writeln!(text, "or try it by hand, twice:\n");
-    let _ = writeln!(text, "    curl -i {base}/images/generations -H 'content-type: application/json' \\");
-    let _ = writeln!(text, "      -d '{{\"model\":\"grok-imagine-image\",\"prompt\":\"a red kite\"}}'\n");
+    let _ = writeln!(
+        text,
+        "    curl -i {base}/images/generations -H 'content-type: application/json' \\"
+    );
+    let _ = writeln!(
+        text,
+        "      -d '{{\"model\":\"grok-imagine-image\",\"prompt\":\"a red kite\"}}'\n"
+    );
     let bill = upstream.trim_end_matches("/v1");
     let _ = writeln!(text, "The simulated bill: curl {bill}/sandbox/bill");
     let _ = writeln!(text, "Ctrl-C ends it.");
