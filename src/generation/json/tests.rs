@@ -20,7 +20,11 @@ fn what_is_read_and_what_is_raw() {
     for (name, body, canonical) in [
         ("object", "{\"a\":[1,true,null,\"x\"]}", true),
         ("scalar", " 1 ", true),
-        ("all white space", "\t\r\n {\t\"a\"\n:\r1 , \"b\" : [ ] }\n", true),
+        (
+            "all white space",
+            "\t\r\n {\t\"a\"\n:\r1 , \"b\" : [ ] }\n",
+            true,
+        ),
         ("127 deep", &nested(127), true),
         ("128 deep", &nested(128), false),
         ("127 objects deep", &objects(127), true),
@@ -64,15 +68,30 @@ fn what_is_read_and_what_is_raw() {
         ("long word", "nulll", false),
         ("repeated key", "{\"a\":1,\"a\":1}", false),
         ("repeated escaped key", "{\"a\":1,\"\\u0061\":1}", false),
-        ("repeated key deep down", "{\"x\":[{\"y\":{\"a\":1,\"b\":2,\"a\":1}}]}", false),
-        ("repeated key apart", "{\"a\":{\"a\":1},\"b\":{\"a\":1}}", true),
+        (
+            "repeated key deep down",
+            "{\"x\":[{\"y\":{\"a\":1,\"b\":2,\"a\":1}}]}",
+            false,
+        ),
+        (
+            "repeated key apart",
+            "{\"a\":{\"a\":1},\"b\":{\"a\":1}}",
+            true,
+        ),
         ("repeated left-out key", "{\"user\":1,\"user\":1}", false),
-        ("repetition in a left-out value", "{\"user\":{\"a\":1,\"a\":1}}", false),
+        (
+            "repetition in a left-out value",
+            "{\"user\":{\"a\":1,\"a\":1}}",
+            false,
+        ),
     ] {
         assert_eq!(encoding(body.as_bytes()).is_some(), canonical, "{name}");
     }
     assert!(encoding(b"\"\xff\"").is_none(), "no UTF-8");
-    assert!(encoding(b"\"\xed\xa0\x80\"").is_none(), "a surrogate in UTF-8");
+    assert!(
+        encoding(b"\"\xed\xa0\x80\"").is_none(),
+        "a surrogate in UTF-8"
+    );
 }
 
 #[test]
@@ -134,7 +153,10 @@ fn values_around_the_inline_length() {
                 format!("{{\"k\":\"{text}\"}}"),
                 format!("{{\"{text}\":1}}"),
                 format!("[[\"{text}\"],1]"),
-                format!("1{}", text.replace(['a', 'b'], if c == "a" { "1" } else { "2" })),
+                format!(
+                    "1{}",
+                    text.replace(['a', 'b'], if c == "a" { "1" } else { "2" })
+                ),
             ] {
                 let plain = encoding(body.as_bytes()).unwrap();
                 assert!(plain.len() <= 1027, "{} bytes", plain.len());
@@ -151,11 +173,16 @@ fn a_large_body_folds_into_a_few_bytes() {
     let list = format!("[{}0]", "0,".repeat(100_000));
     let object = format!(
         "{{{}\"z\":0}}",
-        (0..5000).map(|i| format!("\"k{i}\":[{i}],")).collect::<String>()
+        (0..5000)
+            .map(|i| format!("\"k{i}\":[{i}],"))
+            .collect::<String>()
     );
     let reversed = format!(
         "{{\"z\":0{}}}",
-        (0..5000).rev().map(|i| format!(",\"k{i}\":[{i}.0]")).collect::<String>()
+        (0..5000)
+            .rev()
+            .map(|i| format!(",\"k{i}\":[{i}.0]"))
+            .collect::<String>()
     );
     for body in [&list, &object, &reversed] {
         assert_eq!(encoding(body.as_bytes()).unwrap().len(), 33);
@@ -163,6 +190,16 @@ fn a_large_body_folds_into_a_few_bytes() {
     assert_eq!(encoding(object.as_bytes()), encoding(reversed.as_bytes()));
     let other = list.replacen("0,0]", "0,1]", 1);
     assert_ne!(encoding(list.as_bytes()), encoding(other.as_bytes()));
+}
+
+#[test]
+fn too_many_members_are_not_sorted() {
+    let members = |count: u32| {
+        let members: Vec<_> = (0..count).map(|i| format!("\"{i}\":0")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    assert!(encoding(members(1 << 12).as_bytes()).is_some());
+    assert!(encoding(members((1 << 18) + 1).as_bytes()).is_none());
 }
 
 /// A value as it is meant, to be written in many ways.
@@ -200,7 +237,10 @@ struct Style(u64);
 
 impl Style {
     fn pick(&mut self, of: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) % of
     }
 
@@ -223,7 +263,10 @@ impl Style {
                     .iter()
                     .map(|(key, value)| {
                         let (key, space) = (self.text(key), self.space());
-                        (self.pick(1000), format!("{space}{key}{space}:{}", self.write(value)))
+                        (
+                            self.pick(1000),
+                            format!("{space}{key}{space}:{}", self.write(value)),
+                        )
                     })
                     .collect();
                 members.sort();
@@ -241,7 +284,10 @@ impl Style {
             0 if exponent == 0 => coefficient.to_string(),
             1 => format!("{coefficient}.000E{exponent}"),
             2 if coefficient != 0 => format!("{coefficient}00e{}", exponent - 2),
-            3 => format!("{sign}0.00{digits}e{}", exponent + 2 + i16::try_from(digits.len()).unwrap()),
+            3 => format!(
+                "{sign}0.00{digits}e{}",
+                exponent + 2 + i16::try_from(digits.len()).unwrap()
+            ),
             _ => format!("{coefficient}e{exponent}"),
         }
     }
@@ -254,7 +300,11 @@ impl Style {
                 (_, 0) => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
                         let unit = format!("\\u{unit:04x}");
-                        out += &if self.pick(2) == 0 { unit } else { unit.replace('a', "A") };
+                        out += &if self.pick(2) == 0 {
+                            unit
+                        } else {
+                            unit.replace('a', "A")
+                        };
                     }
                 }
                 (false, _) => out.push(c),
@@ -277,7 +327,9 @@ fn change_leaf(tree: &mut Tree, countdown: &mut usize) -> bool {
             return items.iter_mut().any(|item| change_leaf(item, countdown));
         }
         Tree::Map(members) if !members.is_empty() => {
-            return members.values_mut().any(|value| change_leaf(value, countdown));
+            return members
+                .values_mut()
+                .any(|value| change_leaf(value, countdown));
         }
         _ => {}
     }
@@ -358,7 +410,11 @@ fn agrees_with_serde(body: &[u8]) -> Result<(), TestCaseError> {
     let theirs = serde_json::from_slice::<Strict>(body);
     let ours = encoding(body).is_some();
     match theirs {
-        Ok(_) => prop_assert!(ours, "only serde_json reads {:?}", body.escape_ascii().to_string()),
+        Ok(_) => prop_assert!(
+            ours,
+            "only serde_json reads {:?}",
+            body.escape_ascii().to_string()
+        ),
         // We keep numbers that no double holds.
         Err(error) if error.to_string().starts_with("number out of range") => {}
         Err(error) => prop_assert!(!ours, "{}: {:?}", error, body.escape_ascii().to_string()),
