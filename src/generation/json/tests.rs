@@ -1,7 +1,7 @@
 //! The reader against `serde_json`, and against itself in another spelling.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
+use std::fmt::{self, Write};
 
 use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -171,19 +171,12 @@ fn values_around_the_inline_length() {
 #[test]
 fn a_large_body_folds_into_a_few_bytes() {
     let list = format!("[{}0]", "0,".repeat(100_000));
-    let object = format!(
-        "{{{}\"z\":0}}",
-        (0..5000)
-            .map(|i| format!("\"k{i}\":[{i}],"))
-            .collect::<String>()
-    );
-    let reversed = format!(
-        "{{\"z\":0{}}}",
-        (0..5000)
-            .rev()
-            .map(|i| format!(",\"k{i}\":[{i}.0]"))
-            .collect::<String>()
-    );
+    let members = |order: &mut dyn Iterator<Item = u32>, zeros: &str| {
+        let members: Vec<_> = order.map(|i| format!("\"k{i}\":[{i}{zeros}]")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    let object = members(&mut (0..5000), "");
+    let reversed = members(&mut (0..5000).rev(), ".0");
     for body in [&list, &object, &reversed] {
         assert_eq!(encoding(body.as_bytes()).unwrap().len(), 33);
     }
@@ -312,7 +305,7 @@ impl Style {
                     '"' | '\\' => out.extend(['\\', c]),
                     '\n' => out += "\\n",
                     '\t' => out += "\\t",
-                    _ => out += &format!("\\u{:04X}", u32::from(c)),
+                    _ => write!(out, "\\u{:04X}", u32::from(c)).unwrap(),
                 },
             }
         }
