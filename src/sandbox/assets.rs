@@ -104,9 +104,9 @@ mod tests {
         let (mut at, mut names) = (8, Vec::new());
         while at < picture.len() {
             let length = length_at(&picture, at);
-            let named = &picture[at + 4..at + 8 + length];
-            assert_eq!(crc32(named) as usize, length_at(&picture, at + 8 + length));
-            names.push(String::from_utf8_lossy(&named[..4]).into_owned());
+            let chunk = &picture[at + 4..at + 8 + length];
+            assert_eq!(crc32(chunk) as usize, length_at(&picture, at + 8 + length));
+            names.push(String::from_utf8_lossy(&chunk[..4]).into_owned());
             at += length + 12;
         }
         assert_eq!(names.first().unwrap(), "IHDR");

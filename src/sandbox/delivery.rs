@@ -50,12 +50,17 @@ impl Delivery {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse().ok());
+        let nothing = matches!(&payload, Payload::Whole(bytes) if bytes.is_empty());
+        let left = if self.head_only || nothing {
+            Some(0)
+        } else {
+            length
+        };
         let body = if self.head_only {
             empty()
         } else {
             self.broken(self.body_of(payload))
         };
-        let left = if self.head_only { Some(0) } else { length };
         let mut response = Response::new(Counted { body, left, ticket }.boxed_unsync());
         *response.status_mut() = status;
         *response.headers_mut() = headers;

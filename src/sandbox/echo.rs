@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRAILER, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -23,8 +23,10 @@ use super::route;
 const PIECE: usize = 64 * 1024;
 /// Header of a request that wants its body back, frame by frame, while it sends it: `body`.
 const ECHO: &str = "x-sandbox-echo";
-/// Header of a request that wants a trailer `x-sandbox-end` of this value at the end of its echo.
-const TRAILER: &str = "x-sandbox-trailer";
+/// Header of a request that wants the trailer [`END`] of this value at the end of its echo.
+const WANT_END: &str = "x-sandbox-trailer";
+/// The trailer.
+const END: &str = "x-sandbox-end";
 
 /// A request that is answered while it is read.
 pub(super) struct Live {
@@ -66,8 +68,13 @@ pub(super) fn live(world: &World, ask: &Ask, live: Live) -> Answer {
     let content_type = ask
         .header(CONTENT_TYPE.as_str())
         .unwrap_or("application/octet-stream");
-    let body = StreamBody::new(echoed(live.incoming, trailer(ask)));
-    let answer = Answer::empty(StatusCode::OK).header(CONTENT_TYPE, content_type);
+    let trailer = trailer(ask);
+    let mut answer = Answer::empty(StatusCode::OK).header(CONTENT_TYPE, content_type);
+    if trailer.is_some() {
+        // HTTP/1.1 trailers go out only when they are announced.
+        answer = answer.header(TRAILER, END);
+    }
+    let body = StreamBody::new(echoed(live.incoming, trailer));
     answer.carrying(Payload::Live(BodyExt::boxed_unsync(body)))
 }
 
@@ -84,9 +91,9 @@ async fn mirror(upgrade: OnUpgrade) {
 }
 
 fn trailer(ask: &Ask) -> Option<HeaderMap> {
-    let value = HeaderValue::from_str(ask.header(TRAILER)?).ok()?;
+    let value = HeaderValue::from_str(ask.header(WANT_END)?).ok()?;
     Some(HeaderMap::from_iter([(
-        HeaderName::from_static("x-sandbox-end"),
+        HeaderName::from_static(END),
         value,
     )]))
 }

@@ -47,7 +47,7 @@ async fn v1(world: &World, ask: &Ask, parts: &[&str]) -> Answer {
         ("GET", ["models", id]) => models::one(ask, id),
         ("POST", ["images", "variations"]) | (_, ["files", ..]) => ask.not_implemented(),
         (_, ["echo", ..]) => echo::describe(ask),
-        ("GET", ["bytes", n]) => echo::bytes(ask, n),
+        ("GET" | "HEAD", ["bytes", n]) => echo::bytes(ask, n),
         ("POST", parts) => slow(world, ask, parts).await,
         _ => ask.invalid_url(),
     }

@@ -16,6 +16,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, Ask, Body};
 use super::delivery::Delivery;
@@ -85,7 +86,9 @@ async fn serve<S>(world: Arc<World>, plug: Arc<Plug>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let tasks = Tasks::new(world.tasks.clone());
+    let over = CancellationToken::new();
+    let tasks = Tasks::new(world.tasks.clone(), over.clone());
+    let _over = over.drop_guard();
     let service = service_fn(move |request| handle(world.clone(), plug.clone(), request));
     let mut builder = auto::Builder::new(tasks);
     builder
@@ -105,6 +108,7 @@ where
     }
 }
 
+/// One request's way, from its first byte to the last of its answer.
 async fn handle(
     world: Arc<World>,
     plug: Arc<Plug>,
@@ -120,60 +124,56 @@ async fn handle(
         body: Bytes::new(),
         request_id: world.ids.request(world.clock.now()),
     };
-    let (live, too_large) = if echo::is_live(&ask) {
-        (Some(echo::Live { incoming, upgrade }), false)
+    let came = if echo::is_live(&ask) {
+        Came::Live(echo::Live { incoming, upgrade })
     } else {
-        match read(incoming).await {
-            Ok(body) => {
-                ask.body = body;
-                (None, false)
-            }
-            Err(Unread::TooLarge) => (None, true),
-            // The requester is gone, so nobody sees this answer.
-            Err(Unread::Broken) => return Ok(Response::new(super::delivery::empty())),
+        match read(incoming, &mut ask.body).await {
+            Some(came) => came,
+            // Half a request counts for nothing, and nobody is left to read this.
+            None => return Ok(Response::new(super::delivery::empty())),
         }
     };
     let ticket = world.visits.record(&head, &ask.body);
-    let route = ask.route();
-    let words = world.script.take(&route);
-    let answer = if too_large {
-        ask.refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "read_request_body_failed",
-            "request body too large",
-        )
-    } else {
-        at_the_gate(&world, &ask, live, &words).await
-    };
+    let words = world.script.take(&ask.route());
+    let mut answer = at_the_gate(&world, &ask, came, &words).await;
     before_head(&words, &plug).await;
-    let holds = world.script.holds(&route);
-    let head_only = ask.method == Method::HEAD;
-    let gap = world.options.stream_gap;
-    let answer = if route::is_storage(&ask.path) {
-        answer
-    } else {
-        answer.header(
-            HeaderName::from_static("x-oneapi-request-id"),
-            &ask.request_id,
-        )
-    };
-    Ok(Delivery {
-        words,
-        holds,
-        gap,
-        head_only,
+    if !route::is_storage(&ask.path) {
+        let name = HeaderName::from_static("x-oneapi-request-id");
+        answer = answer.header(name, &ask.request_id);
     }
-    .pack(answer, ticket))
+    let delivery = Delivery {
+        words,
+        holds: world.script.holds(&ask.route()),
+        gap: world.options.stream_gap,
+        head_only: ask.method == Method::HEAD,
+    };
+    Ok(delivery.pack(answer, ticket))
+}
+
+/// How a request's body came.
+enum Came {
+    Whole,
+    Live(echo::Live),
+    TooLarge,
+}
+
+/// Reads a body whole; `None` when its requester left in the middle.
+async fn read(mut incoming: Incoming, body: &mut Bytes) -> Option<Came> {
+    let mut all = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        let data = frame.ok()?.into_data().unwrap_or_default();
+        if all.len() + data.len() > MAX_BODY {
+            return Some(Came::TooLarge);
+        }
+        all.extend_from_slice(&data);
+    }
+    *body = all.freeze();
+    Some(Came::Whole)
 }
 
 /// Runs the request and waits at its gates; what is paid is billed before it waits, what only reads
 /// shows how things are once it may go on.
-async fn at_the_gate(
-    world: &Arc<World>,
-    ask: &Ask,
-    live: Option<echo::Live>,
-    words: &[Word],
-) -> Answer {
+async fn at_the_gate(world: &World, ask: &Ask, came: Came, words: &[Word]) -> Answer {
     let reads = matches!(ask.method, Method::GET | Method::HEAD);
     if reads {
         wait(world, ask).await;
@@ -181,10 +181,15 @@ async fn at_the_gate(
     let unbilled = words
         .iter()
         .any(|word| matches!(word, Word::Answer { billed: false, .. }));
-    let answer = match live {
-        _ if unbilled => Answer::empty(StatusCode::OK),
-        Some(live) => echo::live(world, ask, live),
-        None => route::answer(world, ask).await,
+    let answer = match came {
+        // The fault's own answer stands here in a moment.
+        Came::Whole | Came::Live(_) if unbilled => Answer::empty(StatusCode::OK),
+        Came::Whole => route::answer(world, ask).await,
+        Came::Live(live) => echo::live(world, ask, live),
+        Came::TooLarge => {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            ask.refuse(status, "read_request_body_failed", "request body too large")
+        }
     };
     if !reads {
         wait(world, ask).await;
@@ -214,24 +219,4 @@ async fn before_head(words: &[Word], plug: &Plug) {
             | Word::ErrorEvent => {}
         }
     }
-}
-
-enum Unread {
-    TooLarge,
-    Broken,
-}
-
-async fn read(mut incoming: Incoming) -> Result<Bytes, Unread> {
-    let mut body = BytesMut::new();
-    while let Some(frame) = incoming.frame().await {
-        let data = frame
-            .map_err(|_| Unread::Broken)?
-            .into_data()
-            .unwrap_or_default();
-        if body.len() + data.len() > MAX_BODY {
-            return Err(Unread::TooLarge);
-        }
-        body.extend_from_slice(&data);
-    }
-    Ok(body.freeze())
 }

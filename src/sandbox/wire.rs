@@ -95,13 +95,17 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Runs hyper's own tasks (HTTP/2 streams) where `stop` waits for them.
+/// Runs hyper's own tasks (HTTP/2 streams): they end with their connection, and `stop` waits for them.
 #[derive(Clone)]
-pub(super) struct Tasks(TaskTracker);
+pub(super) struct Tasks {
+    tracker: TaskTracker,
+    over: CancellationToken,
+}
 
 impl Tasks {
-    pub(super) fn new(tracker: TaskTracker) -> Self {
-        Self(tracker)
+    /// `over` is cancelled when the connection ends.
+    pub(super) fn new(tracker: TaskTracker, over: CancellationToken) -> Self {
+        Self { tracker, over }
     }
 }
 
@@ -110,6 +114,12 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        let over = self.over.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = over.cancelled() => {}
+                _ = future => {}
+            }
+        });
     }
 }

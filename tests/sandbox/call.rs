@@ -152,17 +152,15 @@ impl Caller {
         fields: &[(&str, &str)],
         file: Option<&str>,
     ) -> Reply {
-        let mut body = String::new();
-        for (name, value) in fields {
-            body += &format!(
-                "--BOUND\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
-            );
-        }
-        if let Some(name) = file {
-            body += &format!(
+        let text = |(name, value): &(&str, &str)| {
+            format!("--BOUND\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let upload = |name: &str| {
+            format!(
                 "--BOUND\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f\"\r\n\r\n12345\r\n"
-            );
-        }
+            )
+        };
+        let mut body: String = fields.iter().map(text).chain(file.map(upload)).collect();
         body += "--BOUND--\r\n";
         let request = self.request(Method::POST, path);
         let request = request.header(CONTENT_TYPE, "multipart/form-data; boundary=BOUND");

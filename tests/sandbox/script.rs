@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use reprise::sandbox::{Options, Sandbox};
+use reprise::sandbox::{Options, Sandbox, Seen};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -146,7 +146,7 @@ async fn connections_are_cut_after_the_bill() {
         Broken::InBody
     );
     assert_eq!(sandbox.bill().images, 3);
-    assert!(sandbox.requests().iter().all(|seen| seen.is_abandoned()));
+    assert!(sandbox.requests().iter().all(Seen::is_abandoned));
     assert_eq!(caller.post(IMAGES, image()).await.status, 200);
     assert!(!sandbox.requests()[3].is_abandoned());
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Version};
 use hyper_util::rt::TokioIo;
-use reprise::sandbox::{Options, Sandbox};
+use reprise::sandbox::{Options, Sandbox, Seen};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -185,18 +185,54 @@ async fn tls_with_both_versions() {
 }
 
 #[tokio::test]
+async fn a_cut_http2_connection_takes_its_requests_along() {
+    let sandbox = sandbox().await;
+    let caller = Caller::http2(&sandbox);
+    let gate = sandbox.hold("GET /v1/bytes");
+    sandbox.on("GET /v1/models").close_before_head();
+    let held = tokio::spawn({
+        let request = caller
+            .request(Method::GET, "/v1/bytes/9")
+            .body(Full::default())
+            .unwrap();
+        let caller = caller.clone();
+        async move { caller.try_send(request).await }
+    });
+    soon(gate.arrived(1)).await;
+    let request = caller
+        .request(Method::GET, "/v1/models")
+        .body(Full::default())
+        .unwrap();
+    assert!(caller.try_send(request).await.is_err());
+    assert!(soon(held).await.unwrap().is_err());
+    let abandoned = async {
+        while !sandbox.requests().iter().all(Seen::is_abandoned) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(abandoned).await;
+}
+
+#[tokio::test]
 async fn stop_closes_everything() {
     let sandbox = sandbox().await;
     let gate = sandbox.hold("POST /v1/chat");
-    let caller = Caller::new(&sandbox);
-    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-    let held =
-        tokio::spawn(async move { caller.try_post("/v1/chat/completions", body).await.is_err() });
-    soon(gate.arrived(1)).await;
+    let held: Vec<_> = [Caller::new(&sandbox), Caller::http2(&sandbox)]
+        .into_iter()
+        .map(|caller| {
+            let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+            tokio::spawn(
+                async move { caller.try_post("/v1/chat/completions", body).await.is_err() },
+            )
+        })
+        .collect();
+    soon(gate.arrived(2)).await;
     let addr = sandbox.addr();
     tokio::time::timeout(Duration::from_secs(4), sandbox.stop())
         .await
         .expect("it stops by itself");
-    assert!(soon(held).await.unwrap(), "the held request was cut");
+    for held in held {
+        assert!(soon(held).await.unwrap(), "the held request was cut");
+    }
     assert!(TcpStream::connect(addr).await.is_err());
 }
