@@ -1,1 +1,34 @@
-//! (being built)
+//! What is being paid for.
+//!
+//! Pure rules over bytes, in the order in which a request meets them:
+//!
+//! 1. [`kind`] says which requests are generations, on a path that [`path`] has made plain.
+//! 2. [`request`] gives a generation its name, a [`Fingerprint`]: two requests with the same one
+//!    are the same generation. [`query`] takes the credential out of it; `json` and `multipart`
+//!    read the body by its meaning; `left_out` lists what does not change the result.
+//! 3. [`outcome`] says whether an answer is worth keeping. [`events`] follows an event stream to
+//!    its end, [`task`] reads the id and the [`state`] of a video job.
+
+pub mod events;
+mod facts;
+pub mod fingerprint;
+mod json;
+pub mod kind;
+mod left_out;
+mod marks;
+mod multipart;
+pub mod outcome;
+pub mod path;
+mod percent;
+pub mod query;
+pub mod request;
+pub mod state;
+pub mod task;
+mod top;
+
+pub use fingerprint::Fingerprint;
+pub use kind::{Kind, classify};
+pub use outcome::judge;
+pub use path::escapes_root;
+pub use query::{key_of, without_key};
+pub use request::{Identity, Request};

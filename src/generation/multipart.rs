@@ -1,0 +1,145 @@
+//! A multipart body by its parts (RFC 7578): field name, content type and bytes of each.
+
+use blake3::Hasher;
+use bytes::Bytes;
+use futures_util::{FutureExt, stream};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use multer::Field;
+
+use super::facts::Facts;
+use super::{Kind, left_out};
+
+/// A form with more parts than this is hashed raw.
+const MOST_PARTS: usize = 1000;
+
+/// What a form means.
+pub(super) struct Reading {
+    /// Equal exactly for equal parts in the same order.
+    pub(super) digest: blake3::Hash,
+    pub(super) facts: Facts,
+}
+
+/// Reads `body` as a form; `None` when it has to be hashed as its raw bytes.
+pub(super) fn read(body: &Bytes, content_type: &str, kind: Kind) -> Option<Reading> {
+    let boundary = multer::parse_boundary(content_type).ok()?;
+    if !is_plain(body, &boundary) {
+        return None;
+    }
+    // The whole body is there, so the reader never has to wait.
+    read_parts(body.clone(), boundary, kind).now_or_never()?
+}
+
+/// Does `body` begin with its first delimiter and end with its only closing one?
+///
+/// SECURITY: text before, after or between forms is skipped by one reader and understood by
+/// another. Such a body must not get the name of an innocent one and put its answer in that place.
+fn is_plain(body: &[u8], boundary: &str) -> bool {
+    let closing = format!("\r\n--{boundary}--");
+    let trimmed = body.strip_suffix(b"\r\n").unwrap_or(body);
+    body.strip_prefix(b"--")
+        .is_some_and(|rest| rest.starts_with(boundary.as_bytes()))
+        && memchr::memmem::find(body, closing.as_bytes())
+            .is_some_and(|found| found + closing.len() == trimmed.len())
+}
+
+async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<Reading> {
+    let whole = stream::iter([Ok::<_, std::convert::Infallible>(body)]);
+    let mut form = multer::Multipart::new(whole, boundary);
+    let mut hasher = Hasher::new();
+    let mut facts = Facts::default();
+    let mut count = 0;
+    while let Some(mut field) = form.next_field().await.ok()? {
+        count += 1;
+        if count > MOST_PARTS {
+            return None;
+        }
+        let name = field.name()?.to_owned();
+        let head = Head::of(&field, &name)?;
+        let mut content = Hasher::new();
+        let mut first = Bytes::new();
+        while let Some(chunk) = field.chunk().await.ok()? {
+            content.update(&chunk);
+            if first.is_empty() {
+                first = chunk;
+            }
+        }
+        match name.as_str() {
+            "model" => facts.note_model(&first),
+            "stream" => facts.stream = matches!(&*first, b"true" | b"True" | b"1"),
+            _ => {}
+        }
+        if !left_out::in_form(kind, name.as_bytes()) {
+            head.hash(&name, &mut hasher);
+            hasher.update(content.finalize().as_bytes());
+        }
+    }
+    Some(Reading {
+        digest: hasher.finalize(),
+        facts,
+    })
+}
+
+/// What the headers of a part say beside its name.
+struct Head {
+    /// With a file name it is a file, without one a value; the name itself does not count.
+    is_file: bool,
+    /// Headers that count, as name and value.
+    headers: Vec<(Bytes, Bytes)>,
+}
+
+impl Head {
+    fn of(field: &Field<'_>, name: &str) -> Option<Self> {
+        let disposition = field.headers().get(CONTENT_DISPOSITION)?.as_bytes();
+        let after_name = disposition
+            .strip_prefix(format!("form-data; name=\"{name}\"").as_bytes())
+            .filter(|rest| rest.is_empty() || is_file_name(rest));
+        let headers = field.headers().iter().filter(|(header, _)| {
+            // A disposition in another form counts whole: readers differ on it.
+            *header != CONTENT_LENGTH && (*header != CONTENT_DISPOSITION || after_name.is_none())
+        });
+        if field.headers().get_all(CONTENT_DISPOSITION).iter().count() > 1
+            || field.headers().get_all(CONTENT_TYPE).iter().count() > 1
+        {
+            return None;
+        }
+        Some(Self {
+            is_file: after_name.map_or(field.file_name().is_some(), |rest| !rest.is_empty()),
+            headers: headers
+                .map(|(header, value)| {
+                    let header = Bytes::copy_from_slice(header.as_str().as_bytes());
+                    (header, Bytes::copy_from_slice(value.as_bytes()))
+                })
+                .collect(),
+        })
+    }
+
+    fn hash(&self, name: &str, hasher: &mut Hasher) {
+        let count = u64::try_from(self.headers.len()).unwrap_or(u64::MAX);
+        put(hasher, name.as_bytes());
+        hasher.update(&[u8::from(self.is_file)]);
+        hasher.update(&count.to_le_bytes());
+        for (header, value) in &self.headers {
+            put(hasher, header);
+            put(hasher, value);
+        }
+    }
+}
+
+/// Is `rest` of a disposition a file name in either form, and no second field name?
+fn is_file_name(rest: &[u8]) -> bool {
+    let value = [&b"; filename=\""[..], b"; filename*="]
+        .into_iter()
+        .find_map(|start| rest.strip_prefix(start));
+    value.is_some_and(|value| {
+        [&b" name"[..], b";name", b"\tname"]
+            .into_iter()
+            .all(|other| memchr::memmem::find(value, other).is_none())
+    })
+}
+
+/// Adds `bytes` with its length, so that nothing moves from one part into the next.
+fn put(hasher: &mut Hasher, bytes: &[u8]) {
+    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    hasher.update(&len.to_le_bytes());
+    hasher.update(bytes);
+}

@@ -1,0 +1,133 @@
+//! When two requests are the same generation.
+
+use blake3::Hasher;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
+use super::facts::Facts;
+use super::{Fingerprint, Kind, json, multipart, query};
+
+/// What the hash is for, with the version of its format. A new one makes every kept generation
+/// unfindable, so it changes only where the old one would give a wrong answer.
+const FORMAT: &str = "reprise 2026-11 generation key, format 1";
+
+/// Request headers that change what is generated. Others do not.
+const COUNTED_HEADERS: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
+
+/// A request for a generation, as far as its identity goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// What is asked for.
+    pub kind: Kind,
+    /// The path as it came, with `/v1/`.
+    pub path: &'a str,
+    /// The query as it came, without `?`. A credential in it does not count.
+    pub query: Option<&'a str>,
+    /// The client that shares nothing with others; `None` when generations are shared.
+    pub scope: Option<&'a str>,
+    /// Which deliberate repetition of the same request; 1 is the first, and the same as none.
+    pub take: u32,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// The whole body.
+    pub body: &'a Bytes,
+}
+
+/// What a request is, and what it says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The generation's name.
+    pub fingerprint: Fingerprint,
+    /// The top-level `model`, at most 256 bytes; of a form, the field of that name.
+    pub model: Option<String>,
+    /// An event stream is asked for.
+    pub stream: bool,
+    /// A JSON body with a top-level `temperature` of 0, or a `seed` that is not null.
+    pub deterministic: bool,
+}
+
+/// The body as it counts.
+enum Meaning {
+    Json(Vec<u8>),
+    Form(blake3::Hash),
+    Raw,
+}
+
+impl Request<'_> {
+    /// Names the generation. Takes time in proportion to the body, a few milliseconds for 10 MB:
+    /// call it off the async threads when the body is large.
+    ///
+    /// A JSON body counts by its meaning, whatever its content type says (`curl -d` says it is a
+    /// form); a multipart body by its parts; any other, or one in a content encoding, by its bytes.
+    pub fn identify(&self) -> Identity {
+        let (meaning, facts) = self.read_body();
+        let mut hasher = Hasher::new_derive_key(FORMAT);
+        let mut put = |tag: u8, bytes: &[u8]| {
+            let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            hasher.update(&[tag]);
+            hasher.update(&len.to_le_bytes());
+            hasher.update(bytes);
+        };
+        put(b'k', self.kind.as_str().as_bytes());
+        put(b'p', self.path.as_bytes());
+        if let Some(query) = self.query.and_then(query::without_key) {
+            put(b'q', query.as_bytes());
+        }
+        if let Some(scope) = self.scope {
+            put(b'c', scope.as_bytes());
+        }
+        put(b't', &self.take.to_le_bytes());
+        for name in COUNTED_HEADERS {
+            for value in self.headers.get_all(name) {
+                put(b'h', name.as_bytes());
+                put(b'v', value.as_bytes());
+            }
+        }
+        for encoding in self.encodings() {
+            put(b'e', encoding);
+        }
+        match meaning {
+            Meaning::Json(encoding) => put(b'j', &encoding),
+            Meaning::Form(digest) => put(b'm', digest.as_bytes()),
+            Meaning::Raw => put(b'r', self.body),
+        }
+        Identity {
+            fingerprint: Fingerprint::from_bytes(*hasher.finalize().as_bytes()),
+            model: facts.model,
+            stream: facts.stream,
+            deterministic: facts.deterministic,
+        }
+    }
+
+    fn read_body(&self) -> (Meaning, Facts) {
+        if self.body.is_empty() || self.encodings().next().is_some() {
+            return (Meaning::Raw, Facts::default());
+        }
+        let content_type = self.headers.get(CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        if let Some(form) = content_type.filter(|value| is_form(value)) {
+            return match multipart::read(self.body, form, self.kind) {
+                Some(reading) => (Meaning::Form(reading.digest), reading.facts),
+                None => (Meaning::Raw, Facts::default()),
+            };
+        }
+        match json::read(self.body, self.kind) {
+            Some(reading) => (Meaning::Json(reading.encoding), reading.facts),
+            None => (Meaning::Raw, Facts::of_raw(self.body)),
+        }
+    }
+
+    /// The body's content encodings that change its bytes.
+    fn encodings(&self) -> impl Iterator<Item = &[u8]> {
+        let values = self.headers.get_all(CONTENT_ENCODING).iter();
+        values
+            .map(|value| value.as_bytes().trim_ascii())
+            .filter(|value| !value.is_empty() && !value.eq_ignore_ascii_case(b"identity"))
+    }
+}
+
+fn is_form(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("multipart/form-data")
+}

@@ -1,0 +1,112 @@
+//! Single top-level members of a JSON object, without building a tree of the rest.
+
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The members of the object `json` that are called `names`, as they are written, in that order;
+/// `None` when `json` is no JSON object. Of a repeated name the last counts, as in most readers.
+pub(super) fn members<'a, const N: usize>(
+    json: &'a [u8],
+    names: [&str; N],
+) -> Option<[Option<&'a RawValue>; N]> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let found = reader.deserialize_map(Members(names)).ok()?;
+    reader.end().ok()?;
+    Some(found)
+}
+
+/// The text of `value` when it is a string.
+pub(super) fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// Is `value` anything but null?
+pub(super) fn is_set(value: &RawValue) -> bool {
+    value.get() != "null"
+}
+
+struct Members<'n, const N: usize>([&'n str; N]);
+
+impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
+    type Value = [Option<&'de RawValue>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = [None; N];
+        while let Some(index) = map.next_key_seed(Key(&self.0))? {
+            match index.and_then(|index| found.get_mut(index)) {
+                Some(wanted) => *wanted = Some(map.next_value()?),
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Reads a key as its place among the names, without keeping its text.
+struct Key<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|name| *name == key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_asked_for() {
+        let json = br#" {"a":1,"b":{"a":2},"\u0063":"x\ny","d":null,"b":[3] } "#;
+        let [a, b, c, d, e] = members(json, ["a", "b", "c", "d", "e"]).unwrap();
+        assert_eq!(a.unwrap().get(), "1");
+        assert_eq!(b.unwrap().get(), "[3]");
+        assert_eq!(text(c.unwrap()).as_deref(), Some("x\ny"));
+        assert!(text(a.unwrap()).is_none());
+        assert!(is_set(a.unwrap()) && !is_set(d.unwrap()));
+        assert!(e.is_none());
+    }
+
+    #[test]
+    fn what_is_no_object() {
+        for json in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "{",
+            "{\"a\":1",
+            "{} x",
+            "{\"a\" 1}",
+            "\u{feff}{}",
+        ] {
+            assert!(members(json.as_bytes(), ["a"]).is_none(), "{json}");
+        }
+        assert!(members(b"{\"a\":\"\xff\"}", ["a"]).is_none());
+        let deep = format!("{{\"x\":{}{},\"a\":1}}", "[".repeat(9000), "]".repeat(9000));
+        assert!(members(deep.as_bytes(), ["a"]).unwrap()[0].is_some());
+    }
+}
