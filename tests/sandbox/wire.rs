@@ -52,6 +52,18 @@ async fn what_arrived_is_written_down() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_are_mirrored() {
+    let sandbox = sandbox().await;
+    let mut socket = TcpStream::connect(sandbox.addr()).await.unwrap();
+    let head = "POST /v1/echo HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\nconnection: close\r\n\
+                trailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut got = String::new();
+    soon(socket.read_to_string(&mut got)).await.unwrap();
+    assert!(got.contains(r#""trailers":[["x-sum","7"]]"#), "{got}");
+}
+
+#[tokio::test]
 async fn http2_on_the_same_port() {
     let sandbox = sandbox().await;
     let caller = Caller::http2(&sandbox);
