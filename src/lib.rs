@@ -1,8 +1,43 @@
-//! Reprise: a local, OpenAI-compatible caching proxy.
+//! Reprise: a local, OpenAI-compatible caching proxy for an API that is paid for by the run.
+//!
+//! # The life of a request
+//!
+//! 1. [`server`] accepts, and gives everything below `/v1` to [`proxy`].
+//! 2. [`proxy`] lets the client in, takes its credentials out, and asks [`generation`] what the
+//!    request is.
+//! 3. A generation has a [`generation::Fingerprint`]; [`once`] says whether it is kept, under way,
+//!    or to be run. A run goes on without its client, and [`store`] has its answer durably before
+//!    anyone has all of it.
+//! 4. A poll of a video job goes to [`jobs`], everything else through [`upstream`] as it came.
+//!
+//! # The rooms
+//!
+//! | room | what it is about |
+//! | --- | --- |
+//! | [`cli`] | the commands |
+//! | [`app`] | wiring: a configuration becomes something that serves and drains |
+//! | [`server`] | connections and routes |
+//! | [`proxy`] | the life of a request |
+//! | [`once`] | paying once: flights, leads, recordings, intents |
+//! | [`jobs`] | video jobs: every shape of their answers, and polls |
+//! | [`upstream`] | the one way out, with the real key |
+//! | [`store`] | what is kept: files are the truth, sled is their index |
+//! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
+//! | [`config`], [`clock`], [`message`] | what everybody needs |
+//! | [`sandbox`] | a simulated upstream, for the demo and the tests |
+//!
+//! A room uses only rooms below it in this table; a test holds that.
+
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod generation;
 pub mod jobs;
 pub mod message;
+pub mod once;
+pub mod proxy;
 pub mod sandbox;
+pub mod server;
 pub mod store;
+pub mod upstream;

@@ -1,0 +1,143 @@
+//! The only place that wires everything: a configuration becomes a bound [`App`], which runs until
+//! it is told to stop, and then drains.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::proxy::Proxy;
+use crate::server::{Phase, Routes, Server};
+use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
+use crate::upstream::{SetupError, Upstream};
+
+/// Everything that is needed to serve, with its socket bound and its store open.
+pub struct App {
+    server: Server,
+    routes: Arc<Routes>,
+    proxy: Arc<Proxy>,
+    shelf: Shelf,
+    tasks: TaskTracker,
+    addr: SocketAddr,
+    report: OpenReport,
+    grace: Duration,
+}
+
+/// Why the program cannot start. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {addr}: {source}; stop what listens there, or choose another --listen"
+    )]
+    Listen {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The way to upstream cannot be prepared.
+    #[error(transparent)]
+    Upstream(#[from] SetupError),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything that was under way came to its end.
+    Whole,
+    /// So many paid calls were still under way when the grace was over; their intents stand.
+    CutOff(usize),
+}
+
+impl App {
+    /// Opens the store and binds the socket. Nothing is accepted before [`run`](Self::run).
+    ///
+    /// # Errors
+    /// When the store, the address or the way to upstream cannot be had.
+    pub async fn bind(config: Config, key: SecretString, clock: Clock) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let upstream = Arc::new(Upstream::new(&config.upstream, &key)?);
+        let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
+        let shelf = Shelf::new(Arc::new(store));
+        let listening = async {
+            let listener = TcpListener::bind(config.listen).await?;
+            listener.local_addr().map(|addr| (listener, addr))
+        };
+        let (listener, addr) = listening.await.map_err(|source| StartError::Listen {
+            addr: config.listen,
+            source,
+        })?;
+        let tasks = TaskTracker::new();
+        let grace = config.shutdown_grace;
+        let settings = config.server;
+        let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
+        let routes = Arc::new(Routes::new(proxy.clone()));
+        let server = Server::new(listener, routes.clone(), &settings);
+        Ok(Self {
+            server,
+            routes,
+            proxy,
+            shelf,
+            tasks,
+            addr,
+            report,
+            grace,
+        })
+    }
+
+    /// Where clients reach it, with the real port.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What was found in the data directory.
+    pub fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    /// Serves until `stop`, then lets paid calls and answers end within `shutdown_grace`, and
+    /// writes out what is only in memory.
+    pub async fn run(self, stop: CancellationToken) -> Drained {
+        self.routes.enter(Phase::Ready);
+        let serving = tokio::spawn(self.server.run(stop.clone()));
+        stop.cancelled().await;
+        self.routes.enter(Phase::Draining);
+        let drained = async {
+            // A panic of the accept loop ends the wait as well; there is nothing more to serve.
+            let _ = serving.await;
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
+        let whole = tokio::time::timeout(self.grace, drained).await.is_ok();
+        let under_way = self.proxy.under_way();
+        if let Err(error) = self.shelf.flush().await {
+            tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");
+        }
+        if whole {
+            Drained::Whole
+        } else {
+            Drained::CutOff(under_way)
+        }
+    }
+}
+
+async fn open(
+    dir: std::path::PathBuf,
+    clock: Clock,
+) -> Result<(DiskStore, OpenReport), StoreError> {
+    let opening = tokio::task::spawn_blocking(move || DiskStore::open(&dir, clock));
+    opening
+        .await
+        .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+}

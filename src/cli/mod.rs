@@ -1,0 +1,165 @@
+//! The commands, one file each.
+//!
+//! A command returns what went wrong as a [`Failure`], and this page turns it into the exit code:
+//! 0 fine, 1 something failed while running, 2 bad usage or bad configuration.
+
+mod cache;
+mod check;
+mod demo;
+mod log;
+mod sandbox;
+mod serve;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::StartError;
+use crate::config::{Problem, Problems, Sources};
+
+/// A local, OpenAI-compatible caching proxy: an identical generation is paid for once.
+#[derive(Parser)]
+#[command(name = "reprise", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    serve: ServeArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct Common {
+    /// The configuration file [env: `REPRISE_CONFIG`; default: ./proxy.toml if there is one]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+/// What `serve` takes.
+#[derive(Args, Default, Clone)]
+struct ServeArgs {
+    /// Where to listen [env: `REPRISE_LISTEN`; default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// The upstream's base URL [env: `REPRISE_UPSTREAM`; default: <https://relaydance.com/v1>]
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Where to keep what was paid for [env: `REPRISE_DATA_DIR`]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The form of the log
+    #[arg(long, value_name = "text|json")]
+    log_format: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy (the default)
+    Serve(ServeArgs),
+    /// Show what it does: no key, no network, no cost
+    Demo(demo::DemoArgs),
+    /// A simulated RelayDance, to develop against at no cost
+    Sandbox(sandbox::SandboxArgs),
+    /// Read the configuration and say everything that is wrong with it
+    Check(ServeArgs),
+    /// What is kept
+    #[command(subcommand)]
+    Cache(cache::CacheCommand),
+}
+
+/// Why a command did not do what it was asked to do.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Bad usage or bad configuration: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Something failed while running: exit code 1.
+    #[error("{0}")]
+    Runtime(String),
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Usage(problems.to_string())
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Usage(problem.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Upstream(error) => Self::Usage(error.to_string()),
+            StartError::Store(_) | StartError::Listen { .. } => Self::Runtime(error.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
+/// Runs the command that this process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => serve::run(&sources(&cli.common, &cli.serve)),
+        Some(Command::Serve(args)) => serve::run(&sources(&cli.common, &args.or(cli.serve))),
+        Some(Command::Check(args)) => check::run(&sources(&cli.common, &args.or(cli.serve))),
+        Some(Command::Demo(args)) => demo::run(&args),
+        Some(Command::Sandbox(args)) => sandbox::run(&args),
+        Some(Command::Cache(command)) => {
+            cache::run(&command, &sources(&cli.common, &ServeArgs::default()))
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("reprise: {failure}");
+            match failure {
+                Failure::Usage(_) => ExitCode::from(2),
+                Failure::Runtime(_) => ExitCode::from(1),
+            }
+        }
+    }
+}
+
+impl ServeArgs {
+    /// Options may stand before or behind the word `serve`.
+    fn or(self, before: Self) -> Self {
+        Self {
+            listen: self.listen.or(before.listen),
+            upstream: self.upstream.or(before.upstream),
+            data_dir: self.data_dir.or(before.data_dir),
+            log_format: self.log_format.or(before.log_format),
+        }
+    }
+}
+
+fn sources(common: &Common, serve: &ServeArgs) -> Sources {
+    Sources {
+        flag_config: common.config.clone(),
+        listen: serve.listen.clone(),
+        upstream: serve.upstream.clone(),
+        data_dir: serve.data_dir.clone(),
+        log_format: serve.log_format.clone(),
+        ..Sources::of_process()
+    }
+}
+
+/// The runtime of the commands that serve.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?)
+}

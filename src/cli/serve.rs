@@ -1,0 +1,76 @@
+//! `reprise serve`: the proxy, from its configuration to its drained end.
+
+use super::{Failure, log, runtime, signals};
+use crate::app::{App, Drained};
+use crate::clock::Clock;
+use crate::config::{self, Config, Loaded, Sources};
+
+/// Serves until a signal.
+pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
+    let loaded = config::load(sources)?;
+    config::problems_at_start(&loaded.config)?;
+    let key = config::upstream_key(&loaded.config, &sources.env)?;
+    log::start(&loaded.config.log);
+    runtime()?.block_on(async {
+        let stop = signals::stop()?;
+        let format = loaded.config.log.format;
+        let app = App::bind(loaded.config.clone(), key, Clock::system()).await?;
+        log::announce(format, &opening(&loaded, &app));
+        for key in &loaded.not_yet {
+            tracing::warn!("not yet supported in this version, and without effect: {key}");
+        }
+        for file in &app.report().damaged {
+            tracing::error!(file = %file.display(), "damaged; what it held is not served");
+        }
+        match app.run(stop).await {
+            Drained::Whole => tracing::info!("stopped"),
+            Drained::CutOff(calls) => tracing::warn!(
+                calls,
+                "stopped with paid calls under way; their outcome is unknown until it is resolved"
+            ),
+        }
+        Ok(())
+    })
+}
+
+/// The first lines on start.
+fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
+    let config = &loaded.config;
+    let report = app.report();
+    let mut lines = vec![
+        format!("reprise {}", env!("CARGO_PKG_VERSION")),
+        format!("upstream {}", config.upstream.base_url),
+        format!(
+            "data in {} ({} generations kept, {} unresolved)",
+            config.data_dir.display(),
+            report.generations,
+            report.intents
+        ),
+        format!("clients: {}", clients(config)),
+    ];
+    if let Some(why) = &report.rebuilt {
+        lines.push(format!("index rebuilt from the kept files: {why}"));
+    }
+    lines.push(format!("listening on http://{}", app.addr()));
+    lines.push(format!(
+        "export OPENAI_BASE_URL=http://{}/v1",
+        reachable(app.addr())
+    ));
+    lines
+}
+
+fn clients(config: &Config) -> String {
+    match config.clients.len() {
+        0 => "open: loopback only".to_owned(),
+        1 => "1 key".to_owned(),
+        many => format!("{many} keys"),
+    }
+}
+
+/// An address that a client on this machine can use, also when all are listened on.
+fn reachable(mut addr: std::net::SocketAddr) -> std::net::SocketAddr {
+    if addr.ip().is_unspecified() {
+        addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    addr
+}

@@ -1,0 +1,31 @@
+//! SIGTERM and Ctrl-C: the first one drains, the second one ends the process at once.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+
+/// A token that the first signal cancels.
+///
+/// # Errors
+/// When the system does not let us listen for signals.
+pub(super) fn stop() -> Result<CancellationToken, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stop = CancellationToken::new();
+    let first = stop.clone();
+    tokio::spawn(async move {
+        for received in 1.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if received > 1 {
+                eprintln!("reprise: stopped at once; what was under way is shown as unknown");
+                std::process::exit(1);
+            }
+            first.cancel();
+        }
+    });
+    Ok(stop)
+}

@@ -1,0 +1,138 @@
+//! What a configuration may say, but nobody may start with.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::problem::{Problem, Problems};
+use super::resolved::Config;
+
+/// What would make a start with `config` unsafe or senseless. Looks at files, opens no socket.
+///
+/// # Errors
+/// Every such problem.
+pub fn problems_at_start(config: &Config) -> Result<(), Problems> {
+    let mut problems = Vec::new();
+    // SECURITY: without client keys everybody who reaches the proxy spends the account.
+    if config.clients.is_empty() && !config.listen.ip().to_canonical().is_loopback() {
+        let rule = format!(
+            "{} can be reached from other machines and no client key is defined: \
+             listen on 127.0.0.1:{}, or add a key with `reprise keys add NAME`",
+            config.listen,
+            config.listen.port()
+        );
+        problems.push(Problem::about("listen", rule));
+    }
+    if is_its_own_upstream(config) {
+        let rule = "is where this proxy itself listens: name the real upstream";
+        problems.push(Problem::about("upstream.base_url", rule));
+    }
+    if let Some(file) = &config.upstream.ca_file
+        && let Err(error) = File::open(file)
+    {
+        let rule = format!("cannot read {}: {error}", file.display());
+        problems.push(Problem::about("upstream.ca_file", rule));
+    }
+    Problems::none_or(problems, ())
+}
+
+/// Whether requests would go round in a circle.
+fn is_its_own_upstream(config: &Config) -> bool {
+    let (listen, upstream) = (config.listen, &config.upstream.base_url);
+    if listen.port() == 0 || listen.port() != upstream.port() {
+        return false;
+    }
+    let host = upstream.authority().host().trim_matches(['[', ']']);
+    let address = if host.eq_ignore_ascii_case("localhost") {
+        Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    } else {
+        host.parse().ok()
+    };
+    address.is_some_and(|address| {
+        let everywhere = listen.ip().is_unspecified();
+        address == listen.ip()
+            || (everywhere && (address.is_loopback() || address.is_unspecified()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+
+    /// A name, the variables that are set, and how each problem begins.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
+    #[test]
+    fn unsafe_starts_are_refused() {
+        let hash = format!("blake3:{}", blake3::hash(b"key").to_hex());
+        let keyed = ("REPRISE_CLIENTS__ALICE__KEY_HASH", hash.as_str());
+        let table: [Case<'_>; 10] = [
+            ("defaults", &[], &[]),
+            (
+                "open on loopback",
+                &[("REPRISE_LISTEN", "127.9.9.9:1")],
+                &[],
+            ),
+            (
+                "open on loopback, IPv6",
+                &[("REPRISE_LISTEN", "[::1]:1")],
+                &[],
+            ),
+            (
+                "open on all",
+                &[("REPRISE_LISTEN", "0.0.0.0:1")],
+                &["listen: "],
+            ),
+            (
+                "open on all, IPv6",
+                &[("REPRISE_LISTEN", "[::]:1")],
+                &["listen: "],
+            ),
+            (
+                "keys on all",
+                &[("REPRISE_LISTEN", "0.0.0.0:1"), keyed],
+                &[],
+            ),
+            (
+                "itself",
+                &[("REPRISE_UPSTREAM", "http://localhost:8787/v1")],
+                &["upstream.base_url: "],
+            ),
+            (
+                "itself, and open",
+                &[
+                    ("REPRISE_UPSTREAM", "http://127.0.0.1:1/v1"),
+                    ("REPRISE_LISTEN", "0.0.0.0:1"),
+                ],
+                &["listen: ", "upstream.base_url: "],
+            ),
+            (
+                "a neighbour",
+                &[("REPRISE_UPSTREAM", "http://127.0.0.1:8788/v1")],
+                &[],
+            ),
+            (
+                "no roots",
+                &[("REPRISE_UPSTREAM__CA_FILE", "/no/such/file.pem")],
+                &["upstream.ca_file: "],
+            ),
+        ];
+        for (name, env, expected) in table {
+            let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            let home = [("HOME".to_owned(), "/nowhere".to_owned())];
+            let sources = Sources {
+                env: env.chain(home).collect(),
+                ..Sources::default()
+            };
+            let config = load(&sources).expect(name).config;
+            let lines: Vec<String> = match problems_at_start(&config) {
+                Ok(()) => Vec::new(),
+                Err(problems) => problems.iter().map(ToString::to_string).collect(),
+            };
+            assert_eq!(lines.len(), expected.len(), "{name}: {lines:?}");
+            for (line, start) in lines.iter().zip(expected) {
+                assert!(line.starts_with(start), "{name}: {line}");
+            }
+        }
+    }
+}

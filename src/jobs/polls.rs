@@ -1,0 +1,327 @@
+//! Polls of running jobs: one question to upstream for everybody who asks.
+//!
+//! A poll that shows the end of a job changes what is kept before anyone hears of it: success is
+//! made durable with the answer, failure is forgotten so that the next identical submit runs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, Uri};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::dialect::{self, State};
+use crate::clock::Clock;
+use crate::generation::Fingerprint;
+use crate::message::{body, headers};
+use crate::store::{self, Change, Entry, Payload, PollRecord, Shelf, TaskState};
+use crate::upstream::{Reuse, SendError, Upstream};
+
+/// A job's description is a few kilobytes; 8 MiB is a different thing altogether.
+const LARGEST: usize = 8 * 1024 * 1024;
+
+/// How many jobs' latest answers are held before the stale ones are swept.
+const SWEEP_AT: usize = 1024;
+
+/// What upstream said about a job.
+pub struct PollAnswer {
+    /// The HTTP status, which says nothing about the job.
+    pub status: StatusCode,
+    /// End-to-end headers, as they came.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    at: Instant,
+}
+
+/// Who asked upstream for the answer that a poll gets.
+pub enum Asked {
+    /// This poll did.
+    Now(Arc<PollAnswer>),
+    /// Another one did, this long ago.
+    Before(Arc<PollAnswer>, Duration),
+}
+
+/// Why a poll has no answer. A poll is free: asking again is always right.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PollError {
+    /// Upstream did not answer.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// Upstream's answer broke off or is far too large.
+    #[error("upstream's answer to a poll could not be read: {0}")]
+    Body(String),
+    /// The one who asked went away, which only a shutdown brings about.
+    #[error("the proxy is shutting down")]
+    Gone,
+}
+
+type Told = Option<Result<Arc<PollAnswer>, PollError>>;
+
+/// One job's latest answer on one poll path.
+#[derive(Default)]
+struct Slot {
+    latest: Option<Arc<PollAnswer>>,
+    asking: Option<watch::Receiver<Told>>,
+}
+
+/// The polls of all running jobs.
+#[derive(Clone)]
+pub struct Polls {
+    shelf: Shelf,
+    upstream: Arc<Upstream>,
+    clock: Clock,
+    interval: Duration,
+    tasks: TaskTracker,
+    slots: Arc<Mutex<HashMap<String, Slot>>>,
+}
+
+/// One question to upstream.
+struct Question {
+    key: Fingerprint,
+    task_id: String,
+    target: Uri,
+    headers: HeaderMap,
+}
+
+impl Polls {
+    /// Asks upstream at most once per `interval` for each job and path; runs its questions in
+    /// `tasks`, so that one client's leaving does not leave the others without an answer.
+    pub fn new(
+        shelf: Shelf,
+        upstream: Arc<Upstream>,
+        clock: Clock,
+        interval: Duration,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            shelf,
+            upstream,
+            clock,
+            interval,
+            tasks,
+            slots: Arc::default(),
+        }
+    }
+
+    /// What upstream says about the job of generation `key`, at most `interval` old.
+    ///
+    /// `target` is path and query below `/v1`; `headers` are the client's, without its credentials.
+    ///
+    /// # Errors
+    /// When upstream gave no answer to the poll that was waited for.
+    ///
+    /// # Cancel safety
+    /// The question goes on for those who still wait.
+    pub async fn ask(
+        &self,
+        key: Fingerprint,
+        task_id: &str,
+        target: Uri,
+        headers: HeaderMap,
+    ) -> Result<Asked, PollError> {
+        let (mut told, mine) = match self.board(&target) {
+            Boarded::Latest(answer, age) => return Ok(Asked::Before(answer, age)),
+            Boarded::Wait(told) => (told, false),
+            Boarded::Ask(tell, told) => {
+                let question = Question {
+                    key,
+                    task_id: task_id.to_owned(),
+                    target,
+                    headers,
+                };
+                let polls = self.clone();
+                self.tasks
+                    .spawn(async move { polls.question(question, tell).await });
+                (told, true)
+            }
+        };
+        let answer = match told.wait_for(Option::is_some).await {
+            Ok(told) => told.clone().unwrap_or(Err(PollError::Gone))?,
+            Err(_) => return Err(PollError::Gone),
+        };
+        if mine {
+            Ok(Asked::Now(answer))
+        } else {
+            Ok(Asked::Before(answer, Duration::ZERO))
+        }
+    }
+
+    fn board(&self, target: &Uri) -> Boarded {
+        let mut slots = self.slots();
+        if slots.len() >= SWEEP_AT {
+            let interval = self.interval;
+            slots.retain(|_, slot| slot.asking.is_some() || slot.fresh(interval).is_some());
+        }
+        let slot = slots.entry(target.to_string()).or_default();
+        if let Some((answer, age)) = slot.fresh(self.interval) {
+            return Boarded::Latest(answer, age);
+        }
+        if let Some(told) = &slot.asking {
+            return Boarded::Wait(told.clone());
+        }
+        let (tell, told) = watch::channel(None);
+        slot.asking = Some(told.clone());
+        Boarded::Ask(tell, told)
+    }
+
+    async fn question(&self, question: Question, tell: watch::Sender<Told>) {
+        let place = question.target.to_string();
+        // Even a panic below leaves no slot behind in which everybody waits for nobody.
+        let cleared = Cleared {
+            polls: self,
+            place: &place,
+        };
+        let answer = self.fetch(&question).await;
+        let over = match &answer {
+            Ok(answer) => self.note(&question, answer).await,
+            Err(_) => false,
+        };
+        self.settle(&place, &answer, over);
+        drop(cleared);
+        tell.send_replace(Some(answer));
+    }
+
+    fn settle(&self, place: &str, answer: &Result<Arc<PollAnswer>, PollError>, over: bool) {
+        let mut slots = self.slots();
+        match (answer, over) {
+            (Ok(answer), false) => {
+                slots.entry(place.to_owned()).or_default().latest = Some(answer.clone());
+            }
+            (Ok(_), true) | (Err(_), _) => {
+                slots.remove(place);
+            }
+        }
+    }
+
+    async fn fetch(&self, question: &Question) -> Result<Arc<PollAnswer>, PollError> {
+        let mut request = Request::new(body::empty());
+        *request.uri_mut() = question.target.clone();
+        *request.headers_mut() = question.headers.clone();
+        let response = self.upstream.send(request, Reuse::Pooled).await?;
+        let (mut head, body) = response.into_parts();
+        headers::remove_hop_by_hop(&mut head.headers);
+        let body = body::collect(body::boxed(body), LARGEST).await;
+        let body = body.map_err(|error| PollError::Body(error.to_string()))?;
+        let answer = PollAnswer {
+            status: head.status,
+            headers: head.headers,
+            body,
+            at: Instant::now(),
+        };
+        Ok(Arc::new(answer))
+    }
+
+    /// Makes what is kept agree with what upstream said; `true` when the job is over.
+    async fn note(&self, question: &Question, answer: &PollAnswer) -> bool {
+        let Some(poll) = dialect::read_poll(answer.status, &answer.body) else {
+            return false;
+        };
+        if poll
+            .task_id
+            .as_ref()
+            .is_some_and(|id| *id != question.task_id)
+        {
+            return false;
+        }
+        let id = question.task_id.clone();
+        let changed = match poll.state {
+            State::Waiting | State::Working | State::Unknown => return false,
+            State::Failed | State::Cancelled => {
+                self.shelf
+                    .change(question.key, move |entry| {
+                        if_current(entry, &id, Change::Remove)
+                    })
+                    .await
+            }
+            State::Succeeded => {
+                let record = self.poll_record(question, answer);
+                let body = Payload::Bytes(answer.body.clone());
+                let tokens = poll.total_tokens;
+                self.shelf
+                    .change(question.key, move |entry| {
+                        succeed(entry, &id, (record, body), tokens)
+                    })
+                    .await
+            }
+        };
+        match changed {
+            Ok(_) => true,
+            Err(error) => {
+                // A poll is free: what could not be noted now is noted by the next one.
+                tracing::warn!(task = question.task_id, %error, "the end of a job could not be noted");
+                false
+            }
+        }
+    }
+
+    fn poll_record(&self, question: &Question, answer: &PollAnswer) -> PollRecord {
+        PollRecord {
+            path: format!("/v1{}", question.target),
+            status: answer.status.as_u16(),
+            headers: store::keepable(&answer.headers),
+            at: self.clock.now(),
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Boarded {
+    Latest(Arc<PollAnswer>, Duration),
+    Wait(watch::Receiver<Told>),
+    Ask(watch::Sender<Told>, watch::Receiver<Told>),
+}
+
+impl Slot {
+    fn fresh(&self, interval: Duration) -> Option<(Arc<PollAnswer>, Duration)> {
+        let answer = self.latest.as_ref()?;
+        let age = answer.at.elapsed();
+        (age < interval).then(|| (answer.clone(), age))
+    }
+}
+
+struct Cleared<'a> {
+    polls: &'a Polls,
+    place: &'a str,
+}
+
+impl Drop for Cleared<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.polls.slots().get_mut(self.place) {
+            slot.asking = None;
+        }
+    }
+}
+
+/// MONEY: an old job's end must not touch the newer run that took its place.
+fn if_current(entry: &Entry, id: &str, change: Change) -> Change {
+    let current = entry.record.task.as_ref().is_some_and(|task| task.id == id);
+    if current { change } else { Change::Nothing }
+}
+
+fn succeed(
+    entry: &Entry,
+    id: &str,
+    (record, body): (PollRecord, Payload),
+    tokens: Option<u64>,
+) -> Change {
+    let mut entry = entry.clone();
+    let Some(task) = entry.record.task.as_mut().filter(|task| task.id == id) else {
+        return Change::Nothing;
+    };
+    task.state = TaskState::Succeeded;
+    task.ended_at.get_or_insert(record.at);
+    task.total_tokens = tokens.or(task.total_tokens);
+    match task.polls.iter().position(|poll| poll.path == record.path) {
+        Some(_) => return Change::Nothing,
+        None => task.polls.push(record),
+    }
+    entry.polls.push(body);
+    Change::Put(Box::new(entry))
+}

@@ -1,0 +1,89 @@
+//! One body type for every message the proxy sends, streamed or ready.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{TryFutureExt, stream};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Collected, Empty, Full, Limited, StreamBody};
+use hyper::body::Incoming;
+
+/// What can go wrong in the middle of a body.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body of unknown origin: ready bytes, a file, or a stream from somewhere else.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// A body that is ready; its length is known to the one who sends it.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+/// No body at all.
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Any body as ours.
+pub fn boxed(body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Body {
+    body.boxed_unsync()
+}
+
+/// A body that a connection brings.
+pub fn incoming(body: Incoming) -> Body {
+    body.map_err(BodyError::from).boxed_unsync()
+}
+
+/// The whole of a body that is at most `limit` bytes; a longer one is an error that is a
+/// [`LengthLimitError`](http_body_util::LengthLimitError).
+///
+/// Boxed here, and no `async fn`: the compiler cannot prove `Send` for its inside.
+pub fn collect(
+    body: Body,
+    limit: usize,
+) -> Pin<Box<dyn Future<Output = Result<Bytes, BodyError>> + Send>> {
+    Box::pin(
+        Limited::new(body, limit)
+            .collect()
+            .map_ok(Collected::to_bytes),
+    )
+}
+
+/// The first `len` bytes of a file, read piece by piece on a thread that may block.
+pub fn from_file(file: File, len: u64) -> Body {
+    const PIECE: u64 = 256 * 1024;
+    let reader = (Arc::new(file), 0_u64);
+    let frames = stream::unfold(reader, move |(file, position)| async move {
+        let want = usize::try_from((len - position).min(PIECE)).unwrap_or_default();
+        if want == 0 {
+            return None;
+        }
+        let piece = read_at(file.clone(), position, want).await;
+        let position = if piece.is_ok() {
+            position + want as u64
+        } else {
+            len
+        };
+        Some((piece.map(Frame::data), (file, position)))
+    });
+    boxed(StreamBody::new(Box::pin(frames)))
+}
+
+/// Exactly `len` bytes of a file from `position` on.
+///
+/// # Errors
+/// When the file is shorter, or cannot be read.
+pub async fn read_at(file: Arc<File>, position: u64, len: usize) -> Result<Bytes, BodyError> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut buffer = vec![0; len];
+        file.read_exact_at(&mut buffer, position)?;
+        Ok::<_, std::io::Error>(Bytes::from(buffer))
+    });
+    Ok(read.await??)
+}

@@ -1,0 +1,120 @@
+//! Headers that belong to one connection, and headers that belong to one exchange.
+
+use hyper::header::{self, HeaderMap, HeaderName};
+
+/// Headers that a proxy never passes on (RFC 9110 §7.6.1), whatever `Connection` says.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Takes out the hop-by-hop headers and every header that `Connection` lists.
+///
+/// SECURITY: call it after the proxy has read its own credentials and directives, since a client
+/// may list `Authorization` there.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in listed {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Whether a response header speaks of one exchange only, so that it must not be kept with an
+/// answer and shown to somebody else later: cookies, dates, request ids, rate limits, framing.
+pub fn is_per_exchange(name: &HeaderName) -> bool {
+    const EXACT: [&str; 14] = [
+        "age",
+        "alt-svc",
+        "cache-status",
+        "cf-ray",
+        "content-length",
+        "date",
+        "openai-processing-ms",
+        "request-id",
+        "retry-after",
+        "retry-after-ms",
+        "server-timing",
+        "set-cookie",
+        "x-oneapi-request-id",
+        "x-request-id",
+    ];
+    let name = name.as_str();
+    EXACT.contains(&name)
+        || name.starts_with("x-ratelimit-")
+        || name.starts_with("anthropic-ratelimit-")
+        || name.starts_with("ratelimit")
+        || HOP_BY_HOP.contains(&name)
+}
+
+/// The value of a header as text; `None` when absent or not visible ASCII.
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    #[test]
+    fn headers_of_one_hop_go_and_all_others_stay_in_order() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-private, Keep-Alive"),
+            ("connection", "authorization"),
+            ("x-private", "1"),
+            ("authorization", "Bearer x"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("x-kept", "a"),
+            ("x-kept", "b"),
+        ] {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        remove_hop_by_hop(&mut headers);
+        let left: Vec<_> = headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_bytes()))
+            .collect();
+        assert_eq!(left, [("x-kept", &b"a"[..]), ("x-kept", &b"b"[..])]);
+    }
+
+    #[test]
+    fn what_speaks_of_one_exchange_is_told_from_what_speaks_of_the_answer() {
+        for name in [
+            "set-cookie",
+            "date",
+            "x-request-id",
+            "x-ratelimit-limit-requests",
+            "te",
+        ] {
+            assert!(is_per_exchange(&name.parse().unwrap()), "{name}");
+        }
+        for name in [
+            "content-type",
+            "x-new-api-other-ratios",
+            "cache-control",
+            "etag",
+        ] {
+            assert!(!is_per_exchange(&name.parse().unwrap()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Paying once: who may run a generation, and who waits for whom.
+//!
+//! [`Once::look_up`] answers the one question that costs money: *is there an answer already, is
+//! one under way, or does this request run?* Exactly one of those who ask about a fingerprint gets
+//! the [`Lead`]; all others get what is kept ([`Found::Hit`]) or the [`Flight`] of the lead
+//! ([`Found::Follow`]).
+//!
+//! - [`flight`] a generation under way, and every way in which it can end;
+//! - [`lead`] the permit to run, which ends the flight even when it is dropped;
+//! - [`recording`] an answer while it arrives, read by many;
+//! - [`intent`] the durable note that a paid call is under way.
+
+mod flight;
+mod intent;
+mod lead;
+mod recorder;
+mod recording;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::clock::{self, Clock};
+use crate::config::{Ttl, UnknownOutcome};
+use crate::generation::Fingerprint;
+use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
+
+pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
+pub use intent::Pledge;
+pub use lead::Lead;
+pub use recorder::Recorder;
+pub use recording::Recording;
+
+/// What is known about identical generations: kept, under way, or in doubt.
+pub struct Once {
+    shelf: Shelf,
+    clock: Clock,
+    flights: Flights,
+}
+
+/// Flights by fingerprint. More than one only when a client asked for a run of its own beside one
+/// that is under way (`no-cache`); those who join take the newest.
+type Flights = Arc<Mutex<HashMap<Fingerprint, Vec<Arc<Flight>>>>>;
+
+/// What a request asks about a generation.
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    /// Which generation.
+    pub key: Fingerprint,
+    /// How fresh an answer the client wants (RFC 9111 §5.2.1).
+    pub freshness: Freshness,
+    /// How long the kind's answers are kept.
+    pub ttl: Ttl,
+    /// What to do when an earlier run's outcome is unknown.
+    pub unknown_outcome: UnknownOutcome,
+}
+
+/// The directives of a request's `Cache-Control` that choose between kept and new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freshness {
+    /// Run again, whatever is kept.
+    pub no_cache: bool,
+    /// Answer only from what is kept.
+    pub only_if_cached: bool,
+    /// Take only what is at most so many seconds old.
+    pub max_age: Option<u64>,
+}
+
+/// What [`Once::look_up`] found.
+pub enum Found {
+    /// A finished generation that is kept, and the file of its body if that is one.
+    Hit(Arc<Entry>, Option<File>),
+    /// A video job that was submitted and still runs: its submit's answer.
+    Joined(Arc<Entry>),
+    /// An identical generation is under way.
+    Follow(Arc<Flight>),
+    /// This request runs it.
+    Lead(Lead, Reason),
+    /// Nothing is kept, and the client wants nothing else.
+    Absent,
+}
+
+/// Why a request runs although identical ones may have run before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing is kept.
+    Miss,
+    /// The client asked for a new or a younger answer.
+    Asked,
+    /// What was kept is older than its kind's `ttl`.
+    Expired,
+}
+
+impl Once {
+    /// Nothing is under way yet.
+    pub fn new(shelf: Shelf, clock: Clock) -> Self {
+        Self {
+            shelf,
+            clock,
+            flights: Flights::default(),
+        }
+    }
+
+    /// How many generations are under way.
+    pub fn under_way(&self) -> usize {
+        lock(&self.flights).values().map(Vec::len).sum()
+    }
+
+    /// Finds out whether `query`'s generation is kept, is under way, or is to be run by the caller.
+    ///
+    /// # Errors
+    /// When the store cannot say what is kept: then nothing may run, since it could have run before.
+    ///
+    /// # Cancel safety
+    /// A lead that is dropped here has sent nothing and releases its followers.
+    pub async fn look_up(&self, query: &Query) -> Result<Found, StoreError> {
+        let first = self.kept(query).await?;
+        match (first, query.freshness) {
+            (Kept::Usable(found), _) => return Ok(*found),
+            (
+                _,
+                Freshness {
+                    only_if_cached: true,
+                    ..
+                },
+            ) => return Ok(Found::Absent),
+            (Kept::Unusable(_), _) => {}
+        }
+        let lead = match self.board(query) {
+            Boarded::Follower(flight) => return Ok(Found::Follow(flight)),
+            Boarded::Lead(lead) => lead,
+        };
+        self.lead(query, lead).await
+    }
+
+    /// MONEY: between the first look and boarding, another lead may have ended and kept its
+    /// answer. So the lead looks once more, now that nobody else can run this generation.
+    async fn lead(&self, query: &Query, lead: Lead) -> Result<Found, StoreError> {
+        let reason = match self.kept(query).await {
+            Ok(Kept::Usable(found)) => return Ok(*found),
+            Ok(Kept::Unusable(reason)) => reason,
+            Err(error) => {
+                lead.end(Ending::Failed(Failure::Store(error.to_string())));
+                return Err(error);
+            }
+        };
+        match self.doubt(query).await {
+            Ok(None) => Ok(Found::Lead(lead, reason)),
+            Ok(Some(intent)) => {
+                let flight = lead.flight();
+                lead.end(Ending::Failed(Failure::Unknown(intent)));
+                Ok(Found::Follow(flight))
+            }
+            Err(error) => {
+                lead.end(Ending::Failed(Failure::Store(error.to_string())));
+                Err(error)
+            }
+        }
+    }
+
+    /// An earlier run of this generation whose outcome is unknown and has to be asked about.
+    ///
+    /// An intent without a flight is from a process that ended, or from a run that was cut.
+    async fn doubt(&self, query: &Query) -> Result<Option<Intent>, StoreError> {
+        if query.freshness.no_cache || query.unknown_outcome == UnknownOutcome::Rerun {
+            return Ok(None);
+        }
+        self.shelf.intent(query.key).await
+    }
+
+    async fn kept(&self, query: &Query) -> Result<Kept, StoreError> {
+        if query.freshness.no_cache {
+            return Ok(Kept::Unusable(Reason::Asked));
+        }
+        let Some(entry) = self.shelf.get(query.key).await? else {
+            return Ok(Kept::Unusable(Reason::Miss));
+        };
+        match usable(query, &entry, self.clock.now()) {
+            Use::Hit => self.hit(entry).await,
+            Use::Join => Ok(Kept::Usable(Box::new(Found::Joined(entry)))),
+            Use::Not(reason) => Ok(Kept::Unusable(reason)),
+        }
+    }
+
+    /// A body that lives in a file is checked before it is promised: a damaged or missing one
+    /// costs that one generation, which may run again.
+    async fn hit(&self, entry: Arc<Entry>) -> Result<Kept, StoreError> {
+        match self.shelf.open(&entry.body).await {
+            Ok(file) => Ok(Kept::Usable(Box::new(Found::Hit(entry, file)))),
+            Err(error) if error.is_damage() => {
+                tracing::error!(key = entry.record.key.short(), %error, "a kept answer is damaged and not served");
+                Ok(Kept::Unusable(Reason::Miss))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Under one lock: joins what is under way, or registers as the one who runs.
+    fn board(&self, query: &Query) -> Boarded {
+        let mut flights = lock(&self.flights);
+        let under_way = flights.entry(query.key).or_default();
+        match under_way.last() {
+            Some(flight) if !query.freshness.no_cache => Boarded::Follower(flight.clone()),
+            _ => {
+                let flight = Flight::new();
+                under_way.push(flight.clone());
+                Boarded::Lead(Lead::new(query.key, flight, self.flights.clone()))
+            }
+        }
+    }
+}
+
+enum Boarded {
+    Lead(Lead),
+    Follower(Arc<Flight>),
+}
+
+enum Kept {
+    Usable(Box<Found>),
+    Unusable(Reason),
+}
+
+enum Use {
+    Hit,
+    Join,
+    Not(Reason),
+}
+
+fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
+    let age = clock::age_seconds(now, entry.record.created_at);
+    if query.freshness.max_age.is_some_and(|most| age > most) {
+        return Use::Not(Reason::Asked);
+    }
+    let running = entry
+        .record
+        .task
+        .as_ref()
+        .is_some_and(|task| task.state == TaskState::Running);
+    match (running, query.ttl) {
+        // `only-if-cached` joins nothing, and a running job never grows too old to be joined.
+        (true, _) if query.freshness.only_if_cached => Use::Not(Reason::Miss),
+        (true, _) => Use::Join,
+        (false, Ttl::For(ttl)) if age >= ttl.as_secs() => Use::Not(Reason::Expired),
+        (false, Ttl::For(_) | Ttl::Forever) => Use::Hit,
+    }
+}
+
+fn lock(flights: &Flights) -> std::sync::MutexGuard<'_, HashMap<Fingerprint, Vec<Arc<Flight>>>> {
+    flights.lock().unwrap_or_else(PoisonError::into_inner)
+}

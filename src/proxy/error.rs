@@ -1,0 +1,227 @@
+//! The one place where an error becomes an answer: the OpenAI envelope, a status, and a message
+//! that says what to do next.
+
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use super::reply::CACHE_STATUS;
+use crate::config::UnknownOutcome;
+use crate::generation::Fingerprint;
+use crate::jobs::PollError;
+use crate::message::{Body, body};
+use crate::once::Failure;
+use crate::store::StoreError;
+use crate::upstream::SendError;
+
+/// Why the proxy itself answers instead of upstream.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error(
+        "No client key, or one that this proxy does not know. Send `Authorization: Bearer KEY` with \
+         a key made by `reprise keys add NAME`."
+    )]
+    InvalidKey,
+    #[error(
+        "Host `{0}` is not served here. Use localhost, or add it to `allowed_hosts` in proxy.toml."
+    )]
+    HostNotAllowed(String),
+    #[error(
+        "A web page of another origin may not use this proxy. Add its origin to `allowed_origins` \
+         in proxy.toml if it should."
+    )]
+    OriginNotAllowed,
+    #[error("{method} {path} is not served here.{hint}")]
+    NotFound {
+        method: String,
+        path: String,
+        hint: String,
+    },
+    #[error("Method {0} is refused: a proxy for an API neither tunnels nor traces.")]
+    MethodNotAllowed(String),
+    #[error(
+        "The request's body is larger than {0} bytes, and was not sent upstream. Raise \
+         `cache.max_request_body` in proxy.toml if it should be."
+    )]
+    TooLarge(u64),
+    #[error("The request's body did not arrive whole ({0}); nothing was sent upstream.")]
+    BodyBroken(String),
+    #[error(
+        "Nothing that answers this request is kept, and `only-if-cached` asks for nothing else. Send \
+         it without that directive to run it."
+    )]
+    NotCached,
+    #[error("No such task.")]
+    TaskNotFound,
+    #[error("Upstream cannot be reached; nothing was sent and nothing paid: {0}")]
+    Unreachable(String),
+    #[error(
+        "Upstream broke off after the request was sent, so a run may have been paid for ({reason}). \
+         Key {key}. {advice}"
+    )]
+    Cut {
+        key: String,
+        reason: String,
+        advice: &'static str,
+    },
+    #[error(
+        "Upstream did not answer in time after the request was sent, so a run may have been paid \
+         for ({reason}). Key {key}. {advice}"
+    )]
+    TimedOut {
+        key: String,
+        reason: String,
+        advice: &'static str,
+    },
+    #[error(
+        "An identical generation was sent before and its outcome is unknown ({reason}), so it is not \
+         run again. Key {key}. Decide with `reprise jobs resolve {key} --rerun`, `--task ID` or \
+         `--forget`, or send the request with `Cache-Control: no-cache` to run it again now."
+    )]
+    OutcomeUnknown { key: String, reason: String },
+    #[error("The store cannot remember a run now, so none was started and nothing paid: {0}")]
+    StoreUnavailable(String),
+    #[error("{0}")]
+    PassedThrough(SendError),
+    #[error("{0}; a run may have been paid for, and its answer is not kept.")]
+    Bypassed(SendError),
+    #[error("{0}")]
+    Poll(#[from] PollError),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::StoreUnavailable(error.to_string())
+    }
+}
+
+const INVALID: &str = "invalid_request_error";
+
+/// What a client is to know of an error beside its message.
+struct Form {
+    status: u16,
+    kind: &'static str,
+    code: &'static str,
+    /// `x-should-retry: false`: the stock SDKs repeat 409 and 5xx twice unless told not to.
+    final_answer: bool,
+}
+
+impl Error {
+    /// What a generation that brought no answer is answered with.
+    pub(crate) fn of_failure(key: Fingerprint, failure: Failure, policy: UnknownOutcome) -> Self {
+        let key = key.short();
+        let advice = match policy {
+            UnknownOutcome::Ask => {
+                "The same request is answered with 409 until `reprise jobs resolve` decides, or it \
+                 is sent with `Cache-Control: no-cache`."
+            }
+            UnknownOutcome::Rerun => "The same request will run again.",
+        };
+        match failure {
+            Failure::Unreachable(reason) => Self::Unreachable(reason),
+            Failure::Cut(reason) => Self::Cut {
+                key,
+                reason,
+                advice,
+            },
+            Failure::TimedOut(reason) => Self::TimedOut {
+                key,
+                reason,
+                advice,
+            },
+            Failure::Abandoned => Self::Cut {
+                key,
+                reason: "the proxy gave it up".to_owned(),
+                advice,
+            },
+            Failure::Store(reason) => Self::StoreUnavailable(reason),
+            Failure::Unknown(intent) => {
+                let reason = intent.reason.unwrap_or_else(|| {
+                    format!(
+                        "the proxy ended while it was under way, sent {}",
+                        intent.started_at
+                    )
+                });
+                Self::OutcomeUnknown { key, reason }
+            }
+        }
+    }
+
+    fn form(&self) -> Form {
+        let form = |status, kind, code, final_answer| Form {
+            status,
+            kind,
+            code,
+            final_answer,
+        };
+        match self {
+            Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
+            Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
+            Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),
+            Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
+            Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),
+            Self::NotFound { .. } => form(404, INVALID, "not_found", false),
+            Self::MethodNotAllowed(_) => form(405, INVALID, "method_not_allowed", false),
+            Self::TooLarge(_) => form(413, INVALID, "request_too_large", true),
+            Self::NotCached => form(504, INVALID, "not_cached", true),
+            Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
+            Self::Unreachable(_) | Self::Poll(PollError::Body(_)) => {
+                form(502, "api_error", "upstream_unreachable", false)
+            }
+            Self::Cut { .. } => form(502, "api_error", "upstream_outcome_unknown", true),
+            Self::TimedOut { .. } => form(504, "api_error", "upstream_outcome_unknown", true),
+            Self::OutcomeUnknown { .. } => form(409, "conflict_error", "outcome_unknown", true),
+            Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
+            Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
+            Self::Bypassed(error) => match error {
+                SendError::Unreachable(_) => of_send(error),
+                SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
+                SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
+            },
+            Self::Poll(PollError::Gone) => form(503, "api_error", "shutting_down", false),
+        }
+    }
+
+    /// The answer: envelope, status, and whether a client should try again.
+    pub(crate) fn response(&self) -> Response<Body> {
+        let Form {
+            status,
+            kind,
+            code,
+            final_answer,
+        } = self.form();
+        let envelope = json!({
+            "error": { "message": self.to_string(), "type": kind, "param": null, "code": code }
+        });
+        let mut response = Response::new(body::full(envelope.to_string()));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if final_answer {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        if let Ok(status) = HeaderValue::try_from(format!("reprise; detail={code}")) {
+            headers.insert(CACHE_STATUS, status);
+        }
+        response
+    }
+}
+
+fn of_send(error: &SendError) -> Form {
+    let (status, code) = match error {
+        SendError::Unreachable(_) => (502, "upstream_unreachable"),
+        SendError::Cut(_) => (502, "upstream_broke_off"),
+        SendError::TimedOut(_) => (504, "upstream_timeout"),
+    };
+    Form {
+        status,
+        kind: "api_error",
+        code,
+        final_answer: false,
+    }
+}

@@ -1,0 +1,255 @@
+//! A generation: found, followed, or run.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Response, Uri};
+use http_body_util::LengthLimitError;
+
+use super::auth::Client;
+use super::directives::{self, Directives};
+use super::lead::Run;
+use super::reply::{self, Status};
+use super::{Error, Proxy};
+use crate::clock;
+use crate::config::{KindPolicy, Mode, Scope};
+use crate::generation::{Identity, Kind, Request};
+use crate::message::{Body, body, headers};
+use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
+use crate::store::Entry;
+
+/// A generation as it came, with its body still on the way.
+pub(super) struct Asked {
+    pub(super) kind: Kind,
+    pub(super) parts: Parts,
+    /// Path and query below `/v1`, without credentials.
+    pub(super) target: Uri,
+    pub(super) client: Client,
+}
+
+/// How one look at a flight ended for one who waits for it.
+enum Turn {
+    Answer(Response<Body>),
+    /// Nothing was sent by whoever led: somebody else may lead.
+    Again,
+}
+
+impl Proxy {
+    /// Answers a generation from what is kept, from a run under way, or by running it.
+    ///
+    /// # Errors
+    /// When there is no answer to give; the error says whether money may have been spent.
+    ///
+    /// # Cancel safety
+    /// The client may leave at any await: a run that was begun goes on without it.
+    pub(super) async fn generate(
+        self: &Arc<Self>,
+        asked: Asked,
+        body: Body,
+    ) -> Result<Response<Body>, Error> {
+        let policy = *self.config.cache.policy(asked.kind);
+        let wishes = Directives::read(&asked.parts.headers)?;
+        if let Some(why) = passed_by(&policy, &wishes) {
+            return self.bypass(asked, body, why).await;
+        }
+        let body = self.collect(&asked.parts.headers, body).await?;
+        let identity = self.identify(&asked, wishes.take, &body);
+        if policy.mode == Mode::Deterministic && !identity.deterministic {
+            return self
+                .bypass(asked, body::full(body), "not-deterministic")
+                .await;
+        }
+        let query = Query {
+            key: identity.fingerprint,
+            freshness: wishes.freshness,
+            ttl: policy.ttl,
+            unknown_outcome: policy.unknown_outcome,
+        };
+        self.answer(asked, &query, identity, body).await
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        asked: Asked,
+        query: &Query,
+        identity: Identity,
+        body: Bytes,
+    ) -> Result<Response<Body>, Error> {
+        let mut run = Some(asked.into_run(identity, body));
+        loop {
+            let (flight, role) = match self.once.look_up(query).await? {
+                Found::Hit(entry, file) => return Ok(self.hit(&entry, file)),
+                Found::Joined(entry) => return self.joined(&entry).await,
+                Found::Absent => return Err(Error::NotCached),
+                Found::Follow(flight) => (flight, Role::Follower),
+                Found::Lead(lead, reason) => {
+                    // A run that ended without sending, in a way nobody foresaw, is not tried
+                    // again for the same request: it would end that way again.
+                    let Some(run) = run.take() else {
+                        let reason = "the run ended before it was sent".to_owned();
+                        return Err(Error::StoreUnavailable(reason));
+                    };
+                    let flight = lead.flight();
+                    self.tasks.spawn(self.clone().run(lead, run));
+                    (flight, Role::Leader(reason))
+                }
+            };
+            match self.follow(query, &flight, role).await? {
+                Turn::Answer(response) => return Ok(response),
+                Turn::Again => {}
+            }
+        }
+    }
+
+    /// Waits for a flight as everyone does who asked for it, its leader included.
+    async fn follow(&self, query: &Query, flight: &Flight, role: Role) -> Result<Turn, Error> {
+        let first = matches!(role, Role::Leader(_));
+        let (mut response, status) = match flight.answer().await {
+            Stage::Live(answer) => (reply::arriving(&answer, first, None), role.stored()),
+            Stage::Ended(Ending::Kept { entry, headers }) => {
+                let stored = (entry.record.status, &entry.record.headers);
+                let mut response = reply::kept(&self.shelf, stored, &entry.body).await?;
+                if first {
+                    reply::add_per_exchange(response.headers_mut(), &headers);
+                }
+                (response, role.stored())
+            }
+            Stage::Ended(Ending::Passed { answer, why }) => (
+                reply::arriving(&answer, first, Some(why)),
+                role.passed(answer.status, why),
+            ),
+            Stage::Ended(Ending::Failed(failure)) => {
+                return Err(Error::of_failure(query.key, failure, query.unknown_outcome));
+            }
+            Stage::Ended(Ending::Released) | Stage::Waiting => return Ok(Turn::Again),
+        };
+        reply::mark(response.headers_mut(), status, None);
+        Ok(Turn::Answer(response))
+    }
+
+    fn hit(&self, entry: &Entry, file: Option<File>) -> Response<Body> {
+        let stored = (entry.record.status, &entry.record.headers);
+        let mut response = reply::of_parts(stored, &entry.body, file);
+        let age = clock::age_seconds(self.clock.now(), entry.record.created_at);
+        reply::mark(
+            response.headers_mut(),
+            Status::Hit(entry.record.key),
+            Some(age),
+        );
+        response
+    }
+
+    /// The submit of a job that still runs is answered with what the first one was answered.
+    async fn joined(&self, entry: &Entry) -> Result<Response<Body>, Error> {
+        let stored = (entry.record.status, &entry.record.headers);
+        let mut response = reply::kept(&self.shelf, stored, &entry.body).await?;
+        let age = clock::age_seconds(self.clock.now(), entry.record.created_at);
+        reply::mark(response.headers_mut(), Status::Collapsed, Some(age));
+        Ok(response)
+    }
+
+    async fn bypass(
+        &self,
+        asked: Asked,
+        body: Body,
+        why: &'static str,
+    ) -> Result<Response<Body>, Error> {
+        let Asked {
+            mut parts, target, ..
+        } = asked;
+        directives::strip(&mut parts.headers);
+        self.forward(parts, target, body, (why, true)).await
+    }
+
+    /// The whole body, which is what a generation is recognised by.
+    async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+        let limit = self.config.cache.max_request_body;
+        let announced = headers::text(headers, "content-length").and_then(|text| text.parse().ok());
+        if announced.is_some_and(|length: u64| length > limit) {
+            return Err(Error::TooLarge(limit));
+        }
+        match body::collect(body, usize::try_from(limit).unwrap_or(usize::MAX)).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit)),
+            Err(error) => Err(Error::BodyBroken(error.to_string())),
+        }
+    }
+
+    fn identify(&self, asked: &Asked, take: u32, body: &Bytes) -> Identity {
+        let scope = match self.config.cache.scope {
+            Scope::Shared => None,
+            Scope::Client => Some(asked.client.name.as_str()),
+        };
+        let request = Request {
+            kind: asked.kind,
+            path: asked.parts.uri.path(),
+            query: asked.target.query(),
+            scope,
+            take,
+            headers: &asked.parts.headers,
+            body,
+        };
+        request.identify()
+    }
+}
+
+impl Asked {
+    fn into_run(self, identity: Identity, body: Bytes) -> Run {
+        let Self {
+            kind,
+            parts,
+            target,
+            client,
+        } = self;
+        let path = parts.uri.path().to_owned();
+        let mut headers = parts.headers;
+        headers::remove_hop_by_hop(&mut headers);
+        directives::strip(&mut headers);
+        directives::strip_for_run(&mut headers);
+        Run {
+            kind,
+            path,
+            target,
+            headers,
+            body,
+            identity,
+            client: client.name,
+        }
+    }
+}
+
+/// Whose request was sent.
+#[derive(Clone, Copy)]
+enum Role {
+    Leader(Reason),
+    Follower,
+}
+
+impl Role {
+    fn stored(self) -> Status {
+        match self {
+            Self::Leader(reason) => Status::Stored(reason),
+            Self::Follower => Status::Collapsed,
+        }
+    }
+
+    fn passed(self, status: http::StatusCode, why: NotKept) -> Status {
+        match (self, why) {
+            (Self::Leader(reason), NotKept::StoreFailed) => Status::NotKept(reason),
+            (Self::Leader(reason), NotKept::Refused | NotKept::Unknown) => {
+                Status::Answered(reason, status)
+            }
+            (Self::Follower, _) => Status::Collapsed,
+        }
+    }
+}
+
+/// Why a generation is passed by without a look at what is kept.
+fn passed_by(policy: &KindPolicy, wishes: &Directives) -> Option<&'static str> {
+    match policy.mode {
+        Mode::Off => Some("mode-off"),
+        Mode::On | Mode::Deterministic => wishes.no_store.then_some("no-store"),
+    }
+}

@@ -1,0 +1,259 @@
+//! One paid call, from the intent to the record.
+//!
+//! It runs as a task of its own: the client that asked may leave at any moment, the call goes on,
+//! and its answer is kept for the retry. In order:
+//!
+//! 1. room on the disk, and a durable intent, or nothing is sent;
+//! 2. the request, once;
+//! 3. the answer into the recording, shown to clients as far as it may be;
+//! 4. the verdict: did it succeed, was nothing run, or does nobody know;
+//! 5. the record, durable, before the answer's last byte is shown;
+//! 6. the flight's end, for everyone who waits.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use tokio::time::Instant;
+
+use super::Proxy;
+use super::record::{self, Judged, Taken};
+use crate::config::UnknownOutcome;
+use crate::generation::{Identity, Kind};
+use crate::jobs::dialect;
+use crate::message::body;
+use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
+use crate::store::{
+    self, Entry, Intent, IntentState, Payload, Record, StoreError, Task, TaskState,
+};
+use crate::upstream::{Received, Reuse, SendError};
+
+/// A generation that is about to be paid for.
+pub(super) struct Run {
+    pub(super) kind: Kind,
+    /// The client's path, beginning with `/v1/`.
+    pub(super) path: String,
+    /// Path and query below `/v1`, without credentials.
+    pub(super) target: Uri,
+    /// The client's headers, without credentials and directives.
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) identity: Identity,
+    pub(super) client: String,
+}
+
+impl Run {
+    /// Whether an outcome that nobody knows has to be remembered over a crash: for what costs
+    /// most, and wherever the operator wants to be asked.
+    fn is_pledged(&self, policy: UnknownOutcome) -> bool {
+        match (self.kind, policy) {
+            (Kind::Video | Kind::Images | Kind::Audio, _) | (_, UnknownOutcome::Ask) => true,
+            (Kind::Embeddings | Kind::Chat, UnknownOutcome::Rerun) => false,
+        }
+    }
+}
+
+/// A paid call that has been sent, until its flight ends.
+struct Call {
+    lead: Lead,
+    pledge: Option<Pledge>,
+    run: Run,
+    started: Instant,
+}
+
+impl Proxy {
+    /// Runs a generation to its end, whatever its clients do.
+    ///
+    /// # Cancel safety
+    /// MONEY: never dropped while the process lives; it is a task that only the drain waits for.
+    /// If the process dies, the intent stands.
+    pub(super) async fn run(self: Arc<Self>, mut lead: Lead, run: Run) {
+        let pledge = match self.prepare(&lead, &run).await {
+            Ok(pledge) => pledge,
+            Err(reason) => return lead.end(Ending::Failed(Failure::Store(reason))),
+        };
+        lead.about_to_send();
+        let call = Call {
+            lead,
+            pledge,
+            run,
+            started: Instant::now(),
+        };
+        let answer = match self.send(&call.run).await {
+            Ok(answer) => answer,
+            Err(error) => return call.fail(error).await,
+        };
+        let taken = record::take(&self.shelf, &call.lead, answer, &call.run).await;
+        match taken.judged.clone() {
+            Judged::Success => self.keep(call, taken).await,
+            Judged::Refused => call.pass(taken).await,
+            Judged::Unknown(reason) => call.doubt(taken, reason).await,
+            Judged::Cut(reason) => call.cut(taken, reason).await,
+        }
+    }
+
+    /// Nothing is sent unless it can be remembered.
+    async fn prepare(&self, lead: &Lead, run: &Run) -> Result<Option<Pledge>, String> {
+        let least = self.config.cache.min_free;
+        let free = self
+            .shelf
+            .free_bytes()
+            .await
+            .map_err(|error| error.to_string())?;
+        if free < least {
+            return Err(format!(
+                "the disk of data_dir has {free} bytes left and cache.min_free asks for {least}; \
+                 free some space, and what is kept is served meanwhile"
+            ));
+        }
+        if !run.is_pledged(self.config.cache.policy(run.kind).unknown_outcome) {
+            return Ok(None);
+        }
+        let intent = Intent {
+            key: lead.key(),
+            kind: run.kind,
+            path: run.path.clone(),
+            model: run.identity.model.clone(),
+            client: run.client.clone(),
+            started_at: self.clock.now(),
+            state: IntentState::Pending,
+            reason: None,
+        };
+        let pledge = Pledge::make(self.shelf.clone(), intent).await;
+        pledge.map(Some).map_err(|error| error.to_string())
+    }
+
+    async fn send(&self, run: &Run) -> Result<Response<Received>, SendError> {
+        let mut request = Request::new(body::full(run.body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = run.target.clone();
+        *request.headers_mut() = run.headers.clone();
+        let reuse = match run.kind {
+            Kind::Video | Kind::Images | Kind::Audio => Reuse::Fresh,
+            Kind::Embeddings | Kind::Chat => Reuse::Pooled,
+        };
+        self.upstream.send(request, reuse).await
+    }
+
+    /// The run succeeded: durable first, then the last byte, then the intent goes.
+    async fn keep(&self, call: Call, mut taken: Taken) {
+        let entry = match self.entry(&call, &mut taken).await {
+            Ok(entry) => entry,
+            Err(error) => return call.not_kept(taken, &error).await,
+        };
+        let headers = Arc::new(taken.answer.headers.clone());
+        call.lead.end(Ending::Kept { entry, headers });
+        taken.recorder.end();
+        if let Some(pledge) = call.pledge {
+            pledge.settle().await;
+        }
+    }
+
+    async fn entry(&self, call: &Call, taken: &mut Taken) -> Result<Arc<Entry>, StoreError> {
+        let body = taken.recorder.payload().await?;
+        let now = self.clock.now();
+        let run = &call.run;
+        let task = match (run.kind, &body) {
+            (Kind::Video, Payload::Bytes(bytes)) => dialect::read_submit(bytes),
+            _ => None,
+        };
+        let record = Record {
+            key: call.lead.key(),
+            kind: run.kind,
+            path: run.path.clone(),
+            model: run.identity.model.clone(),
+            client: run.client.clone(),
+            status: taken.answer.status.as_u16(),
+            headers: store::keepable(&taken.answer.headers),
+            created_at: now,
+            elapsed_ms: u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            usd: None,
+            task: task.map(|id| Task {
+                id,
+                state: TaskState::Running,
+                started_at: now,
+                ended_at: None,
+                total_tokens: None,
+                polls: Vec::new(),
+            }),
+        };
+        let entry = Arc::new(Entry {
+            record,
+            body,
+            polls: Vec::new(),
+        });
+        self.shelf.put(entry.clone()).await?;
+        Ok(entry)
+    }
+}
+
+impl Call {
+    /// No head came. Only when nothing was sent does the intent go.
+    async fn fail(self, error: SendError) {
+        let reason = error.to_string();
+        match (self.pledge, error.may_have_been_sent()) {
+            (Some(pledge), true) => pledge.doubt(reason.clone()).await,
+            (Some(pledge), false) => withdraw(pledge).await,
+            (None, _) => {}
+        }
+        self.lead.end(Ending::Failed(match error {
+            SendError::Unreachable(reason) => Failure::Unreachable(reason),
+            SendError::Cut(_) => Failure::Cut(reason),
+            SendError::TimedOut(_) => Failure::TimedOut(reason),
+        }));
+    }
+
+    /// Upstream said no: its answer passes, and nothing of it stays. The intent goes before the
+    /// answer does, since the client may ask again at once.
+    async fn pass(self, taken: Taken) {
+        if let Some(pledge) = self.pledge {
+            withdraw(pledge).await;
+        }
+        taken.end(self.lead, NotKept::Refused);
+    }
+
+    /// The answer is whole, and leaves open whether a run was paid for.
+    async fn doubt(self, taken: Taken, reason: String) {
+        if let Some(pledge) = self.pledge {
+            pledge.doubt(reason).await;
+        }
+        taken.end(self.lead, NotKept::Unknown);
+    }
+
+    /// The answer broke off after the run was accepted.
+    async fn cut(self, taken: Taken, reason: String) {
+        if let Some(pledge) = self.pledge {
+            pledge.doubt(reason.clone()).await;
+        }
+        taken.recorder.fail(&reason);
+        self.lead.end(Ending::Failed(Failure::Cut(reason)));
+    }
+
+    /// MONEY: the caller has what was paid for; the intent stands, so that nobody pays for the same
+    /// again without being asked.
+    async fn not_kept(self, taken: Taken, error: &StoreError) {
+        let key = self.lead.key().short();
+        tracing::error!(key, %error, "an answer that was paid for could not be kept");
+        if let Some(pledge) = self.pledge {
+            pledge
+                .doubt(format!("its answer could not be kept: {error}"))
+                .await;
+        }
+        taken.end(self.lead, NotKept::StoreFailed);
+    }
+}
+
+impl Taken {
+    /// Shows the whole answer to everybody, and ends the flight with it.
+    fn end(self, lead: Lead, why: NotKept) {
+        let answer = self.answer;
+        self.recorder.end();
+        lead.end(Ending::Passed { answer, why });
+    }
+}
+
+async fn withdraw(pledge: Pledge) {
+    if let Err(error) = pledge.withdraw().await {
+        tracing::warn!(%error, "an intent could not be taken back; the next identical request is asked about it");
+    }
+}

@@ -1,0 +1,239 @@
+//! The life of a request below `/v1`, whole on this page.
+//!
+//! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
+//! 2. [`auth`] finds the client and takes its credentials out of the request.
+//! 3. [`generation::classify`](crate::generation::classify) tells what it is:
+//!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
+//!    - a poll of a job that went through here ([`poll`]);
+//!    - everything else, which is passed through ([`forward`]).
+//! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
+//!
+//! [`directives`] reads what a client may ask of the proxy itself; [`record`] takes down the
+//! answer of a paid call.
+
+mod auth;
+mod cors;
+mod directives;
+mod error;
+mod forward;
+mod generate;
+mod guard;
+mod lead;
+mod poll;
+mod record;
+mod reply;
+
+use std::sync::Arc;
+
+use http::header::{HeaderName, HeaderValue};
+use http::{Request, Response, Uri};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::{Config, Scope};
+use crate::generation;
+use crate::jobs::{Polls, dialect};
+use crate::message::Body;
+use crate::once::Once;
+use crate::store::Shelf;
+use crate::upstream::Upstream;
+use auth::{Client, Keys};
+pub(crate) use error::Error;
+use generate::Asked;
+use guard::Guard;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The proxy: everything between a client's request and its answer.
+pub struct Proxy {
+    config: Arc<Config>,
+    guard: Guard,
+    keys: Keys,
+    shelf: Shelf,
+    upstream: Arc<Upstream>,
+    once: Once,
+    polls: Polls,
+    clock: Clock,
+    tasks: TaskTracker,
+}
+
+impl Proxy {
+    /// Puts the parts together. Paid calls run in `tasks`, which a drain waits for.
+    pub fn new(
+        config: Arc<Config>,
+        shelf: Shelf,
+        upstream: Arc<Upstream>,
+        clock: Clock,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
+        let interval = config.jobs.min_poll_interval;
+        let polls = Polls::new(
+            shelf.clone(),
+            upstream.clone(),
+            clock.clone(),
+            interval,
+            tasks.clone(),
+        );
+        Arc::new(Self {
+            guard: Guard::new(&config),
+            keys: Keys::new(&config),
+            once: Once::new(shelf.clone(), clock.clone()),
+            config,
+            shelf,
+            upstream,
+            polls,
+            clock,
+            tasks,
+        })
+    }
+
+    /// How many paid calls are under way.
+    pub fn under_way(&self) -> usize {
+        self.once.under_way()
+    }
+
+    /// Answers one request, whatever it is. Never fails: an error is an answer too.
+    ///
+    /// # Cancel safety
+    /// Dropping it cancels what is passed through; a paid call that was begun goes on.
+    pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let origin = self
+            .guard
+            .allowed_origin(request.headers())
+            .map(str::to_owned);
+        let mut response = match self.route(request).await {
+            Ok(response) => response,
+            Err(error) => error.response(),
+        };
+        if let Some(origin) = origin {
+            cors::allow(response.headers_mut(), &origin);
+        }
+        let id = name_request(response.headers_mut());
+        tracing::info!(
+            %method,
+            path = %printable(&path),
+            status = response.status().as_u16(),
+            cache = ?response.headers().get(reply::CACHE_STATUS),
+            head_ms = started.elapsed().as_millis(),
+            id = ?id,
+            "request"
+        );
+        response
+    }
+
+    async fn route(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Error> {
+        let (mut parts, body) = request.into_parts();
+        self.guard.check(&parts)?;
+        if let Some(preflight) = cors::preflight(&parts) {
+            return Ok(preflight);
+        }
+        if !parts.uri.path().starts_with("/v1/") {
+            return Err(not_found(&parts));
+        }
+        let client = self.keys.authenticate(&parts)?;
+        let target = auth::strip(&mut parts)?;
+        if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
+            return self
+                .generate(
+                    Asked {
+                        kind,
+                        parts,
+                        target,
+                        client,
+                    },
+                    body,
+                )
+                .await;
+        }
+        self.check_owner(parts.uri.path(), &client).await?;
+        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path())
+            && let Some(response) = self.poll(&parts, &target, task, &client).await?
+        {
+            return Ok(response);
+        }
+        self.pass_through(parts, target, body).await
+    }
+
+    async fn pass_through(
+        &self,
+        mut parts: http::request::Parts,
+        target: Uri,
+        body: Body,
+    ) -> Result<Response<Body>, Error> {
+        directives::strip(&mut parts.headers);
+        self.forward(parts, target, body, ("not-a-generation", false))
+            .await
+    }
+
+    /// Under `scope = "client"` nobody reads, downloads or deletes another client's job.
+    async fn check_owner(&self, path: &str, client: &Client) -> Result<(), Error> {
+        if self.config.cache.scope == Scope::Shared {
+            return Ok(());
+        }
+        let rest = ["/v1/videos/", "/v1/video/generations/"]
+            .iter()
+            .find_map(|prefix| path.strip_prefix(prefix));
+        let Some(task) = rest.and_then(|rest| rest.split('/').next()) else {
+            return Ok(());
+        };
+        let Some(key) = self.shelf.find_task(task.to_owned()).await? else {
+            return Ok(());
+        };
+        match self.shelf.get(key).await? {
+            Some(entry) if entry.record.client != client.name => Err(Error::TaskNotFound),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// The answer to a path that is none of ours; one that exists below `/v1` says so.
+fn not_found(parts: &http::request::Parts) -> Error {
+    let path = parts.uri.path();
+    let below = format!("/v1{path}");
+    let known = generation::classify(&parts.method, &below).is_some()
+        || [
+            "/models",
+            "/files",
+            "/videos",
+            "/video",
+            "/images",
+            "/chat",
+            "/audio",
+            "/embeddings",
+        ]
+        .iter()
+        .any(|known| path == *known || path.starts_with(&format!("{known}/")));
+    let hint = if known {
+        format!(" It would be served as {below}: end your client's base URL in /v1.")
+    } else {
+        " The API is below /v1/.".to_owned()
+    };
+    Error::NotFound {
+        method: parts.method.to_string(),
+        path: printable(path),
+        hint,
+    }
+}
+
+/// A path as a log line or a message may show it: bounded, and without control characters.
+fn printable(path: &str) -> String {
+    path.chars()
+        .take(200)
+        .map(|letter| if letter.is_control() { '?' } else { letter })
+        .collect()
+}
+
+/// Every answer has an id; upstream's own, where it gave one.
+fn name_request(headers: &mut http::HeaderMap) -> HeaderValue {
+    if let Some(id) = headers.get(REQUEST_ID) {
+        return id.clone();
+    }
+    let id = format!("req_{}", uuid::Uuid::now_v7().simple());
+    let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("req_unknown"));
+    headers.insert(REQUEST_ID, id.clone());
+    id
+}

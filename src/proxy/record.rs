@@ -1,0 +1,195 @@
+//! The answer of a paid call, taken down while it arrives.
+//!
+//! An event stream or a sound is shown to its clients as it comes, except for its end: the event
+//! that ends a stream, the last byte of anything else. That is shown when the record is durable,
+//! so nobody ever holds a complete answer that a crash could take back. Everything else (JSON) is
+//! shown when it is whole and judged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::{Response, StatusCode, Version};
+use http_body_util::BodyExt;
+
+use super::lead::Run;
+use crate::generation::events::EventScanner;
+use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
+use crate::message::headers;
+use crate::once::{Lead, Live, Recorder};
+use crate::store::Shelf;
+use crate::upstream::Received;
+
+/// The largest JSON answer that is read to judge it.
+const JUDGED: u64 = 128 * 1024 * 1024;
+
+/// An answer that has arrived, whole or not.
+pub(super) struct Taken {
+    pub(super) answer: Arc<Live>,
+    pub(super) recorder: Recorder,
+    pub(super) judged: Judged,
+}
+
+/// What the answer says about the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It ran, and the answer is complete.
+    Success,
+    /// It did not run, or ended without a result that anybody pays for.
+    Refused,
+    /// A whole answer that leaves it open: why.
+    Unknown(String),
+    /// An answer that broke off after the run was accepted: how.
+    Cut(String),
+}
+
+/// How far an answer may be shown before it is judged.
+enum Showing {
+    /// Not at all.
+    Whole,
+    /// All but the last byte.
+    AllButLast,
+    /// Up to the event that ends the stream.
+    Events(Box<EventScanner>),
+}
+
+/// Takes an answer down to its end, showing what may be shown.
+pub(super) async fn take(
+    shelf: &Shelf,
+    lead: &Lead,
+    response: Response<Received>,
+    run: &Run,
+) -> Taken {
+    let (mut head, mut body) = response.into_parts();
+    let framed = is_framed(head.version, &head.headers);
+    headers::remove_hop_by_hop(&mut head.headers);
+    let mut recorder = Recorder::new(shelf.clone());
+    let mut showing = Showing::of(head.status, &head.headers, &run.path);
+    let answer = |headers| {
+        let recording = recorder.recording().clone();
+        Arc::new(Live {
+            status: head.status,
+            headers,
+            recording,
+        })
+    };
+    let mut answer = answer(head.headers);
+    if !matches!(showing, Showing::Whole) {
+        lead.live(answer.clone());
+    }
+    let broken = copy(&mut body, &mut recorder, &mut showing).await.err();
+    let judged = match judge(run, &answer, &recorder, showing).await {
+        _ if broken.is_some() && nothing_ran(answer.status) => {
+            answer = without_length(&answer);
+            Judged::Refused
+        }
+        judged => match broken {
+            Some(how) => Judged::Cut(how),
+            None if judged == Judged::Success && !framed => {
+                Judged::Cut("its end cannot be told from a cut connection".to_owned())
+            }
+            None => judged,
+        },
+    };
+    Taken {
+        answer,
+        recorder,
+        judged,
+    }
+}
+
+async fn copy(
+    body: &mut Received,
+    recorder: &mut Recorder,
+    showing: &mut Showing,
+) -> Result<(), String> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| error.to_string())?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        recorder
+            .append(&piece)
+            .await
+            .map_err(|error| error.to_string())?;
+        match showing {
+            Showing::Whole => {}
+            Showing::AllButLast => recorder.show(recorder.recording().len().saturating_sub(1)),
+            Showing::Events(scanner) => {
+                scanner.push(&piece);
+                recorder.show(scanner.safe_len());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn judge(run: &Run, answer: &Live, recorder: &Recorder, showing: Showing) -> Judged {
+    let whole: Option<Bytes>;
+    let summary = match &showing {
+        Showing::Events(scanner) => BodySummary::Stream(scanner.end()),
+        Showing::AllButLast => BodySummary::Opaque(recorder.recording().len()),
+        Showing::Whole => match recorder.whole(JUDGED).await {
+            Ok(Some(bytes)) => {
+                whole = Some(bytes);
+                BodySummary::Whole(whole.as_deref().unwrap_or_default())
+            }
+            Ok(None) => BodySummary::Opaque(recorder.recording().len()),
+            Err(error) => return Judged::Unknown(format!("it cannot be read back: {error}")),
+        },
+    };
+    let content_type = headers::text(&answer.headers, "content-type");
+    let answer = Answer {
+        status: answer.status,
+        content_type,
+        body: summary,
+    };
+    match outcome::judge(run.kind, &run.path, &answer) {
+        Verdict::Success => Judged::Success,
+        Verdict::Failed(_) => Judged::Refused,
+        Verdict::Unknown(reason) => Judged::Unknown(reason.as_str().to_owned()),
+    }
+}
+
+impl Showing {
+    fn of(status: StatusCode, headers: &HeaderMap, path: &str) -> Self {
+        let content_type = headers::text(headers, "content-type").unwrap_or_default();
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        if !status.is_success() || essence.is_empty() || essence.ends_with("json") {
+            Self::Whole
+        } else if essence == "text/event-stream" {
+            Self::Events(Box::new(EventScanner::new(path)))
+        } else {
+            Self::AllButLast
+        }
+    }
+}
+
+/// Whether the message says where it ends (RFC 9112 §6.3): a body that ends with its connection
+/// looks the same whole and cut.
+fn is_framed(version: Version, headers: &HeaderMap) -> bool {
+    version >= Version::HTTP_2
+        || headers.contains_key(header::CONTENT_LENGTH)
+        || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Whether a status alone proves that nothing was run, however the body ends.
+fn nothing_ran(status: StatusCode) -> bool {
+    !status.is_success() && !matches!(status.as_u16(), 408 | 500 | 502 | 504 | 524)
+}
+
+/// A broken error answer passes as far as it came: its status proves that nothing ran.
+fn without_length(answer: &Live) -> Arc<Live> {
+    let mut headers = answer.headers.clone();
+    headers.remove(header::CONTENT_LENGTH);
+    Arc::new(Live {
+        status: answer.status,
+        headers,
+        recording: answer.recording.clone(),
+    })
+}

@@ -1,0 +1,115 @@
+//! Connections: accepted, limited, spoken to in HTTP/1.1 or HTTP/2, and drained at the end.
+//!
+//! [`Server::run`] accepts until it is told to stop; then nothing new is accepted, requests that
+//! are being answered end, and connections close. [`routes`] says who answers what.
+
+mod routes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+pub use routes::{Phase, Routes};
+
+/// How long to wait before accepting again when the system refuses, say for want of descriptors.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// A bound socket and what answers on it.
+pub struct Server {
+    listener: TcpListener,
+    routes: Arc<Routes>,
+    protocol: auto::Builder<TokioExecutor>,
+    places: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port.
+    pub fn new(listener: TcpListener, routes: Arc<Routes>, settings: &config::Server) -> Self {
+        let places = Arc::new(Semaphore::new(settings.max_connections));
+        Self {
+            listener,
+            routes,
+            protocol: protocol(settings),
+            places,
+        }
+    }
+
+    /// Accepts until `stop`; then waits for the answers that are under way, as long as it is
+    /// polled.
+    pub async fn run(self, stop: CancellationToken) {
+        let open = GracefulShutdown::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.accept() => accepted,
+            };
+            if let Some((stream, place)) = accepted {
+                self.serve(stream, place, &open);
+            }
+        }
+        // Closed before the wait: a new client is refused at once instead of hanging.
+        drop(self.listener);
+        open.shutdown().await;
+    }
+
+    /// The next connection, once there is a place for it.
+    async fn accept(&self) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+        let place = self.places.clone().acquire_owned().await.ok()?;
+        match self.listener.accept().await {
+            Ok((stream, _)) => Some((stream, place)),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(BACK_OFF).await;
+                None
+            }
+        }
+    }
+
+    fn serve(
+        &self,
+        stream: TcpStream,
+        place: tokio::sync::OwnedSemaphorePermit,
+        open: &GracefulShutdown,
+    ) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let service = routes::Service(self.routes.clone());
+        let connection = self
+            .protocol
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = open.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
+    let mut protocol = auto::Builder::new(TokioExecutor::new());
+    let largest = settings.max_header_bytes;
+    protocol
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .preserve_header_case(true)
+        .max_buf_size(largest.max(8192));
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(largest).unwrap_or(u32::MAX))
+        .max_concurrent_streams(256)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    protocol
+}

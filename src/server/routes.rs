@@ -1,0 +1,112 @@
+//! Who answers what: health here, everything else the proxy.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::message::{Body, body};
+use crate::proxy::Proxy;
+
+/// How far the program is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Not everything is there yet.
+    Starting = 0,
+    /// Everything is.
+    Ready = 1,
+    /// Ending: what is under way goes on, nothing new should come.
+    Draining = 2,
+}
+
+/// The table of routes, and the state that `/readyz` tells.
+pub struct Routes {
+    proxy: Arc<Proxy>,
+    phase: AtomicU8,
+}
+
+impl Routes {
+    /// Routes to `proxy`; not ready yet.
+    pub fn new(proxy: Arc<Proxy>) -> Self {
+        Self {
+            proxy,
+            phase: AtomicU8::new(Phase::Starting as u8),
+        }
+    }
+
+    /// Moves on to another phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let head = request.method() == Method::HEAD;
+        let response = self.route(request).await;
+        if head {
+            without_body(response)
+        } else {
+            response
+        }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
+        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+        match request.uri().path() {
+            "/healthz" if reads => ok(),
+            "/readyz" if reads && self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 => ok(),
+            "/readyz" if reads => unready(),
+            _ => self.proxy.handle(request.map(body::incoming)).await,
+        }
+    }
+}
+
+/// The answer to a HEAD: over HTTP/2 nobody else takes the body away (RFC 9110 §9.3.2).
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        head.headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(HeaderValue::from(length));
+    }
+    Response::from_parts(head, body::empty())
+}
+
+fn ok() -> Response<Body> {
+    json(StatusCode::OK, r#"{"status":"ok"}"#)
+}
+
+fn unready() -> Response<Body> {
+    json(
+        StatusCode::SERVICE_UNAVAILABLE,
+        r#"{"status":"unavailable"}"#,
+    )
+}
+
+fn json(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(body::full(text));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// The routes as hyper calls them.
+pub(super) struct Service(pub(super) Arc<Routes>);
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let routes = self.0.clone();
+        Box::pin(async move { Ok(routes.answer(request).await) })
+    }
+}

@@ -1,0 +1,288 @@
+//! Larger bodies and media: files named by their content, kept once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::blob_hash::BlobHash;
+use super::error::StoreError;
+use super::files::{self, Stamp, Temporary};
+
+/// A finished blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// The hash of its bytes.
+    pub hash: BlobHash,
+    /// Its size in bytes.
+    pub len: u64,
+}
+
+/// The folder `blobs/`.
+#[derive(Clone, Debug)]
+pub(super) struct Blobs {
+    root: PathBuf,
+    /// Blobs whose content was found to match their name since start, as the files they were.
+    ///
+    /// Hashing takes about a second for each gigabyte, so it is done once, not for each reader.
+    checked: Arc<Mutex<HashMap<BlobHash, Stamp>>>,
+}
+
+impl Blobs {
+    pub(super) fn in_dir(root: PathBuf) -> Self {
+        Self {
+            root,
+            checked: Arc::default(),
+        }
+    }
+
+    pub(super) fn path(&self, hash: &BlobHash) -> PathBuf {
+        let name = hash.to_string();
+        let shard = name.get(..2).unwrap_or_default();
+        self.root.join(shard).join(&name)
+    }
+
+    pub(super) fn begin(&self) -> Result<BlobWriter, StoreError> {
+        let temporary = Temporary::create_in(&self.root)?;
+        Ok(BlobWriter {
+            blobs: self.clone(),
+            temporary,
+            hasher: blake3::Hasher::new(),
+            len: 0,
+            broken: false,
+        })
+    }
+
+    /// Keeps bytes that are all here.
+    pub(super) fn keep(&self, bytes: &[u8]) -> Result<Blob, StoreError> {
+        let mut writer = self.begin()?;
+        writer.write(bytes)?;
+        writer.finish()
+    }
+
+    /// Opens a blob, at its first byte, after its content was checked once since start.
+    pub(super) fn open(&self, hash: &BlobHash) -> Result<File, StoreError> {
+        let path = self.path(hash);
+        let mut file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::MissingBlob { hash: *hash });
+            }
+            other => other.map_err(StoreError::io("open", &path))?,
+        };
+        let metadata = file.metadata().map_err(StoreError::io("look at", &path))?;
+        let stamp = Stamp::of(&metadata);
+        if self.was_checked(hash, stamp) {
+            return Ok(file);
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update_reader(&file)
+            .map_err(StoreError::io("read", &path))?;
+        if hasher.finalize() != blake3::Hash::from_bytes(*hash.as_bytes()) {
+            let why = "its content does not match its name".to_owned();
+            return Err(StoreError::Damaged { path, why });
+        }
+        file.rewind().map_err(StoreError::io("rewind", &path))?;
+        self.note_checked(*hash, stamp);
+        Ok(file)
+    }
+
+    /// Whether a blob is there, whole and of this length.
+    pub(super) fn check(&self, hash: &BlobHash, len: u64) -> Result<(), StoreError> {
+        let file = self.open(hash)?;
+        let path = self.path(hash);
+        let found = file
+            .metadata()
+            .map_err(StoreError::io("look at", &path))?
+            .len();
+        if found == len {
+            return Ok(());
+        }
+        Err(StoreError::Damaged {
+            path,
+            why: format!("{found} bytes instead of {len}"),
+        })
+    }
+
+    /// Makes the folders that are missing.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        files::ensure_shards(&self.root)
+    }
+
+    /// Removes the temporary files that a crash left; says how many.
+    pub(super) fn sweep(&self) -> Result<u64, StoreError> {
+        files::sweep(&self.root)
+    }
+
+    /// The size of all blobs together, in bytes.
+    pub(super) fn bytes(&self) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        for shard in 0..=u8::MAX {
+            let dir = self.root.join(format!("{shard:02x}"));
+            for entry in files::read_dir(&dir)? {
+                let metadata = entry.and_then(|entry| entry.metadata());
+                bytes += metadata.map_err(StoreError::io("look into", &dir))?.len();
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn was_checked(&self, hash: &BlobHash, stamp: Stamp) -> bool {
+        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        checked.get(hash) == Some(&stamp)
+    }
+
+    fn note_checked(&self, hash: BlobHash, stamp: Stamp) {
+        self.checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(hash, stamp);
+    }
+}
+
+/// A blob being written. Dropped before [`BlobWriter::finish`] it leaves nothing behind.
+#[derive(Debug)]
+pub struct BlobWriter {
+    blobs: Blobs,
+    temporary: Temporary,
+    hasher: blake3::Hasher,
+    len: u64,
+    /// Set by a write that failed: part of it may be in the file, so the hash is wrong.
+    broken: bool,
+}
+
+impl BlobWriter {
+    /// Appends bytes. They can be seen through [`BlobWriter::reader`] once this returns.
+    ///
+    /// # Errors
+    /// When the disk refuses; the blob cannot be finished then.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let written = self.temporary.write(bytes);
+        self.broken |= written.is_err();
+        written?;
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// How many bytes were written.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was written yet.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// A second handle for reading while the blob grows, with a position of its own. It stays good
+    /// after the blob is finished or dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn reader(&self) -> Result<File, StoreError> {
+        let path: &Path = self.temporary.path();
+        File::open(path).map_err(StoreError::io("open", path))
+    }
+
+    /// Makes the blob durable under its name.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is left behind then.
+    pub fn finish(self) -> Result<Blob, StoreError> {
+        if self.broken {
+            return Err(StoreError::Refused("an earlier write to the blob failed"));
+        }
+        let hash = BlobHash::from_bytes(*self.hasher.finalize().as_bytes());
+        // Also where a blob of that name is: it may be a damaged one.
+        let stamp = self.temporary.persist(&self.blobs.path(&hash))?;
+        self.blobs.note_checked(hash, stamp);
+        Ok(Blob {
+            hash,
+            len: self.len,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    fn blobs() -> (tempfile::TempDir, Blobs) {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::in_dir(dir.path().join("blobs"));
+        (dir, blobs)
+    }
+
+    #[test]
+    fn a_reader_sees_what_was_written_so_far_and_stays_good() {
+        let (_dir, blobs) = blobs();
+        let mut writer = blobs.begin().unwrap();
+        let mut reader = writer.reader().unwrap();
+        let mut seen = String::new();
+        writer.write(b"first ").unwrap();
+        reader.read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "first ");
+        writer.write(b"second").unwrap();
+        assert_eq!(writer.len(), 12);
+        let blob = writer.finish().unwrap();
+        reader.read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "first second");
+        assert_eq!(
+            blob.hash.to_string(),
+            blake3::hash(b"first second").to_string()
+        );
+        blobs.check(&blob.hash, 12).unwrap();
+        assert!(matches!(
+            blobs.check(&blob.hash, 11),
+            Err(StoreError::Damaged { .. })
+        ));
+    }
+
+    #[test]
+    fn the_same_bytes_are_kept_once_and_dropped_ones_not_at_all() {
+        let (dir, blobs) = blobs();
+        let one = blobs.keep(b"same").unwrap();
+        assert_eq!(blobs.keep(b"same").unwrap(), one);
+        drop(blobs.begin().unwrap());
+        let root = dir.path().join("blobs");
+        assert_eq!(
+            std::fs::read_dir(&root).unwrap().count(),
+            1,
+            "one shard, no temporaries"
+        );
+    }
+
+    #[test]
+    fn a_damaged_blob_is_refused_until_it_is_written_again() {
+        let (dir, blobs) = blobs();
+        let blob = blobs.keep(b"the video").unwrap();
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(blobs.path(&blob.hash))
+            .and_then(|mut file| file.write_all(b"The"))
+            .unwrap();
+        // A new start knows of no earlier check.
+        let blobs = Blobs::in_dir(dir.path().join("blobs"));
+        assert!(matches!(
+            blobs.open(&blob.hash),
+            Err(StoreError::Damaged { .. })
+        ));
+        blobs.keep(b"the video").unwrap();
+        let mut text = String::new();
+        blobs
+            .open(&blob.hash)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "the video");
+        let gone = BlobHash::from_bytes([9; 32]);
+        assert!(matches!(
+            blobs.open(&gone),
+            Err(StoreError::MissingBlob { .. })
+        ));
+    }
+}

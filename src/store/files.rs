@@ -1,0 +1,310 @@
+//! Writing so that it stays written: aside, synced, renamed, folder synced.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::error::StoreError;
+
+/// Mode of every file. SECURITY: prompts' answers are nobody else's business.
+const FILE_MODE: u32 = 0o600;
+/// Mode of every folder.
+const DIR_MODE: u32 = 0o700;
+
+const TEMPORARY_PREFIX: &str = ".reprise-";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// What tells one version of a file from the next without reading it.
+///
+/// A file is never written in place: a new content is a new inode, so two versions differ here
+/// unless an inode number comes back within one tick of the file system's clock at equal length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) inode: u64,
+    pub(super) seconds: i64,
+    pub(super) nanoseconds: i64,
+    pub(super) len: u64,
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+            len: metadata.len(),
+        }
+    }
+}
+
+/// A file being written. Dropped before [`Temporary::persist`] it leaves nothing behind.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    file: File,
+    path: PathBuf,
+    persisted: bool,
+}
+
+impl Temporary {
+    /// Makes an empty one in `dir`, which is made too when it is missing.
+    pub(super) fn create_in(dir: &Path) -> Result<Self, StoreError> {
+        let path = dir.join(temporary_name());
+        let file = match open_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                ensure_dir(dir)?;
+                open_new(&path)
+            }
+            other => other,
+        }
+        .map_err(StoreError::io("create", &path))?;
+        Ok(Self {
+            file,
+            path,
+            persisted: false,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file
+            .write_all(bytes)
+            .map_err(StoreError::io("write", &self.path))
+    }
+
+    /// Makes the content durable under the name `target`, in place of what was there.
+    ///
+    /// A failed sync is never tried again: the kernel may have dropped the pages, so a second
+    /// sync would succeed without them. The temporary file goes instead.
+    pub(super) fn persist(mut self, target: &Path) -> Result<Stamp, StoreError> {
+        self.file
+            .sync_all()
+            .map_err(StoreError::io("sync", &self.path))?;
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(StoreError::io("look at", &self.path))?;
+        let renamed = match std::fs::rename(&self.path, target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(dir) = target.parent() {
+                    ensure_dir(dir)?;
+                }
+                std::fs::rename(&self.path, target)
+            }
+            other => other,
+        };
+        renamed.map_err(StoreError::io("rename a temporary file to", target))?;
+        self.persisted = true;
+        sync_folder_of(target)?;
+        Ok(Stamp::of(&metadata))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.persisted
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "a temporary file stays behind");
+        }
+    }
+}
+
+fn open_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)
+}
+
+/// Opens or makes a file that is kept open and locked, with our mode.
+pub(super) fn open_kept(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(StoreError::io("open", path))
+}
+
+/// Writes `bytes` durably to `path`, whole or not at all.
+pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<Stamp, StoreError> {
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut temporary = Temporary::create_in(dir)?;
+    temporary.write(bytes)?;
+    temporary.persist(path)
+}
+
+/// Removes a file durably; says whether it was there.
+pub(super) fn remove_durably(path: &Path) -> Result<bool, StoreError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(StoreError::io("remove", path)(error)),
+    }
+    sync_folder_of(path)?;
+    Ok(true)
+}
+
+/// Makes a folder and its missing parents, durably.
+pub(super) fn ensure_dir(dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        ensure_dir(parent)?;
+    }
+    match DirBuilder::new().mode(DIR_MODE).create(dir) {
+        Ok(()) => sync_folder_of(dir),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::io("create the folder", dir)(error)),
+    }
+}
+
+/// Makes the folders `00` to `ff` in `root`, durably.
+///
+/// Beforehand and all at once: were they made on demand, one thread could finish its file in a
+/// folder that another has made and not yet synced.
+pub(super) fn ensure_shards(root: &Path) -> Result<(), StoreError> {
+    ensure_dir(root)?;
+    let mut made = false;
+    for shard in 0..=u8::MAX {
+        let dir = root.join(format!("{shard:02x}"));
+        match DirBuilder::new().mode(DIR_MODE).create(&dir) {
+            Ok(()) => made = true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::io("create the folder", &dir)(error)),
+        }
+    }
+    if made { sync_dir(root) } else { Ok(()) }
+}
+
+/// Makes the names in the folder of `path` durable.
+pub(super) fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        Some(_) | None => Path::new("."),
+    };
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(StoreError::io("sync the folder", dir))
+}
+
+/// Removes the temporary files that a crash left in `dir`, and nothing else; says how many.
+pub(super) fn sweep(dir: &Path) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for entry in read_dir(dir)? {
+        let entry = entry.map_err(StoreError::io("list", dir))?;
+        let ours = entry.file_name().to_str().is_some_and(is_temporary_name);
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let path = entry.path();
+            std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// The entries of a folder; none when there is no such folder.
+pub(super) fn read_dir(
+    dir: &Path,
+) -> Result<impl Iterator<Item = io::Result<std::fs::DirEntry>> + use<>, StoreError> {
+    match std::fs::read_dir(dir) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(StoreError::io("list", dir)(error)),
+    }
+}
+
+fn temporary_name() -> String {
+    format!("{TEMPORARY_PREFIX}{}{TEMPORARY_SUFFIX}", Uuid::now_v7())
+}
+
+/// Whether this is exactly a name that [`temporary_name`] makes: only those are ever swept.
+pub(super) fn is_temporary_name(name: &str) -> bool {
+    let Some(id) = name
+        .strip_prefix(TEMPORARY_PREFIX)
+        .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX))
+    else {
+        return false;
+    };
+    Uuid::try_parse(id)
+        .is_ok_and(|uuid| uuid.get_version_num() == 7 && uuid.hyphenated().to_string() == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_temporary_names_are_recognised() {
+        let cases = [
+            ("ours", temporary_name(), true),
+            (
+                "version 4",
+                ".reprise-9f2c8a60-5f0e-4c39-9d0a-0d9a3c1f7b11.tmp".into(),
+                false,
+            ),
+            ("upper case", temporary_name().to_uppercase(), false),
+            (
+                "no dot",
+                temporary_name().trim_start_matches('.').into(),
+                false,
+            ),
+            (
+                "other end",
+                temporary_name().replace(".tmp", ".part"),
+                false,
+            ),
+            ("longer", temporary_name() + "x", false),
+            ("no id", ".reprise-.tmp".into(), false),
+            (
+                "braces",
+                format!(".reprise-{{{}}}.tmp", Uuid::now_v7()),
+                false,
+            ),
+            (
+                "simple form",
+                format!(".reprise-{}.tmp", Uuid::now_v7().simple()),
+                false,
+            ),
+        ];
+        for (name, input, expected) in cases {
+            assert_eq!(is_temporary_name(&input), expected, "{name}: {input}");
+        }
+    }
+
+    #[test]
+    fn an_unfinished_write_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut temporary = Temporary::create_in(dir.path()).unwrap();
+        temporary.write(b"half").unwrap();
+        drop(temporary);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_write_replaces_and_gets_a_new_stamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/file");
+        let first = write_durably(&path, b"one").unwrap();
+        let second = write_durably(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_ne!(first, second);
+        assert_eq!(second, Stamp::of(&std::fs::metadata(&path).unwrap()));
+        assert!(remove_durably(&path).unwrap());
+        assert!(!remove_durably(&path).unwrap());
+    }
+}

@@ -1,0 +1,163 @@
+//! The folder `generations/`: one file for each kept generation, spread over 256 folders.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::codec::{self, FILE_MAX, Flaw};
+use super::error::StoreError;
+use super::files::{self, Stamp};
+use super::record::Entry;
+use crate::generation::Fingerprint;
+
+/// The files under `generations/`, which are the truth about what is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Generations {
+    root: PathBuf,
+}
+
+/// One file as it was read: checked, and what tells it from its next version.
+#[derive(Debug)]
+pub(super) struct GenerationFile {
+    pub(super) entry: Entry,
+    pub(super) bytes: Bytes,
+    pub(super) stamp: Stamp,
+}
+
+/// One of the 256 folders.
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    /// The files in it, by key.
+    pub(super) files: BTreeMap<Fingerprint, Stamp>,
+    /// Files named like ours that lie in the wrong folder, where no one will look for them.
+    pub(super) misplaced: Vec<PathBuf>,
+}
+
+impl Generations {
+    pub(super) fn in_dir(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    fn shard_path(&self, shard: u8) -> PathBuf {
+        self.root.join(format!("{shard:02x}"))
+    }
+
+    pub(super) fn path(&self, key: &Fingerprint) -> PathBuf {
+        let [first, ..] = key.as_bytes();
+        self.shard_path(*first).join(format!("{key}.gen"))
+    }
+
+    /// The entry of `key`, checked; `None` when there is no file.
+    pub(super) fn read(&self, key: &Fingerprint) -> Result<Option<GenerationFile>, StoreError> {
+        let path = self.path(key);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(StoreError::io("open", &path))?,
+        };
+        let metadata = file.metadata().map_err(StoreError::io("look at", &path))?;
+        if metadata.len() > FILE_MAX {
+            let why = format!("{} bytes are more than any generation has", metadata.len());
+            return Err(StoreError::Damaged { path, why });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+        file.take(FILE_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(StoreError::io("read", &path))?;
+        let bytes = Bytes::from(bytes);
+        match codec::decode(key, &bytes) {
+            Ok(entry) => Ok(Some(GenerationFile {
+                entry,
+                bytes,
+                stamp: Stamp::of(&metadata),
+            })),
+            Err(Flaw::Damaged(why)) => Err(StoreError::Damaged { path, why }),
+            Err(Flaw::Newer(format)) => Err(StoreError::NewerFormat { path, format }),
+        }
+    }
+
+    /// Makes `bytes` the file of `key`, durably.
+    pub(super) fn write(&self, key: &Fingerprint, bytes: &[u8]) -> Result<Stamp, StoreError> {
+        self.spare_newer(key)?;
+        files::write_durably(&self.path(key), bytes)
+    }
+
+    /// Removes the file of `key`, durably; says whether there was one.
+    pub(super) fn remove(&self, key: &Fingerprint) -> Result<bool, StoreError> {
+        if let Some(format) = self.newer_format(key) {
+            return Err(StoreError::NewerFormat {
+                path: self.path(key),
+                format,
+            });
+        }
+        files::remove_durably(&self.path(key))
+    }
+
+    /// What lies in one of the folders. Names that are not ours are passed over.
+    pub(super) fn shard(&self, shard: u8) -> Result<Shard, StoreError> {
+        let dir = self.shard_path(shard);
+        let mut found = Shard::default();
+        for entry in files::read_dir(&dir)? {
+            let entry = entry.map_err(StoreError::io("list", &dir))?;
+            let Some(key) = entry.file_name().to_str().and_then(key_of) else {
+                continue;
+            };
+            let path = entry.path();
+            let metadata = match entry.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(StoreError::io("look at", &path))?,
+            };
+            let [first, ..] = key.as_bytes();
+            if *first != shard || !metadata.is_file() {
+                found.misplaced.push(path);
+            } else {
+                found.files.insert(key, Stamp::of(&metadata));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the folders that are missing.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        files::ensure_shards(&self.root)
+    }
+
+    /// Removes the temporary files that a crash left; says how many.
+    pub(super) fn sweep(&self) -> Result<u64, StoreError> {
+        let mut removed = files::sweep(&self.root)?;
+        for shard in 0..=u8::MAX {
+            removed += files::sweep(&self.shard_path(shard))?;
+        }
+        Ok(removed)
+    }
+
+    /// MONEY: a generation that a newer version kept was paid for; a new one under its key is
+    /// written beside it, not over it.
+    fn spare_newer(&self, key: &Fingerprint) -> Result<(), StoreError> {
+        let Some(format) = self.newer_format(key) else {
+            return Ok(());
+        };
+        let path = self.path(key);
+        let aside = path.with_extension(format!("gen.format-{format}-{}", Uuid::now_v7()));
+        tracing::warn!(path = %path.display(), aside = %aside.display(), format, "kept aside");
+        std::fs::rename(&path, &aside).map_err(StoreError::io("move aside", &path))
+    }
+
+    /// The format of the file of `key`, when that is newer than ours.
+    fn newer_format(&self, key: &Fingerprint) -> Option<u64> {
+        match self.read(key) {
+            Err(StoreError::NewerFormat { format, .. }) => Some(format),
+            Ok(_) | Err(_) => None,
+        }
+    }
+}
+
+/// The key in a file name of ours: 64 lower-case hex digits and `.gen`.
+fn key_of(name: &str) -> Option<Fingerprint> {
+    let key: Fingerprint = name.strip_suffix(".gen")?.parse().ok()?;
+    // A name has one spelling, whatever the parser takes.
+    (format!("{key}.gen") == name).then_some(key)
+}

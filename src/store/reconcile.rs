@@ -1,0 +1,113 @@
+//! Making the index true to the files.
+//!
+//! Goes through the 256 folders one by one, so that memory holds one of them at a time. A row
+//! whose stamp is that of its file is believed; every other file is read and gets its row anew.
+
+use std::path::PathBuf;
+
+use super::error::StoreError;
+use super::generations::Generations;
+use super::row::Row;
+use super::rows::{IndexError, Rows};
+use crate::generation::Fingerprint;
+
+/// A line of progress is logged each time so many files were read.
+const PROGRESS_EVERY: u64 = 10_000;
+
+/// What was found in `generations/`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Files that hold a generation, as far as they were looked at.
+    pub(super) generations: u64,
+    /// The size of all files together, in bytes.
+    pub(super) bytes: u64,
+    /// Files that had to be read.
+    pub(super) read: u64,
+    /// Files that cannot be served.
+    pub(super) damaged: Vec<PathBuf>,
+}
+
+/// Why it could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReconcileError {
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Files(#[from] StoreError),
+}
+
+/// Gives every file its row and removes rows without a file.
+pub(super) fn reconcile(rows: &Rows, files: &Generations) -> Result<Tally, ReconcileError> {
+    let mut tally = Tally::default();
+    for shard in 0..=u8::MAX {
+        let mut found = files.shard(shard)?;
+        tally.damaged.append(&mut found.misplaced);
+        tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
+        for (key, row) in rows.shard(shard)? {
+            match (found.files.get(&key), row) {
+                (Some(stamp), Some(row)) if row.stamp == *stamp => {
+                    restore_task(rows, &key, &row)?;
+                    found.files.remove(&key);
+                    tally.generations += 1;
+                }
+                // Read below.
+                (Some(_), _) => {}
+                (None, _) => rows.remove(&key)?,
+            }
+        }
+        for key in found.files.keys() {
+            refresh(rows, files, key, &mut tally)?;
+        }
+    }
+    rows.mark()?;
+    Ok(tally)
+}
+
+/// Counts without an index to make true; nothing is read.
+pub(super) fn count(files: &Generations) -> Result<Tally, StoreError> {
+    let mut tally = Tally::default();
+    for shard in 0..=u8::MAX {
+        let mut found = files.shard(shard)?;
+        tally.damaged.append(&mut found.misplaced);
+        tally.generations += found.files.len() as u64;
+        tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
+    }
+    Ok(tally)
+}
+
+/// Makes the row of `key` anew from its file, or removes it with a file that is gone or damaged.
+pub(super) fn refresh(
+    rows: &Rows,
+    files: &Generations,
+    key: &Fingerprint,
+    tally: &mut Tally,
+) -> Result<(), IndexError> {
+    tally.read += 1;
+    if tally.read.is_multiple_of(PROGRESS_EVERY) {
+        tracing::info!(read = tally.read, "building the index from the files");
+    }
+    match files.read(key) {
+        Ok(Some(file)) => {
+            let task = file.entry.record.task.as_ref().map(|task| task.id.as_str());
+            rows.put(key, &Row::new(file.stamp, task, &file.bytes))?;
+            tally.generations += 1;
+            Ok(())
+        }
+        Ok(None) => rows.remove(key),
+        Err(error) => {
+            tracing::warn!(%error, "a kept generation cannot be served");
+            tally.damaged.push(files.path(key));
+            rows.remove(key)
+        }
+    }
+}
+
+/// Brings back the way from a job to its generation, should it have been lost alone.
+fn restore_task(rows: &Rows, key: &Fingerprint, row: &Row) -> Result<(), IndexError> {
+    let Some(task) = row.task else { return Ok(()) };
+    if rows.find_task(&task)?.is_none() {
+        rows.point_task(&task, key)
+    } else {
+        Ok(())
+    }
+}

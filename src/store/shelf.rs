@@ -1,0 +1,216 @@
+//! The store as the async threads see it: every call on a thread that may block.
+
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::{BlobWriter, Entry, Intent, Payload, Store, StoreError};
+use crate::generation::Fingerprint;
+
+/// How many generations can be changed at the same time without waiting for each other.
+const STRIPES: usize = 64;
+
+/// A store behind the async threads; cheap to clone.
+///
+/// Changes of one generation happen one after another: a change reads, decides and writes, and a
+/// job's end must not undo what a newer run has kept.
+#[derive(Clone)]
+pub struct Shelf {
+    store: Arc<dyn Store>,
+    stripes: Arc<[Mutex<()>; STRIPES]>,
+}
+
+/// What a look at an entry decides about it.
+pub enum Change {
+    /// Keep this instead.
+    Put(Box<Entry>),
+    /// Forget it.
+    Remove,
+    /// Leave it as it is.
+    Nothing,
+}
+
+impl Shelf {
+    /// Puts the async side in front of `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
+        }
+    }
+
+    /// The store itself, for callers that may block.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// What is kept of a generation.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn get(&self, key: Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        self.blocking(move |store| Ok(store.get(&key)?.map(Arc::new)))
+            .await
+    }
+
+    /// Keeps a generation; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub async fn put(&self, entry: Arc<Entry>) -> Result<(), StoreError> {
+        let stripes = self.stripes.clone();
+        self.blocking(move |store| {
+            let _turn = turn(&stripes, &entry.record.key);
+            store.put(&entry)
+        })
+        .await
+    }
+
+    /// Looks at what is kept and changes it, with nobody else changing it in between. Returns what
+    /// is kept afterwards.
+    ///
+    /// # Errors
+    /// As [`Store::get`], [`Store::put`] and [`Store::remove`].
+    pub async fn change(
+        &self,
+        key: Fingerprint,
+        decide: impl FnOnce(&Entry) -> Change + Send + 'static,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
+        let stripes = self.stripes.clone();
+        self.blocking(move |store| {
+            let _turn = turn(&stripes, &key);
+            let Some(entry) = store.get(&key)? else {
+                return Ok(None);
+            };
+            match decide(&entry) {
+                Change::Nothing => Ok(Some(Arc::new(entry))),
+                Change::Remove => store.remove(&key).map(|_| None),
+                Change::Put(entry) => {
+                    store.put(&entry)?;
+                    Ok(Some(Arc::new(*entry)))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Which generation a job belongs to.
+    ///
+    /// # Errors
+    /// As [`Store::find_task`].
+    pub async fn find_task(&self, task_id: String) -> Result<Option<Fingerprint>, StoreError> {
+        self.blocking(move |store| store.find_task(&task_id)).await
+    }
+
+    /// The note about a paid call of this generation, if one stands.
+    ///
+    /// # Errors
+    /// As [`Store::intent`].
+    pub async fn intent(&self, key: Fingerprint) -> Result<Option<Intent>, StoreError> {
+        self.blocking(move |store| store.intent(&key)).await
+    }
+
+    /// Writes a note; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Store::put_intent`].
+    pub async fn put_intent(&self, intent: Intent) -> Result<(), StoreError> {
+        self.blocking(move |store| store.put_intent(&intent)).await
+    }
+
+    /// Removes a note; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Store::remove_intent`].
+    pub async fn remove_intent(&self, key: Fingerprint) -> Result<bool, StoreError> {
+        self.blocking(move |store| store.remove_intent(&key)).await
+    }
+
+    /// Free disk where the data is, in bytes.
+    ///
+    /// # Errors
+    /// As [`Store::free_bytes`].
+    pub async fn free_bytes(&self) -> Result<u64, StoreError> {
+        self.blocking(Store::free_bytes).await
+    }
+
+    /// Begins a blob with `pieces` in it; the file reads what was written so far.
+    ///
+    /// # Errors
+    /// As [`Store::new_blob`].
+    pub async fn new_blob(&self, pieces: Vec<Bytes>) -> Result<(BlobWriter, File), StoreError> {
+        self.blocking(move |store| {
+            let mut blob = store.new_blob()?;
+            for piece in &pieces {
+                blob.write(piece)?;
+            }
+            let reader = blob.reader()?;
+            Ok((blob, reader))
+        })
+        .await
+    }
+
+    /// Adds to a blob, and hands it back.
+    ///
+    /// # Errors
+    /// When the disk does not take it; the blob is gone then.
+    pub async fn write_blob(
+        &self,
+        mut blob: BlobWriter,
+        piece: Bytes,
+    ) -> Result<BlobWriter, StoreError> {
+        self.blocking(move |_| blob.write(&piece).map(|()| blob))
+            .await
+    }
+
+    /// Makes a blob durable.
+    ///
+    /// # Errors
+    /// When it could not be synced or renamed.
+    pub async fn finish_blob(&self, blob: BlobWriter) -> Result<Payload, StoreError> {
+        self.blocking(move |_| blob.finish().map(Payload::from))
+            .await
+    }
+
+    /// Opens a payload that is a blob; `None` for one that is bytes already.
+    ///
+    /// # Errors
+    /// As [`Store::open_blob`].
+    pub async fn open(&self, payload: &Payload) -> Result<Option<File>, StoreError> {
+        match payload {
+            Payload::Bytes(_) => Ok(None),
+            Payload::Blob { hash, .. } => {
+                let hash = *hash;
+                self.blocking(move |store| store.open_blob(&hash).map(Some))
+                    .await
+            }
+        }
+    }
+
+    /// Writes out what is only kept for speed.
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.blocking(Store::flush).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || call(store.as_ref())).await {
+            Ok(result) => result,
+            Err(error) => Err(StoreError::Panicked(error.to_string())),
+        }
+    }
+}
+
+fn turn<'a>(stripes: &'a [Mutex<()>; STRIPES], key: &Fingerprint) -> std::sync::MutexGuard<'a, ()> {
+    let stripe = usize::from(key.as_bytes()[0]) % STRIPES;
+    stripes[stripe]
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}

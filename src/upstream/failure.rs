@@ -1,0 +1,87 @@
+//! Why no answer came, and whether anything was sent.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The upstream cannot even be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// `ca_file` is missing, unreadable, or holds no certificate.
+    #[error("upstream.ca_file {path}: {reason}")]
+    Roots {
+        /// The file named in the configuration.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system's certificate store could not be used.
+    #[error(
+        "the system's certificates cannot be read: {0}; install ca-certificates or set upstream.ca_file"
+    )]
+    Verifier(String),
+    /// The key has characters that no header can carry.
+    #[error("the upstream key has characters that an HTTP header cannot carry; copy it again")]
+    Key,
+}
+
+/// A request went out, or did not, and no answer's head came back.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection came about: not one byte of the request was written.
+    #[error("upstream cannot be reached: {0}")]
+    Unreachable(String),
+    /// The connection broke after the request, or a part of it, may have been written.
+    #[error("upstream broke off: {0}")]
+    Cut(String),
+    /// No head within `response_timeout`.
+    #[error("upstream sent no answer within {}", seconds(.0))]
+    TimedOut(Duration),
+}
+
+impl SendError {
+    /// MONEY: only an error of connecting proves that nothing was sent. The pool itself repeats a
+    /// request on a new connection when the reused one turned out closed before the first byte.
+    pub(super) fn of_client(error: &hyper_util::client::legacy::Error) -> Self {
+        if error.is_connect() {
+            Self::Unreachable(chain(error))
+        } else {
+            Self::Cut(chain(error))
+        }
+    }
+
+    pub(super) fn of_address(error: impl Error) -> Self {
+        Self::Unreachable(chain(&error))
+    }
+
+    /// Whether the request may have reached upstream, and a run may have begun.
+    pub fn may_have_been_sent(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => false,
+            Self::Cut(_) | Self::TimedOut(_) => true,
+        }
+    }
+}
+
+/// An error and its causes in one line, each said once.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            let _ = write!(text, ": {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn seconds(duration: &Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
+}
