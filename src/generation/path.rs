@@ -95,6 +95,7 @@ mod tests {
             ("/v1/models/...", false),
             ("/v1/a/../b", false),
             ("/v1/a/..", false),
+            ("/v1/a%2f..%2fb/..", false),
             ("/v1/", false),
             ("/v1/files/100%", false),
             ("/v1/..", true),
@@ -156,12 +157,12 @@ mod tests {
                     for _ in 0..rounds {
                         bytes = percent::decode(&bytes).into_owned();
                     }
-                    let text = String::from_utf8(bytes).unwrap();
                     let mut depth = 0_i32;
-                    for segment in text.split(|c| c == '/' || (backslash && c == '\\')) {
+                    let separates = |byte: &u8| *byte == b'/' || (backslash && *byte == b'\\');
+                    for segment in bytes.split(separates) {
                         depth += match segment {
-                            "" | "." => 0,
-                            ".." => -1,
+                            b"" | b"." => 0,
+                            b".." => -1,
                             _ => 1,
                         };
                         // `v1` itself is the first level.

@@ -17,6 +17,7 @@ fn scan(path: &str, stream: &str) -> EventScanner {
 const STREAMS: &str = r#"
 /v1/chat/completions | data: {"choices":[]}~data: [DONE]~ | Complete
 /v1/completions | data: [DONE]~ | Complete
+/v1/completions | data: {}~﻿data: [DONE]~ | Incomplete
 /v1/chat/completions/ | data:[DONE]~ | Complete
 /v1/chat/completions | data: [DONE] | Complete
 /v1/chat/completions | : PING~data: {}~: PING~data: [DONE]~: PING~ | Complete
@@ -231,7 +232,9 @@ proptest! {
         let mut scanner = EventScanner::new(CHAT);
         scanner.push(&before);
         scanner.push(b"\n\n");
-        prop_assume!(scanner.end() == StreamEnd::Incomplete);
+        if scanner.end() != StreamEnd::Incomplete {
+            return Ok(());
+        }
         scanner.push(b"data: [DONE]\n\n");
         let limit = scanner.len - 14;
         scanner.push(&after);

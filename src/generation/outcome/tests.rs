@@ -96,173 +96,94 @@ fn two_hundreds() {
     }
 }
 
+/// Kind, content type, body of a 200, and the verdict on it. `&` stands for a line feed.
+const TYPED: &str = r#"
+audio | audio/mpeg | ID3 | success
+audio | text/plain | [Music] hello | success
+audio | application/x-subrip | 1 00:00 --> 00:01 | success
+audio | | [Music] hello | success
+audio | text/html | <!doctype html> | ?not-json
+audio | application/problem+json | [Music] hello | ?not-json
+audio | text/plain | {"error":{}} | error-object
+images | image/png | PNG | success
+images | text/html | <!doctype html> | ?not-json
+images | text/plain | {"data":[{}]} | success
+chat | text/html; charset=utf-8 | <!doctype html> | not-json
+chat | | {"choices":[]} | success
+chat | application/json | | empty
+chat | text/event-stream | | empty
+chat | text/event-stream; charset=utf-8 | event: message_stop&data: {}&& | success
+chat | text/event-stream | data: {}&& | no-end-marker
+chat | text/event-stream | data: {"error":{}}&& | error-object
+images | text/event-stream | data: {}&& | ?no-end-marker
+video | TEXT/HTML | <!doctype html> | ?not-json
+"#;
+
 #[test]
 fn content_types() {
-    let page = BodySummary::Whole(b"<!doctype html><title>Log in</title>");
-    let text = BodySummary::Whole(b"[Music] hello");
-    let stream = |text: &'static str| BodySummary::Whole(text.as_bytes());
-    for (name, kind, content_type, body, expected) in [
+    for line in TYPED.trim().lines() {
+        let columns: Vec<_> = line.split('|').map(str::trim).collect();
+        let [kind, content_type, body, expected] = columns.try_into().unwrap();
+        let body = body.replace('&', "\n");
+        let body = BodySummary::Whole(body.as_bytes());
+        let verdict = verdict(kind.parse().unwrap(), 200, content_type, body);
+        assert_eq!(word(verdict), expected, "{line}");
+    }
+}
+
+#[test]
+fn bodies_that_were_not_kept_whole() {
+    for (kind, content_type, body, expected) in [
+        (Kind::Audio, "audio/mpeg", BodySummary::Opaque(9), "success"),
+        (Kind::Audio, "audio/mpeg", BodySummary::Opaque(0), "empty"),
+        (Kind::Audio, JSON, BodySummary::Opaque(9), "?not-json"),
+        (Kind::Images, "image/png", BodySummary::Opaque(9), "success"),
         (
-            "speech",
-            Kind::Audio,
-            "audio/mpeg",
+            Kind::Images,
+            "application/pdf",
             BodySummary::Opaque(9),
-            "success",
-        ),
-        (
-            "speech, whole",
-            Kind::Audio,
-            "audio/mpeg",
-            BodySummary::Whole(b"\xff\xfb"),
-            "success",
-        ),
-        ("a transcript", Kind::Audio, "text/plain", text, "success"),
-        ("no content type", Kind::Audio, "", text, "success"),
-        (
-            "subtitles",
-            Kind::Audio,
-            "application/x-subrip",
-            text,
-            "success",
-        ),
-        (
-            "a page for audio",
-            Kind::Audio,
-            "text/html",
-            page,
             "?not-json",
         ),
+        (Kind::Chat, "audio/mpeg", BodySummary::Opaque(9), "not-json"),
         (
-            "a page for chat",
-            Kind::Chat,
-            "text/html; charset=utf-8",
-            page,
-            "not-json",
-        ),
-        (
-            "a page for images",
-            Kind::Images,
-            "text/html",
-            page,
-            "?not-json",
-        ),
-        (
-            "a page for video",
-            Kind::Video,
-            "TEXT/HTML",
-            page,
-            "?not-json",
-        ),
-        (
-            "a picture",
-            Kind::Images,
-            "image/png",
-            BodySummary::Opaque(9),
-            "success",
-        ),
-        (
-            "a picture, whole",
-            Kind::Images,
-            "image/png",
-            BodySummary::Whole(b"\x89P"),
-            "success",
-        ),
-        (
-            "binary chat",
-            Kind::Chat,
-            "application/octet-stream",
-            BodySummary::Opaque(9),
-            "not-json",
-        ),
-        (
-            "binary job",
             Kind::Video,
             "video/mp4",
             BodySummary::Opaque(9),
             "?not-json",
         ),
         (
-            "JSON not looked at",
-            Kind::Audio,
-            JSON,
-            BodySummary::Opaque(9),
-            "?not-json",
-        ),
-        (
-            "an error as text",
-            Kind::Audio,
-            "text/plain",
-            stream("{\"error\":{}}"),
-            "error-object",
-        ),
-        (
-            "JSON of a kind",
-            Kind::Audio,
-            "application/problem+json",
-            text,
-            "?not-json",
-        ),
-        (
-            "nothing",
             Kind::Chat,
-            JSON,
-            BodySummary::Whole(b""),
-            "empty",
-        ),
-        (
-            "no sound",
-            Kind::Audio,
-            "audio/mpeg",
-            BodySummary::Opaque(0),
-            "empty",
-        ),
-        (
-            "no stream",
-            Kind::Chat,
-            "text/event-stream",
-            stream(""),
-            "empty",
-        ),
-        (
-            "a whole stream",
-            Kind::Chat,
-            "text/event-stream",
-            stream("event: message_stop\ndata: {}\n\n"),
+            "",
+            BodySummary::Stream(StreamEnd::Complete),
             "success",
         ),
         (
-            "a cut stream",
             Kind::Chat,
-            "text/event-stream",
-            stream("data: {}\n\n"),
+            "",
+            BodySummary::Stream(StreamEnd::Incomplete),
             "no-end-marker",
         ),
         (
-            "a failed stream",
-            Kind::Chat,
-            "text/event-stream",
-            stream("data: {\"error\":{}}\n\n"),
+            Kind::Images,
+            "",
+            BodySummary::Stream(StreamEnd::Incomplete),
+            "?no-end-marker",
+        ),
+        (
+            Kind::Audio,
+            "",
+            BodySummary::Stream(StreamEnd::Incomplete),
+            "?no-end-marker",
+        ),
+        (
+            Kind::Images,
+            "",
+            BodySummary::Stream(StreamEnd::Error),
             "error-object",
         ),
     ] {
-        assert_eq!(
-            word(verdict(kind, 200, content_type, body)),
-            expected,
-            "{name}"
-        );
-    }
-    for (kind, end, expected) in [
-        (Kind::Chat, StreamEnd::Complete, "success"),
-        (Kind::Chat, StreamEnd::Incomplete, "no-end-marker"),
-        (Kind::Images, StreamEnd::Incomplete, "?no-end-marker"),
-        (Kind::Audio, StreamEnd::Incomplete, "?no-end-marker"),
-        (Kind::Images, StreamEnd::Error, "error-object"),
-    ] {
-        let body = BodySummary::Stream(end);
-        assert_eq!(
-            word(verdict(kind, 200, "text/event-stream", body)),
-            expected
-        );
+        let verdict = verdict(kind, 200, content_type, body);
+        assert_eq!(word(verdict), expected, "{kind} {content_type} {body:?}");
     }
 }
 
