@@ -53,6 +53,11 @@ pub(crate) enum Error {
          it without that directive to run it."
     )]
     NotCached,
+    #[error(
+        "This Idempotency-Key came with another request less than 24 hours ago. Send a new key with \
+         a new request; nothing was sent upstream."
+    )]
+    IdempotencyMismatch,
     #[error("No such task.")]
     TaskNotFound,
     #[error("Upstream cannot be reached; nothing was sent and nothing paid: {0}")]
@@ -173,6 +178,7 @@ impl Error {
             Self::Cut { .. } => form(502, "api_error", "upstream_outcome_unknown", true),
             Self::TimedOut { .. } => form(504, "api_error", "upstream_outcome_unknown", true),
             Self::OutcomeUnknown { .. } => form(409, "conflict_error", "outcome_unknown", true),
+            Self::IdempotencyMismatch => form(409, "conflict_error", "idempotency_mismatch", true),
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
             Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
             Self::Bypassed(error) => match error {

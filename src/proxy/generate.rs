@@ -18,7 +18,7 @@ use crate::config::{KindPolicy, Mode, Scope};
 use crate::generation::{Identity, Kind, Request};
 use crate::message::{Body, body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
-use crate::store::Entry;
+use crate::store::{Binding, Entry};
 
 /// A generation as it came, with its body still on the way.
 pub(super) struct Asked {
@@ -61,6 +61,8 @@ impl Proxy {
                 .bypass(asked, body::full(body), "not-deterministic")
                 .await;
         }
+        self.check_idempotency(&asked, &identity, &wishes, &body)
+            .await?;
         let query = Query {
             key: identity.fingerprint,
             freshness: wishes.freshness,
@@ -174,6 +176,30 @@ impl Proxy {
             Ok(bytes) => Ok(bytes),
             Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit)),
             Err(error) => Err(Error::BodyBroken(error.to_string())),
+        }
+    }
+
+    /// One `Idempotency-Key` stands for one request, whichever take of it.
+    async fn check_idempotency(
+        &self,
+        asked: &Asked,
+        identity: &Identity,
+        wishes: &Directives,
+        body: &Bytes,
+    ) -> Result<(), Error> {
+        let Some(key) = asked.parts.headers.get("idempotency-key") else {
+            return Ok(());
+        };
+        let generation = match wishes.take {
+            1 => identity.fingerprint,
+            _ => self.identify(asked, 1, body).fingerprint,
+        };
+        let now = self.clock.now();
+        let binding = Binding::new(&asked.client.name, key.as_bytes(), generation, now);
+        if self.shelf.bind(binding).await? == generation {
+            Ok(())
+        } else {
+            Err(Error::IdempotencyMismatch)
         }
     }
 

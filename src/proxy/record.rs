@@ -13,6 +13,7 @@ use http::{Response, StatusCode, Version};
 use http_body_util::BodyExt;
 
 use super::lead::Run;
+use crate::generation::Kind;
 use crate::generation::events::EventScanner;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
 use crate::message::headers;
@@ -64,7 +65,7 @@ pub(super) async fn take(
     let framed = is_framed(head.version, &head.headers);
     headers::remove_hop_by_hop(&mut head.headers);
     let mut recorder = Recorder::new(shelf.clone());
-    let mut showing = Showing::of(head.status, &head.headers, &run.path);
+    let mut showing = Showing::of(head.status, &head.headers, run);
     let answer = |headers| {
         let recording = recorder.recording().clone();
         Arc::new(Live {
@@ -152,20 +153,27 @@ async fn judge(run: &Run, answer: &Live, recorder: &Recorder, showing: Showing) 
 }
 
 impl Showing {
-    fn of(status: StatusCode, headers: &HeaderMap, path: &str) -> Self {
+    /// Only what can be told to be a sound or an image by its type is not looked into: gateways
+    /// send good JSON as `text/plain`, and what is paid for must not be misread.
+    fn of(status: StatusCode, headers: &HeaderMap, run: &Run) -> Self {
         let content_type = headers::text(headers, "content-type").unwrap_or_default();
-        let essence = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        if !status.is_success() || essence.is_empty() || essence.ends_with("json") {
+        let essence = content_type.split(';').next().unwrap_or_default();
+        let essence = essence.trim().to_ascii_lowercase();
+        let binary = match run.kind {
+            Kind::Audio => {
+                !essence.is_empty() && !essence.starts_with("text/") && !essence.ends_with("json")
+            }
+            Kind::Images => essence.starts_with("image/"),
+            Kind::Video | Kind::Embeddings | Kind::Chat => false,
+        };
+        if !status.is_success() {
             Self::Whole
         } else if essence == "text/event-stream" {
-            Self::Events(Box::new(EventScanner::new(path)))
-        } else {
+            Self::Events(Box::new(EventScanner::new(&run.path)))
+        } else if binary {
             Self::AllButLast
+        } else {
+            Self::Whole
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::bindings::{Binding, Bindings};
 use super::blob_hash::BlobHash;
 use super::blobs::{BlobWriter, Blobs};
 use super::codec::{self, INLINE_MAX, INLINE_TOTAL_MAX};
@@ -28,6 +29,7 @@ pub struct DiskStore {
     pub(super) files: Generations,
     pub(super) intents: Intents,
     pub(super) blobs: Blobs,
+    pub(super) bindings: Bindings,
     pub(super) index: Index,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
@@ -151,6 +153,10 @@ impl Store for DiskStore {
 
     fn intents(&self) -> Result<Vec<Intent>, StoreError> {
         Ok(self.intents.list()?.intents)
+    }
+
+    fn bind(&self, binding: &Binding) -> Result<Fingerprint, StoreError> {
+        self.bindings.bind(binding)
     }
 
     fn open_blob(&self, hash: &BlobHash) -> Result<File, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{BlobWriter, Entry, Intent, Payload, Store, StoreError};
+use super::{Binding, BlobWriter, Entry, Intent, Payload, Store, StoreError};
 use crate::generation::Fingerprint;
 
 /// How many generations can be changed at the same time without waiting for each other.
@@ -125,6 +125,14 @@ impl Shelf {
     /// As [`Store::remove_intent`].
     pub async fn remove_intent(&self, key: Fingerprint) -> Result<bool, StoreError> {
         self.blocking(move |store| store.remove_intent(&key)).await
+    }
+
+    /// The generation that a client's `Idempotency-Key` stands for.
+    ///
+    /// # Errors
+    /// As [`Store::bind`].
+    pub async fn bind(&self, binding: Binding) -> Result<Fingerprint, StoreError> {
+        self.blocking(move |store| store.bind(&binding)).await
     }
 
     /// Free disk where the data is, in bytes.
