@@ -196,10 +196,14 @@ impl Proxy {
         };
         let now = self.clock.now();
         let binding = Binding::new(&asked.client.name, key.as_bytes(), generation, now);
-        if self.shelf.bind(binding).await? == generation {
-            Ok(())
-        } else {
-            Err(Error::IdempotencyMismatch)
+        match self.shelf.bind(binding).await {
+            Ok(bound) if bound == generation => Ok(()),
+            Ok(_) => Err(Error::IdempotencyMismatch),
+            // What is kept is still served; a run is refused where its intent cannot be written.
+            Err(error) => {
+                tracing::warn!(%error, "an Idempotency-Key could not be remembered");
+                Ok(())
+            }
         }
     }
 

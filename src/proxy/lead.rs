@@ -106,6 +106,10 @@ impl Proxy {
                  free some space, and what is kept is served meanwhile"
             ));
         }
+        self.shelf
+            .check_writable()
+            .await
+            .map_err(|error| error.to_string())?;
         if !run.is_pledged(self.config.cache.policy(run.kind).unknown_outcome) {
             return Ok(None);
         }

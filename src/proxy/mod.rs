@@ -93,6 +93,11 @@ impl Proxy {
         self.once.under_way()
     }
 
+    /// Whether a generation could be kept now.
+    pub async fn can_keep(&self) -> bool {
+        self.shelf.check_writable().await.is_ok()
+    }
+
     /// Answers one request, whatever it is. Never fails: an error is an answer too.
     ///
     /// # Cancel safety

@@ -56,11 +56,16 @@ impl Routes {
         }
     }
 
+    /// Up, not draining, and able to keep what would be paid for.
+    async fn is_ready(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 && self.proxy.can_keep().await
+    }
+
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
         match request.uri().path() {
             "/healthz" if reads => ok(),
-            "/readyz" if reads && self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 => ok(),
+            "/readyz" if reads && self.is_ready().await => ok(),
             "/readyz" if reads => unready(),
             _ => self.proxy.handle(request.map(body::incoming)).await,
         }

@@ -167,6 +167,12 @@ pub trait Store: Send + Sync + 'static {
     /// When the system does not say.
     fn free_bytes(&self) -> Result<u64, StoreError>;
 
+    /// Whether something would be made durable now: writes, syncs and removes a little.
+    ///
+    /// # Errors
+    /// When it would not.
+    fn probe(&self) -> Result<(), StoreError>;
+
     /// Writes out what is only kept for speed. Losing it costs time, never an entry.
     ///
     /// # Errors

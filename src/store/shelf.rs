@@ -1,6 +1,7 @@
 //! The store as the async threads see it: every call on a thread that may block.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -19,6 +20,8 @@ const STRIPES: usize = 64;
 pub struct Shelf {
     store: Arc<dyn Store>,
     stripes: Arc<[Mutex<()>; STRIPES]>,
+    /// A write failed, and none has succeeded since.
+    failing: Arc<AtomicBool>,
 }
 
 /// What a look at an entry decides about it.
@@ -37,6 +40,7 @@ impl Shelf {
         Self {
             store,
             stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
+            failing: Arc::default(),
         }
     }
 
@@ -60,7 +64,7 @@ impl Shelf {
     /// As [`Store::put`].
     pub async fn put(&self, entry: Arc<Entry>) -> Result<(), StoreError> {
         let stripes = self.stripes.clone();
-        self.blocking(move |store| {
+        self.writing(move |store| {
             let _turn = turn(&stripes, &entry.record.key);
             store.put(&entry)
         })
@@ -116,7 +120,7 @@ impl Shelf {
     /// # Errors
     /// As [`Store::put_intent`].
     pub async fn put_intent(&self, intent: Intent) -> Result<(), StoreError> {
-        self.blocking(move |store| store.put_intent(&intent)).await
+        self.writing(move |store| store.put_intent(&intent)).await
     }
 
     /// Removes a note; durable when it returns.
@@ -124,7 +128,7 @@ impl Shelf {
     /// # Errors
     /// As [`Store::remove_intent`].
     pub async fn remove_intent(&self, key: Fingerprint) -> Result<bool, StoreError> {
-        self.blocking(move |store| store.remove_intent(&key)).await
+        self.writing(move |store| store.remove_intent(&key)).await
     }
 
     /// The generation that a client's `Idempotency-Key` stands for.
@@ -132,7 +136,7 @@ impl Shelf {
     /// # Errors
     /// As [`Store::bind`].
     pub async fn bind(&self, binding: Binding) -> Result<Fingerprint, StoreError> {
-        self.blocking(move |store| store.bind(&binding)).await
+        self.writing(move |store| store.bind(&binding)).await
     }
 
     /// Free disk where the data is, in bytes.
@@ -168,7 +172,7 @@ impl Shelf {
         mut blob: BlobWriter,
         piece: Bytes,
     ) -> Result<BlobWriter, StoreError> {
-        self.blocking(move |_| blob.write(&piece).map(|()| blob))
+        self.writing(move |_| blob.write(&piece).map(|()| blob))
             .await
     }
 
@@ -177,7 +181,7 @@ impl Shelf {
     /// # Errors
     /// When it could not be synced or renamed.
     pub async fn finish_blob(&self, blob: BlobWriter) -> Result<Payload, StoreError> {
-        self.blocking(move |_| blob.finish().map(Payload::from))
+        self.writing(move |_| blob.finish().map(Payload::from))
             .await
     }
 
@@ -196,12 +200,38 @@ impl Shelf {
         }
     }
 
+    /// Makes sure that an answer could be kept: after a write has failed, one must succeed before
+    /// anything is paid for again. Costs nothing while all is well.
+    ///
+    /// # Errors
+    /// When the disk still does not take anything.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        if !self.failing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.writing(Store::probe).await
+    }
+
     /// Writes out what is only kept for speed.
     ///
     /// # Errors
     /// As [`Store::flush`].
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.blocking(Store::flush).await
+    }
+
+    /// A call that writes: how it ends says whether the disk takes anything.
+    async fn writing<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let result = self.blocking(call).await;
+        match &result {
+            Ok(_) => self.failing.store(false, Ordering::Relaxed),
+            Err(StoreError::Io { .. }) => self.failing.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        result
     }
 
     async fn blocking<T: Send + 'static>(
