@@ -2,8 +2,17 @@
 //!
 //! [`Server::run`] accepts until it is told to stop; then nothing new is accepted, requests that
 //! are being answered end, and connections close. [`routes`] says who answers what.
+//!
+//! Between the socket and hyper lies the [`wire`], which ends what would wait for ever and reads
+//! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
+//! The two speak through the connection's [`tally`].
 
+mod deadline;
+mod exchange;
+mod framing;
 mod routes;
+mod tally;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +24,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::config;
+use crate::config::{self, Config};
+use exchange::Service;
 pub use routes::{Phase, Routes};
+use tally::Tally;
+use wire::Wire;
 
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -27,17 +39,41 @@ pub struct Server {
     routes: Arc<Routes>,
     protocol: auto::Builder<TokioExecutor>,
     places: Arc<Semaphore>,
+    patience: Patience,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    head: Duration,
+    body: Duration,
+}
+
+impl Patience {
+    /// For heads as `server.header_timeout` says, for bodies as `upstream.idle_timeout` does.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            head: config.server.header_timeout,
+            body: config.upstream.idle_timeout,
+        }
+    }
 }
 
 impl Server {
     /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port.
-    pub fn new(listener: TcpListener, routes: Arc<Routes>, settings: &config::Server) -> Self {
+    pub fn new(
+        listener: TcpListener,
+        routes: Arc<Routes>,
+        settings: &config::Server,
+        patience: Patience,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(settings.max_connections));
         Self {
             listener,
             routes,
             protocol: protocol(settings),
             places,
+            patience,
         }
     }
 
@@ -81,10 +117,14 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let service = routes::Service(self.routes.clone());
-        let connection = self
-            .protocol
-            .serve_connection(TokioIo::new(stream), service);
+        let tally = Arc::new(Tally::default());
+        let wire = Wire::new(stream, tally.clone(), self.patience);
+        let service = Service {
+            routes: self.routes.clone(),
+            tally,
+            idle: self.patience.body,
+        };
+        let connection = self.protocol.serve_connection(TokioIo::new(wire), service);
         let connection = open.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -101,14 +141,15 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
     protocol
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+        // The wire keeps time: hyper's limit would also end connections that are idle.
+        .header_read_timeout(None)
         .preserve_header_case(true)
         .max_buf_size(largest.max(8192));
     protocol
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(largest).unwrap_or(u32::MAX))
-        .max_concurrent_streams(256)
+        .max_concurrent_streams(100)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     protocol
