@@ -19,6 +19,7 @@ mod recording;
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -28,7 +29,7 @@ use crate::generation::Fingerprint;
 use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
-pub use intent::Pledge;
+pub use intent::{Pledge, Pledges};
 pub use lead::Lead;
 pub use recorder::Recorder;
 pub use recording::Recording;
@@ -55,6 +56,8 @@ pub struct Query {
     pub ttl: Ttl,
     /// What to do when an earlier run's outcome is unknown.
     pub unknown_outcome: UnknownOutcome,
+    /// After this long a job that is not known to have ended is given up, and may run again.
+    pub job_deadline: Duration,
 }
 
 /// The directives of a request's `Cache-Control` that choose between kept and new.
@@ -230,20 +233,25 @@ enum Use {
 
 fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
     let age = clock::age_seconds(now, entry.record.created_at);
+    if let Some(task) = &entry.record.task
+        && task.state == TaskState::Running
+    {
+        // A job under way is joined whatever its age: `max-age` speaks of answers. And
+        // `only-if-cached` joins nothing.
+        return if clock::age_seconds(now, task.started_at) >= query.job_deadline.as_secs() {
+            Use::Not(Reason::Expired)
+        } else if query.freshness.only_if_cached {
+            Use::Not(Reason::Miss)
+        } else {
+            Use::Join
+        };
+    }
     if query.freshness.max_age.is_some_and(|most| age > most) {
         return Use::Not(Reason::Asked);
     }
-    let running = entry
-        .record
-        .task
-        .as_ref()
-        .is_some_and(|task| task.state == TaskState::Running);
-    match (running, query.ttl) {
-        // `only-if-cached` joins nothing, and a running job never grows too old to be joined.
-        (true, _) if query.freshness.only_if_cached => Use::Not(Reason::Miss),
-        (true, _) => Use::Join,
-        (false, Ttl::For(ttl)) if age >= ttl.as_secs() => Use::Not(Reason::Expired),
-        (false, Ttl::For(_) | Ttl::Forever) => Use::Hit,
+    match query.ttl {
+        Ttl::For(ttl) if age >= ttl.as_secs() => Use::Not(Reason::Expired),
+        Ttl::For(_) | Ttl::Forever => Use::Hit,
     }
 }
 

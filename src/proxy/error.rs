@@ -208,6 +208,10 @@ impl Error {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        if status == 405 {
+            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            headers.insert(header::ALLOW, allowed);
+        }
         if final_answer {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }

@@ -20,12 +20,9 @@ use super::Proxy;
 use super::record::{self, Judged, Taken};
 use crate::config::UnknownOutcome;
 use crate::generation::{Identity, Kind};
-use crate::jobs::dialect;
 use crate::message::body;
 use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
-use crate::store::{
-    self, Entry, Intent, IntentState, Payload, Record, StoreError, Task, TaskState,
-};
+use crate::store::{self, Entry, Intent, IntentState, Record, StoreError, Task, TaskState};
 use crate::upstream::{Received, Reuse, SendError};
 
 /// A generation that is about to be paid for.
@@ -123,7 +120,7 @@ impl Proxy {
             state: IntentState::Pending,
             reason: None,
         };
-        let pledge = Pledge::make(self.shelf.clone(), intent).await;
+        let pledge = self.pledges.make(intent).await;
         pledge.map(Some).map_err(|error| error.to_string())
     }
 
@@ -145,8 +142,8 @@ impl Proxy {
             Ok(entry) => entry,
             Err(error) => return call.not_kept(taken, &error).await,
         };
-        let headers = Arc::new(taken.answer.headers.clone());
-        call.lead.end(Ending::Kept { entry, headers });
+        let answer = taken.answer;
+        call.lead.end(Ending::Kept { entry, answer });
         taken.recorder.end();
         if let Some(pledge) = call.pledge {
             pledge.settle().await;
@@ -154,13 +151,13 @@ impl Proxy {
     }
 
     async fn entry(&self, call: &Call, taken: &mut Taken) -> Result<Arc<Entry>, StoreError> {
+        let run = &call.run;
+        let task = match run.kind {
+            Kind::Video => taken.task.take(),
+            Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => None,
+        };
         let body = taken.recorder.payload().await?;
         let now = self.clock.now();
-        let run = &call.run;
-        let task = match (run.kind, &body) {
-            (Kind::Video, Payload::Bytes(bytes)) => dialect::read_submit(bytes),
-            _ => None,
-        };
         let record = Record {
             key: call.lead.key(),
             kind: run.kind,
