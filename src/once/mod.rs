@@ -64,7 +64,7 @@ pub struct Freshness {
     pub no_cache: bool,
     /// Answer only from what is kept.
     pub only_if_cached: bool,
-    /// Take only what is at most so many seconds old.
+    /// Take only what is younger than so many seconds.
     pub max_age: Option<u64>,
 }
 
@@ -230,7 +230,9 @@ enum Use {
 
 fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
     let age = clock::age_seconds(now, entry.record.created_at);
-    if query.freshness.max_age.is_some_and(|most| age > most) {
+    // Ages are whole seconds, cut off: one that equals `max-age` is older by a part of a second, and
+    // `max-age=0` takes nothing that is kept.
+    if query.freshness.max_age.is_some_and(|most| age >= most) {
         return Use::Not(Reason::Asked);
     }
     let running = entry
