@@ -5,5 +5,8 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod fingerprints;
 mod house;
+mod joins;
+mod leaving;
 mod paying_once;
