@@ -8,5 +8,7 @@
 mod fingerprints;
 mod house;
 mod joins;
+mod keeping;
 mod leaving;
 mod paying_once;
+mod unknown;

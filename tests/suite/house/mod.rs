@@ -187,6 +187,21 @@ impl House {
         Gate(self.sandbox.hold_stream(route_prefix, after_events))
     }
 
+    /// Lets everything that was sent before reach the place where it waits: these round trips take
+    /// the same way, body and store, one after the other, behind it.
+    pub(crate) async fn settle(&self) {
+        let client = self.client();
+        for _ in 0..10 {
+            let nothing = client
+                .post("/v1/embeddings")
+                .cache_control("only-if-cached");
+            assert_eq!(
+                nothing.json_text("{}").send().await.error_code(),
+                "not_cached"
+            );
+        }
+    }
+
     /// Starts the proxy on the data directory as it is now.
     pub(crate) async fn start(&mut self) {
         assert!(self.serving.is_none(), "it runs already");
