@@ -8,7 +8,8 @@
 //! 3. the answer into the recording, shown to clients as far as it may be;
 //! 4. the verdict: did it succeed, was nothing run, or does nobody know;
 //! 5. the record, durable, before the answer's last byte is shown;
-//! 6. the flight's end, for everyone who waits.
+//! 6. the flight's end, for everyone who waits; only then the end of the answer, so that whoever has
+//!    all of it and asks again does not board a flight that is over.
 
 use std::sync::Arc;
 
@@ -122,7 +123,7 @@ impl Proxy {
         self.upstream.send(request, reuse).await
     }
 
-    /// The run succeeded: durable first, then the last byte, then the intent goes.
+    /// The run succeeded: durable first, then the intent goes, then the last byte.
     async fn keep(
         &self,
         lead: Lead,
@@ -133,12 +134,14 @@ impl Proxy {
     ) {
         match self.entry(&lead, run, &mut taken, started).await {
             Ok(entry) => {
-                let headers = Arc::new(taken.answer.headers.clone());
-                lead.end(Ending::Kept { entry, headers });
-                taken.recorder.end();
+                // Before anybody hears of the end: who asks for a younger answer at once must not
+                // find the note of a run that is over.
                 if let Some(pledge) = pledge {
                     pledge.settle().await;
                 }
+                let headers = Arc::new(taken.answer.headers.clone());
+                lead.end(Ending::Kept { entry, headers });
+                taken.recorder.end();
             }
             Err(error) => {
                 // MONEY: the caller has what was paid for; the intent stands, so that nobody pays
@@ -150,11 +153,11 @@ impl Proxy {
                         .await;
                 }
                 let answer = taken.answer.clone();
-                taken.recorder.end();
                 lead.end(Ending::Passed {
                     answer,
                     why: NotKept::StoreFailed,
                 });
+                taken.recorder.end();
             }
         }
     }
@@ -225,11 +228,11 @@ async fn pass(lead: Lead, pledge: Option<Pledge>, taken: Taken) {
         withdraw(pledge).await;
     }
     let answer = taken.answer.clone();
-    taken.recorder.end();
     lead.end(Ending::Passed {
         answer,
         why: NotKept::Refused,
     });
+    taken.recorder.end();
 }
 
 /// The answer is whole, and leaves open whether a run was paid for.
@@ -238,11 +241,11 @@ async fn doubt(lead: Lead, pledge: Option<Pledge>, taken: Taken, reason: String)
         pledge.doubt(reason).await;
     }
     let answer = taken.answer.clone();
-    taken.recorder.end();
     lead.end(Ending::Passed {
         answer,
         why: NotKept::Unknown,
     });
+    taken.recorder.end();
 }
 
 /// The answer broke off after the run was accepted.
@@ -250,8 +253,8 @@ async fn cut(lead: Lead, pledge: Option<Pledge>, taken: Taken, reason: String) {
     if let Some(pledge) = pledge {
         pledge.doubt(reason.clone()).await;
     }
+    lead.end(Ending::Failed(Failure::Cut(reason.clone())));
     taken.recorder.fail(&reason);
-    lead.end(Ending::Failed(Failure::Cut(reason)));
 }
 
 async fn withdraw(pledge: Pledge) {
