@@ -28,6 +28,7 @@ use crate::generation::Fingerprint;
 use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
+use intent::Notes;
 pub use intent::Pledge;
 pub use lead::Lead;
 pub use recorder::Recorder;
@@ -38,6 +39,7 @@ pub struct Once {
     shelf: Shelf,
     clock: Clock,
     flights: Flights,
+    notes: Notes,
 }
 
 /// Flights by fingerprint. More than one only when a client asked for a run of its own beside one
@@ -100,12 +102,21 @@ impl Once {
             shelf,
             clock,
             flights: Flights::default(),
+            notes: Notes::default(),
         }
     }
 
     /// How many generations are under way.
     pub fn under_way(&self) -> usize {
         lock(&self.flights).values().map(Vec::len).sum()
+    }
+
+    /// Notes durably that a paid call is about to be made.
+    ///
+    /// # Errors
+    /// When the note could not be written: then nothing may be sent.
+    pub async fn pledge(&self, intent: Intent) -> Result<Pledge, StoreError> {
+        Pledge::make(&self.notes, self.shelf.clone(), intent).await
     }
 
     /// Finds out whether `query`'s generation is kept, is under way, or is to be run by the caller.

@@ -107,7 +107,7 @@ impl Proxy {
             state: IntentState::Pending,
             reason: None,
         };
-        let pledge = Pledge::make(self.shelf.clone(), intent).await;
+        let pledge = self.once.pledge(intent).await;
         pledge.map(Some).map_err(|error| error.to_string())
     }
 
