@@ -417,3 +417,112 @@ async fn a_crash_in_the_middle_never_submits_by_itself() {
     }
     assert_eq!(house.billed(), 4);
 }
+
+/// Puts a file where a folder of the data directory was, so that nothing can be written there;
+/// gives back what undoes it.
+fn break_folder(house: &House, name: &str) -> impl FnOnce() + use<> {
+    let folder = house.data_dir().join(name);
+    let aside = house.data_dir().join("aside");
+    fs::rename(&folder, &aside).unwrap();
+    fs::write(&folder, b"").unwrap();
+    move || {
+        fs::remove_file(&folder).unwrap();
+        fs::rename(&aside, &folder).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_after_the_answer_costs_the_caller_nothing() {
+    let house = House::new().await;
+    let gate = house.hold("POST ");
+    let first = image(&house.client(), "unkept").begin();
+    gate.arrived(1).await;
+    let mend = break_folder(&house, "generations");
+    gate.release();
+    let answer = first.answer().await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.json()["data"][0]["url"].is_string());
+    assert_eq!(answer.cache_status(), "reprise; fwd=miss; detail=not-kept");
+
+    let refused = image(&house.client(), "unkept").send().await;
+    assert!([409, 503].contains(&refused.status), "{}", refused.status);
+    mend();
+    let asked = image(&house.client(), "unkept").send().await;
+    assert_eq!(
+        (asked.status, asked.error_code().as_str()),
+        (409, "outcome_unknown")
+    );
+    assert_eq!(house.billed(), 1);
+    let fresh = image(&house.client(), "unkept")
+        .cache_control("no-cache")
+        .send()
+        .await;
+    assert_eq!(fresh.status, 200);
+    assert_eq!(
+        image(&house.client(), "unkept").send().await.body,
+        fresh.body
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_kept_still_ends_well() {
+    let house = House::new().await;
+    let said = json!([{"role": "user", "content": "unkept"}]);
+    let body = json!({"model": "m", "messages": said, "stream": true});
+    let call = || house.client().post(CHAT).json(&body);
+    let gate = house.hold_stream("POST ", 2);
+    let opened = call().open().await.unwrap();
+    gate.arrived(1).await;
+    let mend = break_folder(&house, "generations");
+    gate.release();
+    let whole = opened.rest().await.unwrap();
+    assert!(whole.text().ends_with("data: [DONE]\n\n"));
+    mend();
+    assert!(!call().send().await.is_hit());
+}
+
+#[tokio::test]
+async fn nothing_dear_is_sent_without_a_note() {
+    let house = House::new().await;
+    let mend = break_folder(&house, "pending");
+    for (path, body) in [
+        (IMAGES, json!({"model": "m", "prompt": "new"})),
+        ("/v1/videos", json!({"model": "m", "prompt": "new"})),
+        ("/v1/audio/speech", json!({"model": "m", "input": "new"})),
+    ] {
+        let call = || house.client().post(path).json(&body);
+        let refused = call().send().await;
+        assert_eq!(
+            (refused.status, refused.error_code().as_str()),
+            (503, "store_unavailable")
+        );
+    }
+    assert_eq!(house.sandbox.requests().len(), 0);
+    mend();
+    assert_eq!(image(&house.client(), "new").send().await.status, 200);
+}
+
+#[tokio::test]
+#[ignore = "not built yet: a failed write does not make the proxy unready, and does not stop new runs"]
+async fn after_a_failed_write_it_is_not_ready_and_starts_nothing_until_one_succeeds() {
+    let house = House::new().await;
+    let gate = house.hold("POST ");
+    let first = image(&house.client(), "unkept").begin();
+    gate.arrived(1).await;
+    let mend = break_folder(&house, "generations");
+    gate.release();
+    assert_eq!(first.answer().await.status, 200);
+    assert_eq!(house.client().get("/readyz").send().await.status, 503);
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "other"}]});
+    let other = house.client().post(CHAT).json(&body).send().await;
+    assert_eq!(
+        (other.status, other.error_code().as_str()),
+        (503, "store_unavailable")
+    );
+    mend();
+    assert_eq!(
+        house.client().post(CHAT).json(&body).send().await.status,
+        200
+    );
+    assert_eq!(house.client().get("/readyz").send().await.status, 200);
+}

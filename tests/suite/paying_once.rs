@@ -578,3 +578,36 @@ async fn a_take_is_paid_for_once_itself() {
         "the proxy's own header went upstream"
     );
 }
+
+#[tokio::test]
+async fn only_if_cached_goes_before_every_reason_to_pass_by() {
+    let house = House::new()
+        .config(|config| {
+            config.cache.images.mode = Mode::Off;
+            config.cache.chat.mode = Mode::Deterministic;
+        })
+        .await;
+    let client = house.client();
+    for (name, call) in [
+        (
+            "mode off",
+            image(&client, "x").cache_control("only-if-cached"),
+        ),
+        (
+            "not deterministic",
+            chat(&client, "x", false).cache_control("only-if-cached"),
+        ),
+        (
+            "no-store",
+            video(&client, "x").cache_control("no-store, only-if-cached"),
+        ),
+    ] {
+        let answer = call.send().await;
+        assert_eq!(
+            (answer.status, answer.error_code().as_str()),
+            (504, "not_cached"),
+            "{name}"
+        );
+    }
+    assert_eq!(house.billed(), 0);
+}

@@ -410,3 +410,52 @@ async fn a_doubt_takes_nothing_away_that_is_kept() {
     assert!(hit.is_hit());
     assert_eq!(hit.body, kept.body);
 }
+
+#[tokio::test]
+async fn two_runs_at_once_that_are_both_refused_leave_no_doubt() {
+    let house = House::new().await;
+    let (path, body) = &dear()[0];
+    let call = || house.client().post(path).json(body);
+    let gate = house.hold("POST /v1/images");
+    house.sandbox.on("POST /v1/images").answer(429, "", "");
+    let later = house.sandbox.on("POST /v1/images");
+    later.delay(Duration::from_millis(300)).answer(429, "", "");
+    let first = call().begin();
+    gate.arrived(1).await;
+    let second = call().cache_control("no-cache").begin();
+    gate.arrived(2).await;
+    gate.release();
+    assert_eq!(
+        (first.answer().await.status, second.answer().await.status),
+        (429, 429)
+    );
+    let next = call().send().await;
+    assert_eq!((next.status, next.cache_status()), (200, STORED));
+}
+
+#[tokio::test]
+async fn a_run_that_is_refused_does_not_take_the_note_of_another() {
+    let house = House::new().await;
+    let (path, body) = &dear()[0];
+    let call = || house.client().post(path).json(body);
+    let gate = house.hold("POST /v1/images");
+    house.sandbox.on("POST /v1/images").answer(429, "", "");
+    let later = house.sandbox.on("POST /v1/images");
+    later.delay(Duration::from_mins(1));
+    let refused = call().begin();
+    gate.arrived(1).await;
+    let running = call().cache_control("no-cache").begin();
+    gate.arrived(2).await;
+    gate.release();
+    assert_eq!(refused.answer().await.status, 429);
+    assert_eq!(house.billed(), 1);
+
+    // What a crash would leave now, with one run paid for and under way.
+    let after = House::new().disk(&house.data_dir()).await;
+    asks(
+        after.client().post(path).json(body),
+        "the run that is under way",
+    )
+    .await;
+    running.leave().await;
+}
