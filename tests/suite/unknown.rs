@@ -35,8 +35,8 @@ fn dear() -> [(&'static str, Value); 5] {
 /// A house whose upstream may not take long.
 fn impatient() -> Plan {
     House::new().config(|config| {
-        config.upstream.response_timeout = Duration::from_millis(400);
-        config.upstream.idle_timeout = Duration::from_millis(400);
+        config.upstream.response_timeout = Duration::from_millis(700);
+        config.upstream.idle_timeout = Duration::from_millis(700);
     })
 }
 

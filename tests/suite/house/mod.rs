@@ -60,11 +60,14 @@ pub(crate) async fn until(what: impl Fn() -> bool) {
     soon(looking).await;
 }
 
+/// What a test changes in the configuration.
+type Change = Box<dyn Fn(&mut Config) + Send>;
+
 /// What a house is built from; await it to have it built.
 #[must_use = "a house is built when it is awaited"]
 pub(crate) struct Plan {
     options: Options,
-    changes: Vec<Box<dyn Fn(&mut Config) + Send>>,
+    changes: Vec<Change>,
     clock: Clock,
     disk: Option<PathBuf>,
 }
@@ -138,6 +141,10 @@ struct Serving {
 
 impl House {
     /// Await it for a house with every default, or say first what shall be different.
+    #[allow(
+        clippy::new_ret_no_self,
+        reason = "`House::new().await` is how a test begins"
+    )]
     pub(crate) fn new() -> Plan {
         Plan {
             options: Options::default(),
