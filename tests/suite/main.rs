@@ -1,0 +1,9 @@
+//! The proxy from outside, in one process: a simulated upstream, the whole proxy on a port of its own,
+//! and clients that speak real HTTP to it. One module for each promise.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod house;
+mod paying_once;
