@@ -191,10 +191,7 @@ fn a_room_uses_only_rooms_below_it() {
         wrong.join("\n")
     );
     for (needed, (from, to, _)) in needed.iter().zip(EXCEPTIONS) {
-        assert!(
-            needed,
-            "{from} no longer uses {to}: take the exception out"
-        );
+        assert!(needed, "{from} no longer uses {to}: take the exception out");
     }
 }
 
@@ -238,7 +235,13 @@ fn no_file_is_too_long() {
 /// A panic that a request can reach is somebody's lost answer.
 #[test]
 fn nothing_unwraps_outside_tests() {
-    let words = [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!("];
+    let words = [
+        ".unwrap()",
+        ".expect(",
+        "panic!(",
+        "todo!(",
+        "unimplemented!(",
+    ];
     let mut wrong = Vec::new();
     for source in sources() {
         for line in source.code.lines() {

@@ -1,0 +1,14 @@
+//! The real program, as a person or a supervisor runs it: arguments, exit codes, lines, signals,
+//! and what is left after `kill -9`.
+//!
+//! Every test has a home folder and an environment of its own; upstream is the sandbox, inside the
+//! test process, so that a gate can hold it while the program dies.
+
+mod call;
+mod commands;
+mod configuration;
+mod crash;
+mod ending;
+mod program;
+mod secrets;
+mod start;
