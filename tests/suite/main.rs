@@ -5,5 +5,12 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod credentials;
+mod doors;
 mod house;
+mod jobs;
+mod pass_through;
 mod paying_once;
+mod shutdown;
+mod tls;
+mod wire;
