@@ -79,12 +79,17 @@ async fn every_way(house: &House, place: &str, key: &str) {
     let models = call(house, &Method::GET, "/v1/models?limit=1", shown);
     assert_eq!(models.send().await.status, 200, "{place}");
     let run = call(house, &Method::POST, "/v1/images/generations", shown);
-    let run = run.json(&image(&format!("{place} {key}"))).send().await;
+    // Not the key itself: what a client writes into its prompt is its own affair.
+    let run = run
+        .json(&image(&format!("{place} {}", key.len())))
+        .send()
+        .await;
     assert_eq!(run.status, 200, "{place}");
     let bypassed = call(house, &Method::POST, "/v1/images/generations", shown);
     let bypassed = bypassed.cache_control("no-store").json(&image(place));
     assert_eq!(bypassed.send().await.status, 200, "{place}");
-    let video = json!({"model": "doubao-seedance-2-0-720p", "prompt": format!("{place} {key}")});
+    let video =
+        json!({"model": "doubao-seedance-2-0-720p", "prompt": format!("{place} {}", key.len())});
     let submit = call(house, &Method::POST, "/v1/video/generations", shown);
     let submit = submit.json(&video).send().await;
     let id = submit.json()["task_id"].as_str().unwrap().to_owned();

@@ -448,7 +448,7 @@ async fn answers_without_a_body_leave_the_connection_usable() {
         .answer(205, "text/plain", "");
     for (method, target, status, length) in [
         ("HEAD", "/v1/bytes/12345", 200, Some("12345")),
-        ("HEAD", "/v1/models", 200, None),
+        ("HEAD", "/v1/models", 404, None),
         ("DELETE", "/v1/echo", 204, None),
         ("GET", "/v1/echo/304", 304, None),
         ("GET", "/v1/echo/205", 205, None),

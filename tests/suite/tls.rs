@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::Version;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    date_time_ymd,
+};
 use reprise::config::BaseUrl;
 use reprise::sandbox::{Options, Sandbox};
 use rustls::ServerConfig;
@@ -22,8 +25,10 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -74,7 +79,7 @@ async fn house(tls: Arc<ServerConfig>, ca_file: Option<PathBuf>) -> (House, Sand
 
 #[tokio::test]
 async fn an_extra_root_is_believed_in_both_protocols() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     for (alpn, version) in [
         (&["h2", "http/1.1"][..], Version::HTTP_2),
         (&["http/1.1"][..], Version::HTTP_11),
@@ -115,7 +120,7 @@ async fn an_extra_root_is_believed_in_both_protocols() {
 
 #[tokio::test]
 async fn a_server_that_cannot_prove_its_name_hears_nothing() {
-    let (ours, foreign) = (Authority::new(), Authority::new());
+    let (ours, foreign) = (Authority::new("ours"), Authority::new("theirs"));
     let alpn = &["h2", "http/1.1"];
     for (what, tls, ca_file, reason) in [
         (
