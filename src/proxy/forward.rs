@@ -1,5 +1,6 @@
 //! Everything else: through, both ways, as it came.
 
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Uri};
 
@@ -28,7 +29,11 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let mut request = Request::from_parts(parts, body);
         *request.uri_mut() = target;
+        let wants_trailers = accepts_trailers(request.headers());
         headers::remove_hop_by_hop(request.headers_mut());
+        if wants_trailers {
+            ask_for_trailers(request.headers_mut());
+        }
         let reuse = if paid { Reuse::Fresh } else { Reuse::Pooled };
         let answer = self.upstream.send(request, reuse).await;
         let answer = answer.map_err(|error| refused(error, paid))?;
@@ -37,6 +42,21 @@ impl Proxy {
         reply::mark(&mut head.headers, Status::Bypass(why), None);
         Ok(Response::from_parts(head, body::boxed(body)))
     }
+}
+
+/// Whether this hop takes trailers (RFC 9110 §10.1.4). They are end-to-end, the word for them is not.
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+fn ask_for_trailers(headers: &mut HeaderMap) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
 }
 
 fn refused(error: SendError, paid: bool) -> Error {
