@@ -123,7 +123,12 @@ pub(super) fn strip(parts: &mut Parts) -> Result<Uri, Error> {
         .strip_prefix("/v1")
         .filter(|rest| rest.starts_with('/'))
         .unwrap_or(path);
-    let target = match parts.uri.query().and_then(generation::without_key) {
+    // An empty query is a query: its mark stays, unless a key was all that stood behind it.
+    let query = match parts.uri.query() {
+        Some("") => Some("".into()),
+        query => query.and_then(generation::without_key),
+    };
+    let target = match query {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
         None => PathAndQuery::try_from(path),
     };
@@ -204,6 +209,20 @@ mod tests {
         );
         assert_eq!(strip(&mut parts).unwrap().to_string(), "/a%2Fb?x=%20&&y=");
         assert_eq!(parts.headers["sec-websocket-protocol"], "realtime, v2");
+    }
+
+    #[test]
+    fn a_question_mark_stays_unless_a_key_was_all_behind_it() {
+        for (uri, expected) in [
+            ("/v1/x", "/x"),
+            ("/v1/x?", "/x?"),
+            ("/v1/x?key=sk-a", "/x"),
+            ("/v1/x?key=sk-a&", "/x?"),
+        ] {
+            let mut parts = parts(uri, &[]);
+            let target = strip(&mut parts).unwrap();
+            assert_eq!(target.to_string(), expected, "{uri}");
+        }
     }
 
     #[test]
