@@ -62,6 +62,22 @@ pub fn escapes_root(path: &str) -> bool {
     false
 }
 
+/// The ids of video jobs that `path` may be about, for any server that might read it: what stands
+/// behind `/v1/videos/` or `/v1/video/generations/` in each way of reading it.
+pub fn jobs_named(path: &str) -> Vec<String> {
+    let readings = [Some(split_then_decode(path)), decode_then_split(path)];
+    let ids = readings.into_iter().flatten().filter_map(|segments| {
+        let segments: Vec<&[u8]> = segments.iter().map(AsRef::as_ref).collect();
+        match segments.as_slice() {
+            [b"v1", b"videos", id, ..] | [b"v1", b"video", b"generations", id, ..] => {
+                Some(String::from_utf8_lossy(id).into_owned())
+            }
+            _ => None,
+        }
+    });
+    ids.collect()
+}
+
 fn resolve<'a>(segments: impl Iterator<Item = Cow<'a, [u8]>>) -> Segments<'a> {
     let mut resolved = Vec::new();
     for segment in segments {
@@ -85,6 +101,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_job_is_named_however_its_path_is_written() {
+        for (path, named) in [
+            ("/v1/videos/task_x", true),
+            ("/v1/videos/task_x/content", true),
+            ("/v1/video/generations/task_x", true),
+            ("/v1/videos/%74ask%5fx", true),
+            ("/v1/videos/%2574ask_x", true),
+            ("/v1//videos/./task_x/", true),
+            ("/v1/a/../videos/task_x", true),
+            ("/v1/videos%2ftask_x", true),
+            ("/v1/videos", false),
+            ("/v1/images/task_x", false),
+            ("/v1/a/videos/task_x", false),
+        ] {
+            let ids = jobs_named(path);
+            assert_eq!(
+                ids.iter().any(|id| id == "task_x"),
+                named,
+                "{path}: {ids:?}"
+            );
+        }
+    }
 
     #[test]
     fn leaving_v1() {

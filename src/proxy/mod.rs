@@ -136,6 +136,7 @@ impl Proxy {
         }
         let client = self.keys.authenticate(&parts)?;
         let target = auth::strip(&mut parts)?;
+        self.check_owner(parts.uri.path(), &client).await?;
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
             return self
                 .generate(
@@ -149,7 +150,6 @@ impl Proxy {
                 )
                 .await;
         }
-        self.check_owner(parts.uri.path(), &client).await?;
         if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path()) {
             if let Some(response) = self.poll(&parts, &target, task, &client).await? {
                 return Ok(response);
@@ -169,24 +169,26 @@ impl Proxy {
             .await
     }
 
-    /// Under `scope = "client"` nobody reads, downloads or deletes another client's job.
+    /// Under `scope = "client"` nobody reads, downloads, remixes or deletes another client's job.
+    ///
+    /// SECURITY: upstream decides what a path means, so the job is looked for in every way in which
+    /// it could be read.
     async fn check_owner(&self, path: &str, client: &Client) -> Result<(), Error> {
         if self.config.cache.scope == Scope::Shared {
             return Ok(());
         }
-        let rest = ["/v1/videos/", "/v1/video/generations/"]
-            .iter()
-            .find_map(|prefix| path.strip_prefix(prefix));
-        let Some(task) = rest.and_then(|rest| rest.split('/').next()) else {
-            return Ok(());
-        };
-        let Some(key) = self.shelf.find_task(task.to_owned()).await? else {
-            return Ok(());
-        };
-        match self.shelf.get(key).await? {
-            Some(entry) if entry.record.client != client.name => Err(Error::TaskNotFound),
-            Some(_) | None => Ok(()),
+        for task in generation::jobs_named(path) {
+            let Some(key) = self.shelf.find_task(task).await? else {
+                continue;
+            };
+            match self.shelf.get(key).await? {
+                Some(entry) if entry.record.client != client.name => {
+                    return Err(Error::TaskNotFound);
+                }
+                Some(_) | None => {}
+            }
         }
+        Ok(())
     }
 }
 
