@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::message::{Body, body};
@@ -75,6 +76,20 @@ fn json(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
+/// The answer to HEAD: the same head, with the length that the body would have. HTTP/1 leaves the
+/// body out by itself; over HTTP/2 it would be sent, which is an error of the protocol.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    let length = body.size_hint().exact().filter(|length| *length > 0);
+    if let Some(length) = length
+        && !head.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        head.headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Response::from_parts(head, body::empty())
+}
+
 /// The routes as hyper calls them.
 pub(super) struct Service(pub(super) Arc<Routes>);
 
@@ -85,6 +100,14 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let routes = self.0.clone();
-        Box::pin(async move { Ok(routes.answer(request).await) })
+        let head_only = request.method() == Method::HEAD;
+        Box::pin(async move {
+            let response = routes.answer(request).await;
+            Ok(if head_only {
+                without_body(response)
+            } else {
+                response
+            })
+        })
     }
 }
