@@ -83,6 +83,8 @@ pub(crate) enum Error {
     OutcomeUnknown { key: String, reason: String },
     #[error("The store cannot remember a run now, so none was started and nothing paid: {0}")]
     StoreUnavailable(String),
+    #[error("The proxy is shutting down and begins nothing new; nothing was sent upstream.")]
+    ShuttingDown,
     #[error("{0}")]
     PassedThrough(SendError),
     #[error("{0}; a run may have been paid for, and its answer is not kept.")]
@@ -171,6 +173,7 @@ impl Error {
             Self::TimedOut { .. } => form(504, "api_error", "upstream_outcome_unknown", true),
             Self::OutcomeUnknown { .. } => form(409, "conflict_error", "outcome_unknown", true),
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
+            Self::ShuttingDown => form(503, "api_error", "shutting_down", false),
             Self::PassedThrough(error) => of_send(error),
             Self::Bypassed(error) => match error {
                 SendError::Unreachable(_) => of_send(error),

@@ -12,7 +12,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::message::{Body, body};
-use crate::proxy::Proxy;
+use crate::proxy::{Error, Proxy};
 
 /// How far the program is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +46,17 @@ impl Routes {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
+    fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
         match request.uri().path() {
             "/healthz" if reads => ok(),
-            "/readyz" if reads && self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 => ok(),
+            "/readyz" if reads && self.is_in(Phase::Ready) => ok(),
             "/readyz" if reads => unready(),
+            _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
             _ => self.proxy.handle(request.map(body::incoming)).await,
         }
     }
