@@ -56,7 +56,8 @@ pub enum StartError {
 pub enum Drained {
     /// Everything that was under way came to its end.
     Whole,
-    /// So many paid calls were still under way when the grace was over; their intents stand.
+    /// The grace was over first. So many paid calls were still under way, whose outcome is unknown
+    /// now; beside them connections whose answers had not ended.
     CutOff(usize),
 }
 
@@ -80,8 +81,9 @@ impl App {
         })?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
-        let settings = config.server.clone();
+        let settings = config.server;
         let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
+        proxy.reconcile().await?;
         let routes = Arc::new(Routes::new(proxy.clone()));
         let server = Server::new(listener, routes.clone(), &settings);
         Ok(Self {

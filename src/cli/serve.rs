@@ -24,6 +24,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         }
         match app.run(stop).await {
             Drained::Whole => tracing::info!("stopped"),
+            Drained::CutOff(0) => tracing::warn!("stopped; some answers had not ended"),
             Drained::CutOff(calls) => tracing::warn!(
                 calls,
                 "stopped with paid calls under way; their outcome is unknown until it is resolved"

@@ -227,3 +227,6 @@ impl EventScanner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

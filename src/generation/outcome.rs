@@ -278,3 +278,6 @@ fn submitted(body: &[u8]) -> Verdict {
 fn holds_something(list: &RawValue) -> bool {
     serde_json::from_str::<Vec<&RawValue>>(list.get()).is_ok_and(|items| !items.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,20 +62,27 @@ pub fn escapes_root(path: &str) -> bool {
     false
 }
 
-/// The ids of video jobs that `path` may be about, for any server that might read it: what stands
-/// behind `/v1/videos/` or `/v1/video/generations/` in each way of reading it.
-pub fn jobs_named(path: &str) -> Vec<String> {
+/// The ids of the video jobs that `path` may be about, in any way of reading it: what stands behind
+/// `/v1/videos/` or `/v1/video/generations/`. More than one only where readings differ.
+pub fn job_ids(path: &str) -> Vec<String> {
     let readings = [Some(split_then_decode(path)), decode_then_split(path)];
-    let ids = readings.into_iter().flatten().filter_map(|segments| {
-        let segments: Vec<&[u8]> = segments.iter().map(AsRef::as_ref).collect();
-        match segments.as_slice() {
-            [b"v1", b"videos", id, ..] | [b"v1", b"video", b"generations", id, ..] => {
-                Some(String::from_utf8_lossy(id).into_owned())
-            }
-            _ => None,
-        }
-    });
-    ids.collect()
+    let mut ids: Vec<String> = readings
+        .iter()
+        .flatten()
+        .filter_map(|read| job_id(read))
+        .collect();
+    ids.dedup();
+    ids
+}
+
+fn job_id(segments: &[Cow<'_, [u8]>]) -> Option<String> {
+    let mut words = segments.iter().map(AsRef::as_ref);
+    let id = match (words.next()?, words.next()?, words.next()?) {
+        (b"v1", b"video", b"generations") => words.next()?,
+        (b"v1", b"videos", id) => id,
+        _ => return None,
+    };
+    String::from_utf8(id.to_vec()).ok()
 }
 
 fn resolve<'a>(segments: impl Iterator<Item = Cow<'a, [u8]>>) -> Segments<'a> {
@@ -103,27 +110,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_named_however_its_path_is_written() {
-        for (path, named) in [
-            ("/v1/videos/task_x", true),
-            ("/v1/videos/task_x/content", true),
-            ("/v1/video/generations/task_x", true),
-            ("/v1/videos/%74ask%5fx", true),
-            ("/v1/videos/%2574ask_x", true),
-            ("/v1//videos/./task_x/", true),
-            ("/v1/a/../videos/task_x", true),
-            ("/v1/videos%2ftask_x", true),
-            ("/v1/videos", false),
-            ("/v1/images/task_x", false),
-            ("/v1/a/videos/task_x", false),
+    fn jobs_however_they_are_spelt() {
+        for path in [
+            "/v1/videos/task_1",
+            "/v1/videos/task_1/content",
+            "/v1/videos/task%5F1",
+            "/v1//videos/task_1",
+            "/v1/x/../videos/task_1",
+            "/v1/videos/./task_1/content",
+            "/v1/videos%2ftask_1",
+            "/v1/video/generations/task_1",
+            "/v1/videos/task_1/remix",
         ] {
-            let ids = jobs_named(path);
-            assert_eq!(
-                ids.iter().any(|id| id == "task_x"),
-                named,
-                "{path}: {ids:?}"
-            );
+            assert_eq!(job_ids(path), ["task_1"], "{path}");
         }
+        assert_eq!(job_ids("/v1/videos/a%2fb"), ["a/b", "a"], "two readings");
+        assert!(job_ids("/v1/videos").is_empty());
+        assert!(job_ids("/v1/models/task_1").is_empty());
     }
 
     #[test]
@@ -135,6 +138,7 @@ mod tests {
             ("/v1/models/...", false),
             ("/v1/a/../b", false),
             ("/v1/a/..", false),
+            ("/v1/a%2f..%2fb/..", false),
             ("/v1/", false),
             ("/v1/files/100%", false),
             ("/v1/..", true),
@@ -196,12 +200,12 @@ mod tests {
                     for _ in 0..rounds {
                         bytes = percent::decode(&bytes).into_owned();
                     }
-                    let text = String::from_utf8(bytes).unwrap();
                     let mut depth = 0_i32;
-                    for segment in text.split(|c| c == '/' || (backslash && c == '\\')) {
+                    let separates = |byte: &u8| *byte == b'/' || (backslash && *byte == b'\\');
+                    for segment in bytes.split(separates) {
                         depth += match segment {
-                            "" | "." => 0,
-                            ".." => -1,
+                            b"" | b"." => 0,
+                            b".." => -1,
                             _ => 1,
                         };
                         // `v1` itself is the first level.

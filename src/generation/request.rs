@@ -131,3 +131,6 @@ fn is_form(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("multipart/form-data")
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,13 +81,28 @@ mod tests {
     #[test]
     fn only_what_was_asked_for() {
         let json = br#" {"a":1,"b":{"a":2},"\u0063":"x\ny","d":null,"b":[3] } "#;
-        let [a, b, c, d, e] = members(json, ["a", "b", "c", "d", "e"]).unwrap();
-        assert_eq!(a.unwrap().get(), "1");
-        assert_eq!(b.unwrap().get(), "[3]");
-        assert_eq!(text(c.unwrap()).as_deref(), Some("x\ny"));
-        assert!(text(a.unwrap()).is_none());
-        assert!(is_set(a.unwrap()) && !is_set(d.unwrap()));
-        assert!(e.is_none());
+        let found = members(json, ["a", "b", "c", "d", "e"]).unwrap();
+        let texts = found.map(|value| value.map(RawValue::get));
+        assert_eq!(
+            texts,
+            [
+                Some("1"),
+                Some("[3]"),
+                Some(r#""x\ny""#),
+                Some("null"),
+                None
+            ]
+        );
+        let [number, list, string, null, _] = found.map(|value| value.unwrap_or(RawValue::NULL));
+        assert_eq!(
+            text(string).as_deref(),
+            Some(
+                "x
+y"
+            )
+        );
+        assert!(text(number).is_none() && text(list).is_none());
+        assert!(is_set(number) && !is_set(null));
     }
 
     #[test]

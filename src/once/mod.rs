@@ -19,6 +19,7 @@ mod recording;
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -28,7 +29,7 @@ use crate::generation::Fingerprint;
 use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
-pub use intent::Pledge;
+pub use intent::{Pledge, Pledges};
 pub use lead::Lead;
 pub use recorder::Recorder;
 pub use recording::Recording;
@@ -55,6 +56,8 @@ pub struct Query {
     pub ttl: Ttl,
     /// What to do when an earlier run's outcome is unknown.
     pub unknown_outcome: UnknownOutcome,
+    /// After this long a job that is not known to have ended is given up, and may run again.
+    pub job_deadline: Duration,
 }
 
 /// The directives of a request's `Cache-Control` that choose between kept and new.
@@ -118,7 +121,7 @@ impl Once {
     pub async fn look_up(&self, query: &Query) -> Result<Found, StoreError> {
         let first = self.kept(query).await?;
         match (first, query.freshness) {
-            (Kept::Usable(found), _) => return Ok(found),
+            (Kept::Usable(found), _) => return Ok(*found),
             (
                 _,
                 Freshness {
@@ -139,7 +142,7 @@ impl Once {
     /// answer. So the lead looks once more, now that nobody else can run this generation.
     async fn lead(&self, query: &Query, lead: Lead) -> Result<Found, StoreError> {
         let reason = match self.kept(query).await {
-            Ok(Kept::Usable(found)) => return Ok(found),
+            Ok(Kept::Usable(found)) => return Ok(*found),
             Ok(Kept::Unusable(reason)) => reason,
             Err(error) => {
                 lead.end(Ending::Failed(Failure::Store(error.to_string())));
@@ -179,7 +182,7 @@ impl Once {
         };
         match usable(query, &entry, self.clock.now()) {
             Use::Hit => self.hit(entry).await,
-            Use::Join => Ok(Kept::Usable(Found::Joined(entry))),
+            Use::Join => Ok(Kept::Usable(Box::new(Found::Joined(entry)))),
             Use::Not(reason) => Ok(Kept::Unusable(reason)),
         }
     }
@@ -188,7 +191,7 @@ impl Once {
     /// costs that one generation, which may run again.
     async fn hit(&self, entry: Arc<Entry>) -> Result<Kept, StoreError> {
         match self.shelf.open(&entry.body).await {
-            Ok(file) => Ok(Kept::Usable(Found::Hit(entry, file))),
+            Ok(file) => Ok(Kept::Usable(Box::new(Found::Hit(entry, file)))),
             Err(error) if error.is_damage() => {
                 tracing::error!(key = entry.record.key.short(), %error, "a kept answer is damaged and not served");
                 Ok(Kept::Unusable(Reason::Miss))
@@ -218,7 +221,7 @@ enum Boarded {
 }
 
 enum Kept {
-    Usable(Found),
+    Usable(Box<Found>),
     Unusable(Reason),
 }
 
@@ -230,20 +233,25 @@ enum Use {
 
 fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
     let age = clock::age_seconds(now, entry.record.created_at);
+    if let Some(task) = &entry.record.task
+        && task.state == TaskState::Running
+    {
+        // A job under way is joined whatever its age: `max-age` speaks of answers. And
+        // `only-if-cached` joins nothing.
+        return if clock::age_seconds(now, task.started_at) >= query.job_deadline.as_secs() {
+            Use::Not(Reason::Expired)
+        } else if query.freshness.only_if_cached {
+            Use::Not(Reason::Miss)
+        } else {
+            Use::Join
+        };
+    }
     if query.freshness.max_age.is_some_and(|most| age > most) {
         return Use::Not(Reason::Asked);
     }
-    let running = entry
-        .record
-        .task
-        .as_ref()
-        .is_some_and(|task| task.state == TaskState::Running);
-    match (running, query.ttl) {
-        // `only-if-cached` joins nothing, and a running job never grows too old to be joined.
-        (true, _) if query.freshness.only_if_cached => Use::Not(Reason::Miss),
-        (true, _) => Use::Join,
-        (false, Ttl::For(ttl)) if age >= ttl.as_secs() => Use::Not(Reason::Expired),
-        (false, Ttl::For(_) | Ttl::Forever) => Use::Hit,
+    match query.ttl {
+        Ttl::For(ttl) if age >= ttl.as_secs() => Use::Not(Reason::Expired),
+        Ttl::For(_) | Ttl::Forever => Use::Hit,
     }
 }
 

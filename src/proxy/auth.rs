@@ -69,10 +69,10 @@ impl Keys {
 fn presented(parts: &Parts) -> Vec<String> {
     let of = |name| headers::text(&parts.headers, name).map(str::trim);
     let mut keys = Vec::new();
-    if let Some((scheme, key)) = of("authorization").and_then(|value| value.split_once(' ')) {
-        if scheme.eq_ignore_ascii_case("bearer") {
-            keys.push(key.trim().to_owned());
-        }
+    if let Some((scheme, key)) = of("authorization").and_then(|value| value.split_once(' '))
+        && scheme.eq_ignore_ascii_case("bearer")
+    {
+        keys.push(key.trim().to_owned());
     }
     keys.extend(
         ["x-api-key", "x-goog-api-key"]
@@ -123,10 +123,11 @@ pub(super) fn strip(parts: &mut Parts) -> Result<Uri, Error> {
         .strip_prefix("/v1")
         .filter(|rest| rest.starts_with('/'))
         .unwrap_or(path);
-    // An empty query is a query: its mark stays, unless a key was all that stood behind it.
     let query = match parts.uri.query() {
+        // A bare question mark stays one.
         Some("") => Some("".into()),
-        query => query.and_then(generation::without_key),
+        Some(query) => generation::without_key(query),
+        None => None,
     };
     let target = match query {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
@@ -149,7 +150,9 @@ mod tests {
         Keys { clients }
     }
 
-    fn parts(uri: &str, headers: &[(&'static str, &'static str)]) -> Parts {
+    type Sent = &'static [(&'static str, &'static str)];
+
+    fn parts(uri: &str, headers: Sent) -> Parts {
         let mut request = Request::builder().uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn a_key_is_taken_from_every_place_and_left_in_none() {
         let keys = keys(&[("alice", "sk-a"), ("bob", "sk-b")]);
-        let table: [(&str, &[(&'static str, &'static str)], Option<&str>); 11] = [
+        let table: [(&str, Sent, Option<&str>); 11] = [
             ("/v1/x", &[("authorization", "Bearer sk-a")], Some("alice")),
             ("/v1/x", &[("authorization", "bearer  sk-b")], Some("bob")),
             ("/v1/x", &[("x-api-key", "sk-b")], Some("bob")),
@@ -209,20 +212,6 @@ mod tests {
         );
         assert_eq!(strip(&mut parts).unwrap().to_string(), "/a%2Fb?x=%20&&y=");
         assert_eq!(parts.headers["sec-websocket-protocol"], "realtime, v2");
-    }
-
-    #[test]
-    fn a_question_mark_stays_unless_a_key_was_all_behind_it() {
-        for (uri, expected) in [
-            ("/v1/x", "/x"),
-            ("/v1/x?", "/x?"),
-            ("/v1/x?key=sk-a", "/x"),
-            ("/v1/x?key=sk-a&", "/x?"),
-        ] {
-            let mut parts = parts(uri, &[]);
-            let target = strip(&mut parts).unwrap();
-            assert_eq!(target.to_string(), expected, "{uri}");
-        }
     }
 
     #[test]

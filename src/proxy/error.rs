@@ -53,6 +53,11 @@ pub(crate) enum Error {
          it without that directive to run it."
     )]
     NotCached,
+    #[error(
+        "This Idempotency-Key came with another request less than 24 hours ago. Send a new key with \
+         a new request; nothing was sent upstream."
+    )]
+    IdempotencyMismatch,
     #[error("No such task.")]
     TaskNotFound,
     #[error("Upstream cannot be reached; nothing was sent and nothing paid: {0}")]
@@ -98,6 +103,8 @@ impl From<StoreError> for Error {
         Self::StoreUnavailable(error.to_string())
     }
 }
+
+const INVALID: &str = "invalid_request_error";
 
 /// What a client is to know of an error beside its message.
 struct Form {
@@ -156,7 +163,6 @@ impl Error {
             code,
             final_answer,
         };
-        const INVALID: &str = "invalid_request_error";
         match self {
             Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
             Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
@@ -168,27 +174,23 @@ impl Error {
             Self::TooLarge(_) => form(413, INVALID, "request_too_large", true),
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
-            Self::Unreachable(_) => form(502, "api_error", "upstream_unreachable", false),
+            Self::Unreachable(_) | Self::Poll(PollError::Body(_)) => {
+                form(502, "api_error", "upstream_unreachable", false)
+            }
             Self::Cut { .. } => form(502, "api_error", "upstream_outcome_unknown", true),
             Self::TimedOut { .. } => form(504, "api_error", "upstream_outcome_unknown", true),
             Self::OutcomeUnknown { .. } => form(409, "conflict_error", "outcome_unknown", true),
+            Self::IdempotencyMismatch => form(409, "conflict_error", "idempotency_mismatch", true),
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
             Self::ShuttingDown => form(503, "api_error", "shutting_down", false),
-            Self::PassedThrough(error) => of_send(error),
+            Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
             Self::Bypassed(error) => match error {
                 SendError::Unreachable(_) => of_send(error),
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
                 SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
             },
-            Self::Poll(PollError::Send(error)) => of_send(error),
-            Self::Poll(PollError::Body(_)) => form(502, "api_error", "upstream_unreachable", false),
             Self::Poll(PollError::Gone) => form(503, "api_error", "shutting_down", false),
         }
-    }
-
-    /// The stable word for this error: in the body, in `Cache-Status`, in the log.
-    pub(crate) fn code(&self) -> &'static str {
-        self.form().code
     }
 
     /// The answer: envelope, status, and whether a client should try again.
@@ -209,6 +211,10 @@ impl Error {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        if status == 405 {
+            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            headers.insert(header::ALLOW, allowed);
+        }
         if final_answer {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }

@@ -1,5 +1,6 @@
 //! A generation: found, followed, or run.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use http_body_util::LengthLimitError;
 
 use super::auth::Client;
 use super::directives::{self, Directives};
+use super::forward::Passing;
 use super::lead::Run;
 use super::reply::{self, Status};
 use super::{Error, Proxy};
@@ -17,7 +19,7 @@ use crate::config::{KindPolicy, Mode, Scope};
 use crate::generation::{Identity, Kind, Request};
 use crate::message::{Body, body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
-use crate::store::Entry;
+use crate::store::{Binding, Entry};
 
 /// A generation as it came, with its body still on the way.
 pub(super) struct Asked {
@@ -60,11 +62,14 @@ impl Proxy {
                 .bypass(asked, body::full(body), "not-deterministic")
                 .await;
         }
+        self.check_idempotency(&asked, &identity, &wishes, &body)
+            .await?;
         let query = Query {
             key: identity.fingerprint,
             freshness: wishes.freshness,
             ttl: policy.ttl,
             unknown_outcome: policy.unknown_outcome,
+            job_deadline: self.config.jobs.deadline,
         };
         self.answer(asked, &query, identity, body).await
     }
@@ -79,7 +84,7 @@ impl Proxy {
         let mut run = Some(asked.into_run(identity, body));
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
-                Found::Hit(entry, file) => return self.hit(&entry, file),
+                Found::Hit(entry, file) => return Ok(self.hit(&entry, file)),
                 Found::Joined(entry) => return self.joined(&entry).await,
                 Found::Absent => return Err(Error::NotCached),
                 Found::Follow(flight) => (flight, Role::Follower),
@@ -107,13 +112,22 @@ impl Proxy {
         let first = matches!(role, Role::Leader(_));
         let (mut response, status) = match flight.answer().await {
             Stage::Live(answer) => (reply::arriving(&answer, first, None), role.stored()),
-            Stage::Ended(Ending::Kept { entry, headers }) => {
+            Stage::Ended(Ending::Kept { entry, answer }) => {
                 let stored = (entry.record.status, &entry.record.headers);
-                let mut response = reply::kept(&self.shelf, stored, &entry.body).await?;
-                if first {
-                    reply::add_per_exchange(response.headers_mut(), &headers);
+                match reply::kept(&self.shelf, stored, &entry.body).await {
+                    Ok(mut response) => {
+                        if first {
+                            reply::add_per_exchange(response.headers_mut(), &answer.headers);
+                        }
+                        (response, role.stored())
+                    }
+                    // It is kept, but its file cannot be opened now (too many are): the caller
+                    // gets it from the recording.
+                    Err(error) => {
+                        tracing::warn!(%error, "a kept answer cannot be opened");
+                        (reply::arriving(&answer, first, None), role.stored())
+                    }
                 }
-                (response, role.stored())
             }
             Stage::Ended(Ending::Passed { answer, why }) => (
                 reply::arriving(&answer, first, Some(why)),
@@ -128,7 +142,7 @@ impl Proxy {
         Ok(Turn::Answer(response))
     }
 
-    fn hit(&self, entry: &Entry, file: Option<std::fs::File>) -> Result<Response<Body>, Error> {
+    fn hit(&self, entry: &Entry, file: Option<File>) -> Response<Body> {
         let stored = (entry.record.status, &entry.record.headers);
         let mut response = reply::of_parts(stored, &entry.body, file);
         let age = clock::age_seconds(self.clock.now(), entry.record.created_at);
@@ -137,7 +151,7 @@ impl Proxy {
             Status::Hit(entry.record.key),
             Some(age),
         );
-        Ok(response)
+        response
     }
 
     /// The submit of a job that still runs is answered with what the first one was answered.
@@ -156,10 +170,17 @@ impl Proxy {
         why: &'static str,
     ) -> Result<Response<Body>, Error> {
         let Asked {
-            mut parts, target, ..
+            kind,
+            mut parts,
+            target,
+            ..
         } = asked;
         directives::strip(&mut parts.headers);
-        self.forward(parts, target, body, (why, true)).await
+        let passing = Passing {
+            why,
+            kind: Some(kind),
+        };
+        self.forward(parts, target, body, passing).await
     }
 
     /// The whole body, which is what a generation is recognised by.
@@ -173,6 +194,34 @@ impl Proxy {
             Ok(bytes) => Ok(bytes),
             Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit)),
             Err(error) => Err(Error::BodyBroken(error.to_string())),
+        }
+    }
+
+    /// One `Idempotency-Key` stands for one request, whichever take of it.
+    async fn check_idempotency(
+        &self,
+        asked: &Asked,
+        identity: &Identity,
+        wishes: &Directives,
+        body: &Bytes,
+    ) -> Result<(), Error> {
+        let Some(key) = asked.parts.headers.get("idempotency-key") else {
+            return Ok(());
+        };
+        let generation = match wishes.take {
+            1 => identity.fingerprint,
+            _ => self.identify(asked, 1, body).fingerprint,
+        };
+        let now = self.clock.now();
+        let binding = Binding::new(&asked.client.name, key.as_bytes(), generation, now);
+        match self.shelf.bind(binding).await {
+            Ok(bound) if bound == generation => Ok(()),
+            Ok(_) => Err(Error::IdempotencyMismatch),
+            // What is kept is still served; a run is refused where its intent cannot be written.
+            Err(error) => {
+                tracing::warn!(%error, "an Idempotency-Key could not be remembered");
+                Ok(())
+            }
         }
     }
 

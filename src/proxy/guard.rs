@@ -132,7 +132,7 @@ fn host(parts: &Parts) -> Result<String, Error> {
         Some(Err(_)) => return refuse("The Host header is not a host name."),
         None => None,
     };
-    let target = parts.uri.authority().map(|authority| authority.as_str());
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
     match (written, target) {
         (None, None) => refuse("The request names no Host; HTTP needs one."),
         (None, Some(_)) if parts.version < Version::HTTP_2 => {
@@ -172,7 +172,9 @@ mod tests {
         }
     }
 
-    fn status(headers: &[(&'static str, &'static str)], uri: &str) -> u16 {
+    type Sent = &'static [(&'static str, &'static str)];
+
+    fn status(headers: Sent, uri: &str) -> u16 {
         let mut request = Request::builder().uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn hosts_and_origins() {
-        let table: [(&str, &[(&'static str, &'static str)], u16); 20] = [
+        let table: [(&str, Sent, u16); 20] = [
             ("localhost", &[("host", "localhost:8787")], 200),
             ("loopback", &[("host", "127.0.0.1:1")], 200),
             ("loopback v6", &[("host", "[::1]:8787")], 200),

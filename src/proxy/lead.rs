@@ -20,12 +20,9 @@ use super::Proxy;
 use super::record::{self, Judged, Taken};
 use crate::config::UnknownOutcome;
 use crate::generation::{Identity, Kind};
-use crate::jobs::dialect;
 use crate::message::body;
 use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
-use crate::store::{
-    self, Entry, Intent, IntentState, Payload, Record, StoreError, Task, TaskState,
-};
+use crate::store::{self, Entry, Intent, IntentState, Record, StoreError, Task, TaskState};
 use crate::upstream::{Received, Reuse, SendError};
 
 /// A generation that is about to be paid for.
@@ -53,6 +50,14 @@ impl Run {
     }
 }
 
+/// A paid call that has been sent, until its flight ends.
+struct Call {
+    lead: Lead,
+    pledge: Option<Pledge>,
+    run: Run,
+    started: Instant,
+}
+
 impl Proxy {
     /// Runs a generation to its end, whatever its clients do.
     ///
@@ -64,18 +69,23 @@ impl Proxy {
             Ok(pledge) => pledge,
             Err(reason) => return lead.end(Ending::Failed(Failure::Store(reason))),
         };
-        let started = Instant::now();
         lead.about_to_send();
-        let answer = match self.send(&run).await {
-            Ok(answer) => answer,
-            Err(error) => return failed(lead, pledge, error).await,
+        let call = Call {
+            lead,
+            pledge,
+            run,
+            started: Instant::now(),
         };
-        let taken = record::take(&self.shelf, &lead, answer, &run).await;
+        let answer = match self.send(&call.run).await {
+            Ok(answer) => answer,
+            Err(error) => return call.fail(error).await,
+        };
+        let taken = record::take(&self.shelf, &call.lead, answer, &call.run).await;
         match taken.judged.clone() {
-            Judged::Success => self.keep(lead, pledge, run, taken, started).await,
-            Judged::Refused => pass(lead, pledge, taken).await,
-            Judged::Unknown(reason) => doubt(lead, pledge, taken, reason).await,
-            Judged::Cut(reason) => cut(lead, pledge, taken, reason).await,
+            Judged::Success => self.keep(call, taken).await,
+            Judged::Refused => call.pass(taken).await,
+            Judged::Unknown(reason) => call.doubt(taken, reason).await,
+            Judged::Cut(reason) => call.cut(taken, reason).await,
         }
     }
 
@@ -89,10 +99,14 @@ impl Proxy {
             .map_err(|error| error.to_string())?;
         if free < least {
             return Err(format!(
-                "the disk of data_dir has {free} bytes left and cache.min_free asks for {least}; free \
-                 some space, and what is kept is served meanwhile"
+                "the disk of data_dir has {free} bytes left and cache.min_free asks for {least}; \
+                 free some space, and what is kept is served meanwhile"
             ));
         }
+        self.shelf
+            .check_writable()
+            .await
+            .map_err(|error| error.to_string())?;
         if !run.is_pledged(self.config.cache.policy(run.kind).unknown_outcome) {
             return Ok(None);
         }
@@ -106,7 +120,7 @@ impl Proxy {
             state: IntentState::Pending,
             reason: None,
         };
-        let pledge = Pledge::make(self.shelf.clone(), intent).await;
+        let pledge = self.pledges.make(intent).await;
         pledge.map(Some).map_err(|error| error.to_string())
     }
 
@@ -123,79 +137,50 @@ impl Proxy {
     }
 
     /// The run succeeded: durable first, then the last byte, then the intent goes.
-    async fn keep(
-        &self,
-        lead: Lead,
-        pledge: Option<Pledge>,
-        run: Run,
-        mut taken: Taken,
-        started: Instant,
-    ) {
-        match self.entry(&lead, run, &mut taken, started).await {
-            Ok(entry) => {
-                let headers = Arc::new(taken.answer.headers.clone());
-                lead.end(Ending::Kept { entry, headers });
-                taken.recorder.end();
-                if let Some(pledge) = pledge {
-                    pledge.settle().await;
-                }
-            }
-            Err(error) => {
-                // MONEY: the caller has what was paid for; the intent stands, so that nobody pays
-                // for the same again without being asked.
-                tracing::error!(key = lead.key().short(), %error, "an answer that was paid for could not be kept");
-                if let Some(pledge) = pledge {
-                    pledge
-                        .doubt(format!("its answer could not be kept: {error}"))
-                        .await;
-                }
-                let answer = taken.answer.clone();
-                taken.recorder.end();
-                lead.end(Ending::Passed {
-                    answer,
-                    why: NotKept::StoreFailed,
-                });
-            }
+    async fn keep(&self, call: Call, mut taken: Taken) {
+        let entry = match self.entry(&call, &mut taken).await {
+            Ok(entry) => entry,
+            Err(error) => return call.not_kept(taken, &error).await,
+        };
+        let answer = taken.answer;
+        call.lead.end(Ending::Kept { entry, answer });
+        taken.recorder.end();
+        if let Some(pledge) = call.pledge {
+            pledge.settle().await;
         }
     }
 
-    async fn entry(
-        &self,
-        lead: &Lead,
-        run: Run,
-        taken: &mut Taken,
-        started: Instant,
-    ) -> Result<Arc<Entry>, StoreError> {
-        let payload = taken.recorder.payload().await?;
-        let now = self.clock.now();
-        let task = match (run.kind, &payload) {
-            (Kind::Video, Payload::Bytes(bytes)) => dialect::read_submit(bytes),
-            _ => None,
+    async fn entry(&self, call: &Call, taken: &mut Taken) -> Result<Arc<Entry>, StoreError> {
+        let run = &call.run;
+        let task = match run.kind {
+            Kind::Video => taken.task.take(),
+            Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => None,
         };
-        let task = task.map(|id| Task {
-            id,
-            state: TaskState::Running,
-            started_at: now,
-            ended_at: None,
-            total_tokens: None,
-            polls: Vec::new(),
-        });
+        let body = taken.recorder.payload().await?;
+        let now = self.clock.now();
         let record = Record {
-            key: lead.key(),
+            key: call.lead.key(),
             kind: run.kind,
-            path: run.path,
-            model: run.identity.model,
-            client: run.client,
+            path: run.path.clone(),
+            model: run.identity.model.clone(),
+            client: run.client.clone(),
             status: taken.answer.status.as_u16(),
             headers: store::keepable(&taken.answer.headers),
             created_at: now,
-            elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            elapsed_ms: u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             usd: None,
-            task,
+            task: task.map(|id| Task {
+                id,
+                state: TaskState::Running,
+                started_at: now,
+                ended_at: None,
+                total_tokens: None,
+                polls: Vec::new(),
+            }),
         };
         let entry = Arc::new(Entry {
             record,
-            body: payload,
+            body,
             polls: Vec::new(),
         });
         self.shelf.put(entry.clone()).await?;
@@ -203,55 +188,69 @@ impl Proxy {
     }
 }
 
-/// No head came. Only when nothing was sent does the intent go.
-async fn failed(lead: Lead, pledge: Option<Pledge>, error: SendError) {
-    let reason = error.to_string();
-    match (pledge, error.may_have_been_sent()) {
-        (Some(pledge), true) => pledge.doubt(reason.clone()).await,
-        (Some(pledge), false) => withdraw(pledge).await,
-        (None, _) => {}
+impl Call {
+    /// No head came. Only when nothing was sent does the intent go.
+    async fn fail(self, error: SendError) {
+        let reason = error.to_string();
+        match (self.pledge, error.may_have_been_sent()) {
+            (Some(pledge), true) => pledge.doubt(reason.clone()).await,
+            (Some(pledge), false) => withdraw(pledge).await,
+            (None, _) => {}
+        }
+        self.lead.end(Ending::Failed(match error {
+            SendError::Unreachable(reason) => Failure::Unreachable(reason),
+            SendError::Cut(_) => Failure::Cut(reason),
+            SendError::TimedOut(_) => Failure::TimedOut(reason),
+        }));
     }
-    lead.end(Ending::Failed(match error {
-        SendError::Unreachable(reason) => Failure::Unreachable(reason),
-        SendError::Cut(_) => Failure::Cut(reason),
-        SendError::TimedOut(_) => Failure::TimedOut(reason),
-    }));
+
+    /// Upstream said no: its answer passes, and nothing of it stays. The intent goes before the
+    /// answer does, since the client may ask again at once.
+    async fn pass(self, taken: Taken) {
+        if let Some(pledge) = self.pledge {
+            withdraw(pledge).await;
+        }
+        taken.end(self.lead, NotKept::Refused);
+    }
+
+    /// The answer is whole, and leaves open whether a run was paid for.
+    async fn doubt(self, taken: Taken, reason: String) {
+        if let Some(pledge) = self.pledge {
+            pledge.doubt(reason).await;
+        }
+        taken.end(self.lead, NotKept::Unknown);
+    }
+
+    /// The answer broke off after the run was accepted.
+    async fn cut(self, taken: Taken, reason: String) {
+        if let Some(pledge) = self.pledge {
+            pledge.doubt(reason.clone()).await;
+        }
+        taken.recorder.fail(&reason);
+        self.lead.end(Ending::Failed(Failure::Cut(reason)));
+    }
+
+    /// MONEY: the caller has what was paid for; the intent stands, so that nobody pays for the same
+    /// again without being asked.
+    async fn not_kept(self, taken: Taken, error: &StoreError) {
+        let key = self.lead.key().short();
+        tracing::error!(key, %error, "an answer that was paid for could not be kept");
+        if let Some(pledge) = self.pledge {
+            pledge
+                .doubt(format!("its answer could not be kept: {error}"))
+                .await;
+        }
+        taken.end(self.lead, NotKept::StoreFailed);
+    }
 }
 
-/// Upstream said no: its answer passes, and nothing of it stays. The intent goes before the answer
-/// does, since the client may ask again at once.
-async fn pass(lead: Lead, pledge: Option<Pledge>, taken: Taken) {
-    if let Some(pledge) = pledge {
-        withdraw(pledge).await;
+impl Taken {
+    /// Shows the whole answer to everybody, and ends the flight with it.
+    fn end(self, lead: Lead, why: NotKept) {
+        let answer = self.answer;
+        self.recorder.end();
+        lead.end(Ending::Passed { answer, why });
     }
-    let answer = taken.answer.clone();
-    taken.recorder.end();
-    lead.end(Ending::Passed {
-        answer,
-        why: NotKept::Refused,
-    });
-}
-
-/// The answer is whole, and leaves open whether a run was paid for.
-async fn doubt(lead: Lead, pledge: Option<Pledge>, taken: Taken, reason: String) {
-    if let Some(pledge) = pledge {
-        pledge.doubt(reason).await;
-    }
-    let answer = taken.answer.clone();
-    taken.recorder.end();
-    lead.end(Ending::Passed {
-        answer,
-        why: NotKept::Unknown,
-    });
-}
-
-/// The answer broke off after the run was accepted.
-async fn cut(lead: Lead, pledge: Option<Pledge>, taken: Taken, reason: String) {
-    if let Some(pledge) = pledge {
-        pledge.doubt(reason.clone()).await;
-    }
-    taken.recorder.fail(&reason);
-    lead.end(Ending::Failed(Failure::Cut(reason)));
 }
 
 async fn withdraw(pledge: Pledge) {

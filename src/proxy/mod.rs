@@ -26,7 +26,8 @@ mod reply;
 use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
-use http::{Request, Response, Uri};
+use http::request::Parts;
+use http::{Method, Request, Response, Uri};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -35,11 +36,12 @@ use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Polls, dialect};
 use crate::message::Body;
-use crate::once::Once;
-use crate::store::Shelf;
+use crate::once::{Once, Pledges};
+use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
 use auth::{Client, Keys};
 pub(crate) use error::Error;
+use forward::Passing;
 use generate::Asked;
 use guard::Guard;
 
@@ -53,6 +55,7 @@ pub struct Proxy {
     shelf: Shelf,
     upstream: Arc<Upstream>,
     once: Once,
+    pledges: Pledges,
     polls: Polls,
     clock: Clock,
     tasks: TaskTracker,
@@ -78,6 +81,7 @@ impl Proxy {
         Arc::new(Self {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
+            pledges: Pledges::new(shelf.clone()),
             once: Once::new(shelf.clone(), clock.clone()),
             config,
             shelf,
@@ -91,6 +95,19 @@ impl Proxy {
     /// How many paid calls are under way.
     pub fn under_way(&self) -> usize {
         self.once.under_way()
+    }
+
+    /// Brings what an earlier process left behind into agreement with what it kept.
+    ///
+    /// # Errors
+    /// When the store cannot say what it holds.
+    pub async fn reconcile(&self) -> Result<(), StoreError> {
+        self.pledges.reconcile().await
+    }
+
+    /// Whether a generation could be kept now.
+    pub async fn can_keep(&self) -> bool {
+        self.shelf.check_writable().await.is_ok()
     }
 
     /// Answers one request, whatever it is. Never fails: an error is an answer too.
@@ -150,42 +167,46 @@ impl Proxy {
                 )
                 .await;
         }
-        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path()) {
-            if let Some(response) = self.poll(&parts, &target, task, &client).await? {
-                return Ok(response);
-            }
+        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path())
+            && let Some(response) = self.poll(&parts, &target, task, &client).await?
+        {
+            return Ok(response);
         }
         self.pass_through(parts, target, body).await
     }
 
     async fn pass_through(
         &self,
-        mut parts: http::request::Parts,
+        mut parts: Parts,
         target: Uri,
         body: Body,
     ) -> Result<Response<Body>, Error> {
         directives::strip(&mut parts.headers);
-        self.forward(parts, target, body, ("not-a-generation", false))
-            .await
+        let deleted = match parts.method {
+            Method::DELETE => generation::job_ids(parts.uri.path()),
+            _ => Vec::new(),
+        };
+        let passing = Passing {
+            why: "not-a-generation",
+            kind: None,
+        };
+        let response = self.forward(parts, target, body, passing).await?;
+        if response.status().is_success() {
+            self.forget_deleted(deleted).await;
+        }
+        Ok(response)
     }
 
-    /// Under `scope = "client"` nobody reads, downloads, remixes or deletes another client's job.
-    ///
-    /// SECURITY: upstream decides what a path means, so the job is looked for in every way in which
-    /// it could be read.
+    /// Under `scope = "client"` nobody reads, downloads, remixes or deletes another client's job,
+    /// however its path is spelt.
     async fn check_owner(&self, path: &str, client: &Client) -> Result<(), Error> {
         if self.config.cache.scope == Scope::Shared {
             return Ok(());
         }
-        for task in generation::jobs_named(path) {
-            let Some(key) = self.shelf.find_task(task).await? else {
-                continue;
-            };
-            match self.shelf.get(key).await? {
-                Some(entry) if entry.record.client != client.name => {
-                    return Err(Error::TaskNotFound);
-                }
-                Some(_) | None => {}
+        for task in generation::job_ids(path) {
+            let owner = self.job(&task).await?;
+            if owner.is_some_and(|entry| entry.record.client != client.name) {
+                return Err(Error::TaskNotFound);
             }
         }
         Ok(())
@@ -193,7 +214,7 @@ impl Proxy {
 }
 
 /// The answer to a path that is none of ours; one that exists below `/v1` says so.
-fn not_found(parts: &http::request::Parts) -> Error {
+fn not_found(parts: &Parts) -> Error {
     let path = parts.uri.path();
     let below = format!("/v1{path}");
     let known = generation::classify(&parts.method, &below).is_some()

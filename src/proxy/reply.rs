@@ -33,18 +33,6 @@ pub(crate) enum Status {
     Bypass(&'static str),
 }
 
-impl Status {
-    /// The word for logs and metrics.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit(_) => "hit",
-            Self::Stored(_) | Self::Answered(..) | Self::NotKept(_) => "paid",
-            Self::Collapsed => "joined",
-            Self::Bypass(_) => "bypassed",
-        }
-    }
-}
-
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -154,7 +142,7 @@ pub(super) fn arriving(answer: &Arc<Live>, first: bool, why: Option<NotKept>) ->
 }
 
 /// The headers that also fit somebody who did not send the request.
-fn shared(all: &HeaderMap) -> HeaderMap {
+pub(super) fn shared(all: &HeaderMap) -> HeaderMap {
     let fits = |(name, _): &(&HeaderName, &HeaderValue)| {
         *name == header::RETRY_AFTER || !headers::is_per_exchange(name)
     };

@@ -18,6 +18,8 @@ pub(super) struct Ask {
     pub(super) query: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// What came after the body.
+    pub(super) trailers: HeaderMap,
     /// What `X-Oneapi-Request-Id` will say.
     pub(super) request_id: String,
 }

@@ -36,54 +36,46 @@ impl Turn {
 /// Runs one turn: reads the conversation from the field that the dialect keeps it in.
 pub(super) async fn turn(world: &World, ask: &Ask, field: &str) -> Result<Turn, Answer> {
     let bad = |code: &str, message: &str| ask.refuse(StatusCode::BAD_REQUEST, code, message);
-    let form = Form::read(ask)
-        .await
-        .map_err(|_| bad("invalid_request", "invalid request body"))?;
-    let model = form.text("model").filter(|model| !model.is_empty());
-    let model = model
-        .ok_or_else(|| bad("missing_model", "model is required"))?
-        .to_owned();
+    let Ok(form) = Form::read(ask).await else {
+        return Err(bad("invalid_request", "invalid request body"));
+    };
+    let model = form.text("model").unwrap_or_default();
+    if model.is_empty() {
+        return Err(bad("missing_model", "model is required"));
+    }
     let prompt = form.fields.get(field).map(said).unwrap_or_default();
     if prompt.is_empty() {
-        return Err(bad(
-            "invalid_request",
-            &format!("field {field} is required"),
-        ));
+        let message = format!("field {field} is required");
+        return Err(bad("invalid_request", &message));
     }
-    if let Some(refused) = refusal::at_once(ask, &model, &prompt) {
-        return Err(refused);
+    match refusal::at_once(ask, model, &prompt) {
+        Some(refused) => Err(refused),
+        None => Ok(run(world, &form, model, &prompt)),
     }
+}
+
+/// Bills a turn and makes up what the model says.
+fn run(world: &World, form: &Form, model: &str, prompt: &str) -> Turn {
     let asked: String = prompt.chars().take(80).collect();
-    let text = format!(
-        "This is run {} of {model}. You said: {asked}",
-        world.ids.number()
-    );
-    let tokens_in = prompt.len() as u64 / 4 + 1;
-    let tokens_out = text.split_inclusive(' ').count() as u64;
-    world.till.charge(
-        Kind::Chat,
-        price(
-            &model,
-            Usage {
-                tokens_in,
-                tokens_out,
-                ..Usage::default()
-            },
-        ),
-    );
-    Ok(Turn {
+    let number = world.ids.number();
+    let text = format!("This is run {number} of {model}. You said: {asked}");
+    let usage = Usage {
+        tokens_in: prompt.len() as u64 / 4 + 1,
+        tokens_out: text.split_inclusive(' ').count() as u64,
+        ..Usage::default()
+    };
+    world.till.charge(Kind::Chat, price(model, usage));
+    let options = form.fields.get("stream_options");
+    Turn {
         id: world.ids.word(24),
         created: world.clock.now().as_second(),
         stream: form.is_true("stream"),
-        include_usage: form
-            .fields
-            .get("stream_options")
-            .is_some_and(|o| is_true(&o["include_usage"])),
-        model,
+        include_usage: options.is_some_and(|options| is_true(&options["include_usage"])),
+        model: model.to_owned(),
         text,
-        tokens_in,
-        tokens_out,
-    })
+        tokens_in: usage.tokens_in,
+        tokens_out: usage.tokens_out,
+    }
 }
 
 /// OpenAI's chat completions.

@@ -121,18 +121,20 @@ fn echoed(
 
 /// What arrived, as JSON.
 pub(super) fn describe(ask: &Ask) -> Answer {
-    let headers: Vec<Value> = ask
-        .headers
-        .iter()
-        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
-        .collect();
+    let listed = |headers: &HeaderMap| -> Vec<Value> {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        headers
+            .iter()
+            .map(|(name, value)| json!([name.as_str(), text(value)]))
+            .collect()
+    };
     let uri = if ask.query.is_empty() {
         ask.path.clone()
     } else {
         format!("{}?{}", ask.path, ask.query)
     };
     Answer::json(&json!({
-        "method": ask.method.as_str(), "uri": uri, "headers": headers,
+        "method": ask.method.as_str(), "uri": uri, "headers": listed(&ask.headers), "trailers": listed(&ask.trailers),
         "body_length": ask.body.len(), "body_blake3": blake3::hash(&ask.body).to_hex().as_str(),
     }))
 }

@@ -43,22 +43,24 @@ pub(super) async fn embeddings(world: &World, ask: &Ask) -> Answer {
     }
     charge(world, model, tokens);
     let as_text = form.text("encoding_format") == Some("base64");
-    let vector = |(at, input): (usize, &String)| {
-        let numbers = numbers(input, usize::try_from(dimensions).unwrap_or(0));
-        let embedding = if as_text {
-            let bytes: Vec<u8> = numbers
-                .iter()
-                .flat_map(|number| number.to_le_bytes())
-                .collect();
-            Value::from(STANDARD.encode(bytes))
-        } else {
-            Value::from(numbers)
-        };
-        json!({"object": "embedding", "index": at, "embedding": embedding})
-    };
+    let size = usize::try_from(dimensions).unwrap_or(0);
+    let vector = |(at, input): (usize, &String)| json!({"object": "embedding", "index": at, "embedding": vector(input, size, as_text)});
     let data: Vec<Value> = inputs.iter().enumerate().map(vector).collect();
     let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
     Answer::json(&json!({"object": "list", "data": data, "model": model, "usage": usage}))
+}
+
+/// A vector as a list, or as the base64 of its little-endian bytes.
+fn vector(input: &str, dimensions: usize, as_text: bool) -> Value {
+    let numbers = numbers(input, dimensions);
+    if !as_text {
+        return numbers.into();
+    }
+    let bytes: Vec<u8> = numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    STANDARD.encode(bytes).into()
 }
 
 /// One text, a list of texts, one list of tokens, or a list of those.
@@ -124,12 +126,7 @@ pub(super) async fn rerank(world: &World, ask: &Ask) -> Answer {
     let tokens =
         (query.len() + documents.iter().map(|item| said(item).len()).sum::<usize>()) as u64 / 4 + 1;
     charge(world, model, tokens);
-    let mut scored: Vec<(f32, usize)> = documents
-        .iter()
-        .enumerate()
-        .map(|(at, item)| (numbers(&format!("{query}\n{}", said(item)), 2)[0].abs(), at))
-        .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let scored = scored(query, &documents);
     let most = form
         .number("top_n")
         .and_then(|n| usize::try_from(n).ok())
@@ -142,6 +139,18 @@ pub(super) async fn rerank(world: &World, ask: &Ask) -> Answer {
     let usage = json!({"prompt_tokens": tokens, "total_tokens": tokens});
     let id = format!("rerank-{}", world.ids.word(16));
     Answer::json(&json!({"id": id, "model": model, "results": results, "usage": usage}))
+}
+
+/// How well each document fits, best first, with its place in the list.
+fn scored(query: &str, documents: &[Value]) -> Vec<(f32, usize)> {
+    let score = |item: &Value| numbers(&format!("{query}\n{}", said(item)), 2)[0].abs();
+    let mut scored: Vec<(f32, usize)> = documents
+        .iter()
+        .enumerate()
+        .map(|(at, item)| (score(item), at))
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored
 }
 
 /// `POST /v1/moderations`: nothing is ever flagged, and nothing is billed.

@@ -174,6 +174,7 @@ mod tests {
             query: String::new(),
             headers: HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]),
             body: Bytes::from_static(body.as_bytes()),
+            trailers: HeaderMap::new(),
             request_id: "r".into(),
         }
     }

@@ -40,11 +40,7 @@ pub(super) async fn answer(world: &World, ask: &Ask, task: Task) -> Answer {
     if !(1..=MOST).contains(&count) {
         return bad("n must be between 1 and 10");
     }
-    let has_image = form.has_file("image")
-        || ["image", "images"]
-            .iter()
-            .any(|name| form.fields.contains_key(*name));
-    if task == Task::Edit && !has_image {
+    if task == Task::Edit && !has_image(&form) {
         return bad("image is required");
     }
     if let Some(refused) = refusal::at_once(ask, &model, prompt) {
@@ -67,6 +63,12 @@ pub(super) async fn answer(world: &World, ask: &Ask, task: Task) -> Answer {
         return run.events(task, form.number("partial_images").unwrap_or(1).min(3));
     }
     run.whole(count, form.text("response_format") == Some("b64_json"))
+}
+
+/// Whether there is something to edit, uploaded or named.
+fn has_image(form: &Form) -> bool {
+    let named = |name: &&str| form.fields.contains_key(*name);
+    form.has_file("image") || ["image", "images"].iter().any(named)
 }
 
 struct Run<'a> {

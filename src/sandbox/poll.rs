@@ -2,10 +2,12 @@
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::World;
 use super::answer::{Answer, Ask};
 use super::bill::{MODELS, Price};
+use super::form::is_true;
 use super::jobs::{Look, Order, Phase};
 use super::options::PollShape;
 use super::storage::{self, Form};
@@ -132,49 +134,39 @@ fn ark(world: &World, look: &Look) -> Value {
         "updated_at": look.ended.map_or(created, |(at, _)| at.as_second()),
         "service_tier": "default", "execution_expires_after": 172_800,
     });
-    let Value::Object(fields) = &mut task else {
-        return task;
-    };
-    if look.phase == Phase::Failed {
-        fields.insert(
-            "error".into(),
-            json!({"code": FAILURE_CODE, "message": FAILURE}),
-        );
+    match (look.phase, look.ended) {
+        (Phase::Succeeded, Some((_, born))) => add_result(&mut task, world, order, born),
+        (Phase::Failed, _) => task["error"] = json!({"code": FAILURE_CODE, "message": FAILURE}),
+        (
+            Phase::NotStarted
+            | Phase::Submitted
+            | Phase::Queued
+            | Phase::Running
+            | Phase::Succeeded,
+            _,
+        ) => {}
     }
-    let Some((_, born)) = look.ended.filter(|_| look.phase == Phase::Succeeded) else {
-        return task;
-    };
-    let mut content = json!({"video_url": result_url(world, look)});
-    if order
-        .metadata
-        .get("return_last_frame")
-        .is_some_and(super::form::is_true)
-    {
-        content["last_frame_url"] = storage::link(world, Form::Picture, &order.id, born).into();
-    }
-    let asked = |name: &str, default: Value| order.metadata.get(name).cloned().unwrap_or(default);
-    fields.extend([
-        ("content".into(), content),
-        (
-            "usage".into(),
-            json!({"completion_tokens": order.tokens, "total_tokens": order.tokens}),
-        ),
-        (
-            "seed".into(),
-            asked("seed", (order.row * 7919 % 100_000).into()),
-        ),
-        ("resolution".into(), asked("resolution", "720p".into())),
-        ("ratio".into(), asked("ratio", "16:9".into())),
-        ("duration".into(), order.seconds.into()),
-        ("framespersecond".into(), 24.into()),
-        (
-            "generate_audio".into(),
-            asked("generate_audio", true.into()),
-        ),
-        ("draft".into(), asked("draft", false.into())),
-        ("priority".into(), 0.into()),
-    ]);
     task
+}
+
+/// What only a finished upstream task says; whatever the submit asked for is repeated.
+fn add_result(task: &mut Value, world: &World, order: &Order, born: Instant) {
+    let asked = |name: &str, default: Value| order.metadata.get(name).cloned().unwrap_or(default);
+    let tokens = order.tokens;
+    task["content"] = json!({"video_url": storage::link(world, Form::Clip, &order.id, born)});
+    if is_true(&asked("return_last_frame", false.into())) {
+        let link = storage::link(world, Form::Picture, &order.id, born);
+        task["content"]["last_frame_url"] = link.into();
+    }
+    task["usage"] = json!({"completion_tokens": tokens, "total_tokens": tokens});
+    task["seed"] = asked("seed", (order.row * 7919 % 100_000).into());
+    task["resolution"] = asked("resolution", "720p".into());
+    task["ratio"] = asked("ratio", "16:9".into());
+    task["duration"] = order.seconds.into();
+    task["framespersecond"] = 24.into();
+    task["generate_audio"] = asked("generate_audio", true.into());
+    task["draft"] = asked("draft", false.into());
+    task["priority"] = 0.into();
 }
 
 fn documented(world: &World, look: &Look) -> Value {

@@ -10,53 +10,14 @@ pub(super) fn responses(turn: &Turn) -> Answer {
     if !turn.stream {
         return Answer::json(&response(turn, "completed"));
     }
-    let item = format!("msg_{}", turn.id);
+    let begun = json!({"response": response(turn, "in_progress")});
     let mut told = Telling::default();
-    told.tell(
-        "response.created",
-        json!({"response": response(turn, "in_progress")}),
-    );
-    told.tell(
-        "response.in_progress",
-        json!({"response": response(turn, "in_progress")}),
-    );
+    told.tell("response.created", begun.clone());
+    told.tell("response.in_progress", begun);
     told.events.push(Event::ping());
-    let empty = json!({"id": item, "type": "message", "status": "in_progress", "role": "assistant", "content": []});
-    told.tell(
-        "response.output_item.added",
-        json!({"output_index": 0, "item": empty}),
-    );
-    let place = json!({"item_id": item, "output_index": 0, "content_index": 0});
-    told.tell_at(
-        "response.content_part.added",
-        &place,
-        json!({"part": part("")}),
-    );
-    for piece in turn.pieces() {
-        told.tell_at(
-            "response.output_text.delta",
-            &place,
-            json!({"delta": piece}),
-        );
-    }
-    told.tell_at(
-        "response.output_text.done",
-        &place,
-        json!({"text": turn.text}),
-    );
-    told.tell_at(
-        "response.content_part.done",
-        &place,
-        json!({"part": part(&turn.text)}),
-    );
-    told.tell(
-        "response.output_item.done",
-        json!({"output_index": 0, "item": message(turn)}),
-    );
-    told.tell(
-        "response.completed",
-        json!({"response": response(turn, "completed")}),
-    );
+    told.item(turn);
+    let finished = json!({"response": response(turn, "completed")});
+    told.tell("response.completed", finished);
     let last = told.events.pop().map(Event::last);
     told.events.extend(last);
     Answer::events(told.events)
@@ -70,6 +31,34 @@ struct Telling {
 }
 
 impl Telling {
+    /// The one message of a turn: announced, spoken piece by piece, and repeated whole.
+    fn item(&mut self, turn: &Turn) {
+        let whole = message(turn);
+        let mut empty = whole.clone();
+        empty["status"] = "in_progress".into();
+        empty["content"] = json!([]);
+        let place = json!({"item_id": whole["id"], "output_index": 0, "content_index": 0});
+        let at = |name: &str, body: Value| (format!("response.{name}"), body);
+        let pieces = turn
+            .pieces()
+            .map(|piece| at("output_text.delta", json!({"delta": piece})));
+        let mut steps = vec![at("content_part.added", json!({"part": part("")}))];
+        steps.extend(pieces);
+        steps.push(at("output_text.done", json!({"text": turn.text})));
+        steps.push(at("content_part.done", json!({"part": part(&turn.text)})));
+        self.tell(
+            "response.output_item.added",
+            json!({"output_index": 0, "item": empty}),
+        );
+        for (name, body) in steps {
+            self.tell_at(&name, &place, body);
+        }
+        self.tell(
+            "response.output_item.done",
+            json!({"output_index": 0, "item": whole}),
+        );
+    }
+
     fn tell(&mut self, name: &str, mut body: Value) {
         body["type"] = name.into();
         body["sequence_number"] = self.next.into();

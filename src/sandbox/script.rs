@@ -105,7 +105,8 @@ impl Drop for Gate {
 /// Says what goes wrong with the next request whose route starts with the prefix.
 ///
 /// Several words of one builder apply to the same request; several builders take turns, and those
-/// that apply [`always`](Self::always) come last. A fault is in force as soon as its word was said.
+/// that apply [`always`](Self::always) come last. A fault is in force as soon as its word was said, for
+/// requests whose body is read after that; one that waits at a gate already is not touched.
 #[derive(Debug)]
 pub struct FaultBuilder {
     id: u64,

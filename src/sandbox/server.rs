@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::HeaderName;
+use hyper::header::{HeaderMap, HeaderName};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -122,12 +122,13 @@ async fn handle(
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers.clone(),
         body: Bytes::new(),
+        trailers: HeaderMap::new(),
         request_id: world.ids.request(world.clock.now()),
     };
     let came = if echo::is_live(&ask) {
         Came::Live(echo::Live { incoming, upgrade })
     } else {
-        match read(incoming, &mut ask.body).await {
+        match read(incoming, &mut ask).await {
             Some(came) => came,
             // Half a request counts for nothing, and nobody is left to read this.
             None => return Ok(Response::new(super::delivery::empty())),
@@ -158,19 +159,16 @@ enum Came {
 }
 
 /// Reads a body whole; `None` when its requester left in the middle.
-async fn read(mut incoming: Incoming, body: &mut Bytes) -> Option<Came> {
-    let mut all = BytesMut::new();
+async fn read(mut incoming: Incoming, ask: &mut Ask) -> Option<Came> {
+    let mut body = BytesMut::new();
     while let Some(frame) = incoming.frame().await {
-        let Ok(frame) = frame else {
-            return None;
-        };
-        let data = frame.into_data().unwrap_or_default();
-        if all.len() + data.len() > MAX_BODY {
-            return Some(Came::TooLarge);
+        match frame.ok()?.into_data() {
+            Ok(data) if body.len() + data.len() > MAX_BODY => return Some(Came::TooLarge),
+            Ok(data) => body.extend_from_slice(&data),
+            Err(other) => ask.trailers = other.into_trailers().unwrap_or_default(),
         }
-        all.extend_from_slice(&data);
     }
-    *body = all.freeze();
+    ask.body = body.freeze();
     Some(Came::Whole)
 }
 

@@ -74,60 +74,66 @@ fn accepted(shape: SubmitShape, order: &Order, created_at: i64) -> Answer {
     Answer::json(&body)
 }
 
+/// Reads and checks a submit.
 async fn order(world: &World, ask: &Ask, origin: Origin<'_>) -> Result<Order, Answer> {
-    let bad = |code: &str, message: &str| ask.refuse_task(StatusCode::BAD_REQUEST, code, message);
+    let bad = |(code, message): Refusal| ask.refuse_task(StatusCode::BAD_REQUEST, code, message);
     let form = Form::read(ask)
         .await
         .map_err(|unreadable| match unreadable {
-            Unreadable::Json => bad("invalid_json", "request body is not a JSON object"),
-            Unreadable::Multipart => bad("invalid_multipart_form", "cannot parse multipart form"),
+            Unreadable::Json => bad(("invalid_json", "request body is not a JSON object")),
+            Unreadable::Multipart => bad(("invalid_multipart_form", "cannot parse multipart form")),
         })?;
-    let model = model(world, &form, origin).map_err(|(code, message)| bad(code, message))?;
-    let prompt = form.text("prompt").unwrap_or_default().to_owned();
+    let model = model(world, &form, origin).map_err(bad)?;
+    let prompt = form.text("prompt").unwrap_or_default();
     if prompt.trim().is_empty() {
-        return Err(bad("invalid_request", "prompt is required"));
+        return Err(bad(("invalid_request", "prompt is required")));
     }
-    if let Some(refused) = refusal::at_submit(ask, &model, &prompt) {
+    if let Some(refused) = refusal::at_submit(ask, &model, prompt) {
         return Err(refused);
     }
-    let metadata =
-        metadata(&form).ok_or_else(|| bad("invalid_request", "metadata is not an object"))?;
-    let seconds = seconds(&form, &metadata);
-    let (width, height) = frame(&form, &metadata, &model);
+    let Some(metadata) = metadata(&form) else {
+        return Err(bad(("invalid_request", "metadata is not an object")));
+    };
+    let mut order = accept(world, &form, model, metadata);
+    order.fails = prompt.contains("[fail]");
+    if let Origin::Remix(id) = origin {
+        order.remixed_from = Some(id.to_owned());
+    }
+    Ok(order)
+}
+
+/// Names and measures a job.
+fn accept(world: &World, form: &Form, model: String, metadata: Map<String, Value>) -> Order {
+    let seconds = seconds(form, &metadata);
+    let (width, height) = frame(form, &metadata, &model);
     let tokens = width * height * 24 * u64::from(seconds) / 1024;
+    let length = f64::from(seconds);
     let usage = Usage {
         tokens_out: tokens,
-        seconds: f64::from(seconds),
+        seconds: length,
         ..Usage::default()
     };
-    Ok(Order {
+    let today = world.clock.now().strftime("%Y%m%d%H%M%S");
+    Order {
         id: format!("task_{}", world.ids.word(32)),
         row: world.ids.number(),
-        ark_id: format!(
-            "cgt-{}-{}",
-            world.clock.now().strftime("%Y%m%d%H%M%S"),
-            world.ids.word(5)
-        ),
+        ark_id: format!("cgt-{today}-{}", world.ids.word(5)),
         usd: price(&model, usage),
-        fails: prompt.contains("[fail]"),
         size: format!("{width}x{height}"),
-        remixed_from: match origin {
-            Origin::Remix(id) => Some(id.to_owned()),
-            Origin::Prompt | Origin::Clip => None,
-        },
+        remixed_from: None,
+        fails: false,
         model,
         seconds,
         metadata,
         tokens,
-    })
+    }
 }
 
-/// The model, or the code and message of the refusal.
-fn model(
-    world: &World,
-    form: &Form,
-    origin: Origin<'_>,
-) -> Result<String, (&'static str, &'static str)> {
+/// The code and the message of a refusal.
+type Refusal = (&'static str, &'static str);
+
+/// The model, which a remix takes from its original.
+fn model(world: &World, form: &Form, origin: Origin<'_>) -> Result<String, Refusal> {
     if let Origin::Remix(id) = origin {
         let original = world.jobs.look(id).map(|look| look.order.model);
         return original.ok_or(("task_not_exist", "task_not_exist"));

@@ -51,15 +51,41 @@ impl Routes {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let head = request.method() == Method::HEAD;
+        let response = self.route(request).await;
+        if head {
+            without_body(response)
+        } else {
+            response
+        }
+    }
+
+    /// Up, not draining, and able to keep what would be paid for.
+    async fn is_ready(&self) -> bool {
+        self.is_in(Phase::Ready) && self.proxy.can_keep().await
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
         match request.uri().path() {
             "/healthz" if reads => ok(),
-            "/readyz" if reads && self.is_in(Phase::Ready) => ok(),
+            "/readyz" if reads && self.is_ready().await => ok(),
             "/readyz" if reads => unready(),
             _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
             _ => self.proxy.handle(request.map(body::incoming)).await,
         }
     }
+}
+
+/// The answer to a HEAD: over HTTP/2 nobody else takes the body away (RFC 9110 §9.3.2).
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        head.headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(HeaderValue::from(length));
+    }
+    Response::from_parts(head, body::empty())
 }
 
 fn ok() -> Response<Body> {
@@ -81,20 +107,6 @@ fn json(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
-/// The answer to HEAD: the same head, with the length that the body would have. HTTP/1 leaves the
-/// body out by itself; over HTTP/2 it would be sent, which is an error of the protocol.
-fn without_body(response: Response<Body>) -> Response<Body> {
-    let (mut head, body) = response.into_parts();
-    let length = body.size_hint().exact().filter(|length| *length > 0);
-    if let Some(length) = length
-        && !head.headers.contains_key(header::CONTENT_LENGTH)
-    {
-        head.headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Response::from_parts(head, body::empty())
-}
-
 /// The routes as hyper calls them.
 pub(super) struct Service(pub(super) Arc<Routes>);
 
@@ -105,14 +117,6 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let routes = self.0.clone();
-        let head_only = request.method() == Method::HEAD;
-        Box::pin(async move {
-            let response = routes.answer(request).await;
-            Ok(if head_only {
-                without_body(response)
-            } else {
-                response
-            })
-        })
+        Box::pin(async move { Ok(routes.answer(request).await) })
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Connector {
 pub(super) fn connector(settings: &config::Upstream) -> Result<Connector, SetupError> {
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(Duration::from_secs(60)));
+    tcp.set_keepalive(Some(Duration::from_mins(1)));
     tcp.enforce_http(false);
     let https = HttpsConnectorBuilder::new()
         .with_tls_config(tls::client(settings.ca_file.as_deref())?)

@@ -95,7 +95,7 @@ mod tests {
             send.send(Ok(Frame::data(Bytes::from(piece)))).unwrap();
         }
         assert!(body.frame().await.unwrap().is_ok());
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(
             body.frame().await.unwrap().is_ok(),
             "the reader was slow, not the sender"

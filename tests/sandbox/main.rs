@@ -6,6 +6,7 @@
 
 mod answers;
 mod call;
+mod clips;
 mod jobs;
 mod script;
 mod wire;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::{http1, http2};
 use hyper::{Method, Version};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use reprise::sandbox::{Options, Sandbox, Seen};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use serde_json::json;
@@ -49,6 +50,18 @@ async fn what_arrived_is_written_down() {
         .map(|(_, value)| value)
         .collect();
     assert_eq!(twice, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_are_mirrored() {
+    let sandbox = sandbox().await;
+    let mut socket = TcpStream::connect(sandbox.addr()).await.unwrap();
+    let head = "POST /v1/echo HTTP/1.1\r\nhost: x\r\nauthorization: Bearer k\r\nconnection: close\r\n\
+                trailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut got = String::new();
+    soon(socket.read_to_string(&mut got)).await.unwrap();
+    assert!(got.contains(r#""trailers":[["x-sum","7"]]"#), "{got}");
 }
 
 #[tokio::test]
@@ -156,32 +169,44 @@ async fn tls_with_both_versions() {
     assert!(sandbox.base_url().starts_with("https://127.0.0.1:"));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider)
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
-    let tcp = TcpStream::connect(sandbox.addr()).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = soon(connector.connect(name, tcp)).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .unwrap();
-    let connection = tokio::spawn(connection);
-    let request = hyper::Request::get("/v1/models").header("authorization", "Bearer k");
-    let response = soon(sender.send_request(request.body(Full::<Bytes>::default()).unwrap()))
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 200);
-    assert!(
-        !soon(response.into_body().collect())
+    for protocol in ["http/1.1", "h2"] {
+        client.alpn_protocols = vec![protocol.into()];
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client.clone()));
+        let tcp = TcpStream::connect(sandbox.addr()).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = soon(connector.connect(name, tcp)).await.unwrap();
+        assert_eq!(
+            stream.get_ref().1.alpn_protocol(),
+            Some(protocol.as_bytes())
+        );
+        let uri = format!("https://localhost:{}/v1/models", sandbox.addr().port());
+        let request = hyper::Request::get(uri).header("authorization", "Bearer k");
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        let io = TokioIo::new(stream);
+        let response = if protocol == "h2" {
+            let (mut sender, connection) =
+                http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            soon(sender.send_request(request)).await.unwrap()
+        } else {
+            let (mut sender, connection) = http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            soon(sender.send_request(request)).await.unwrap()
+        };
+        assert_eq!(response.status(), 200);
+        let body = soon(response.into_body().collect())
             .await
             .unwrap()
-            .to_bytes()
-            .is_empty()
-    );
-    connection.abort();
+            .to_bytes();
+        assert!(!body.is_empty());
+    }
+    let versions: Vec<Version> = sandbox.requests().iter().map(|seen| seen.version).collect();
+    assert_eq!(versions, [Version::HTTP_11, Version::HTTP_2]);
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ fn configuration(listen: SocketAddr, sandbox: &Sandbox, dir: &Path) -> Result<Co
     };
     let mut config = config::load(&sources)?.config;
     config.cache.min_free = 0;
+    config.jobs.min_poll_interval = std::time::Duration::from_millis(250);
     Ok(config)
 }
 

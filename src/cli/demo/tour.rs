@@ -145,7 +145,7 @@ impl Tour<'_> {
     }
 
     async fn finished(&self, client: &Client, id: &str) -> Result<(), BodyError> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while Instant::now() < deadline {
             let poll = client.get(&format!("{VIDEOS}/{id}")).await?.json();
             match poll.pointer("/data/status").and_then(Value::as_str) {

@@ -32,7 +32,7 @@ const INLINE: usize = 1024;
 const WAITING: usize = 8 * 1024;
 /// Members of all the objects that are open at once. Sorting more is not worth its time: such a
 /// body is hashed raw, which at worst pays for it once for each way of writing it.
-const MOST_MEMBERS: usize = 1 << 20;
+const MOST_MEMBERS: usize = 1 << 18;
 
 /// Where values are written, one after the other, an unfinished one around its parts.
 #[derive(Default)]

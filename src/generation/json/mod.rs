@@ -20,3 +20,6 @@ pub(super) use reader::read;
 /// or holds more members than are worth sorting. Which of these makes no difference.
 #[derive(Debug)]
 struct NotCanonical;
+
+#[cfg(test)]
+mod tests;

@@ -2,20 +2,73 @@
 
 use std::io::Write;
 
+use super::NotCanonical;
 use super::encoding::{Encoding, NUMBER, Open};
 
 /// A number that follows the grammar, in its parts (RFC 8259 §6).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Number<'a> {
-    /// The whole token.
-    pub(super) token: &'a [u8],
-    pub(super) negative: bool,
+    /// All of it.
+    token: &'a [u8],
+    negative: bool,
     /// The digits before the point.
-    pub(super) whole: &'a [u8],
+    whole: &'a [u8],
     /// The digits after the point.
-    pub(super) fraction: &'a [u8],
+    fraction: &'a [u8],
     /// The exponent, with its sign.
-    pub(super) exponent: &'a [u8],
+    exponent: &'a [u8],
+}
+
+impl<'a> Number<'a> {
+    /// The number that these digits show; the first is not a zero.
+    pub(super) fn whole(digits: &'a [u8]) -> Self {
+        Self {
+            token: digits,
+            negative: false,
+            whole: digits,
+            fraction: &[],
+            exponent: &[],
+        }
+    }
+}
+
+/// Reads the number that starts at `start`, and gives where it ends.
+pub(super) fn read(body: &[u8], start: usize) -> Result<(Number<'_>, usize), NotCanonical> {
+    let next = |at: usize| body.get(at).copied();
+    let negative = next(start) == Some(b'-');
+    let whole = digits(body, start + usize::from(negative))?;
+    let mut end = start + usize::from(negative) + whole.len();
+    if whole.len() > 1 && whole.first() == Some(&b'0') {
+        return Err(NotCanonical);
+    }
+    let mut fraction: &[u8] = &[];
+    if next(end) == Some(b'.') {
+        fraction = digits(body, end + 1)?;
+        end += 1 + fraction.len();
+    }
+    let mut exponent: &[u8] = &[];
+    if let Some(b'e' | b'E') = next(end) {
+        let sign = usize::from(matches!(next(end + 1), Some(b'+' | b'-')));
+        let len = sign + digits(body, end + 1 + sign)?.len();
+        exponent = body.get(end + 1..end + 1 + len).unwrap_or_default();
+        end += 1 + len;
+    }
+    let number = Number {
+        token: body.get(start..end).unwrap_or_default(),
+        negative,
+        whole,
+        fraction,
+        exponent,
+    };
+    Ok((number, end))
+}
+
+/// The digits that start at `at`: one or more.
+fn digits(body: &[u8], at: usize) -> Result<&[u8], NotCanonical> {
+    let rest = body.get(at..).unwrap_or_default();
+    let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = rest.get(..count).filter(|digits| !digits.is_empty());
+    digits.ok_or(NotCanonical)
 }
 
 /// Exponents with more digits than this are not calculated with.

@@ -79,7 +79,7 @@ impl Name {
     }
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn whole(&mut self) -> Result<(), NotCanonical> {
         self.skip_space();
         self.value(0, Place::Top)?;
@@ -97,11 +97,7 @@ impl<'a> Reader<'a> {
             Some(b'{') => self.object(depth, place),
             Some(b'[') => self.array(depth),
             Some(b'"') => self.string(),
-            Some(b'-' | b'0'..=b'9') => {
-                let number = self.number()?;
-                number::write(&number, &mut self.out);
-                Ok(())
-            }
+            Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b'n') => self.word(b"null", NULL),
             Some(b't') => self.word(b"true", TRUE),
             Some(b'f') => self.word(b"false", FALSE),
@@ -218,14 +214,7 @@ impl<'a> Reader<'a> {
         }
         let digits = digits.to_vec();
         self.out.take_back(value);
-        let number = Number {
-            token: &digits,
-            negative: false,
-            whole: &digits,
-            fraction: &[],
-            exponent: &[],
-        };
-        number::write(&number, &mut self.out);
+        number::write(&Number::whole(&digits), &mut self.out);
     }
 
     fn string(&mut self) -> Result<(), NotCanonical> {
@@ -233,46 +222,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<Number<'a>, NotCanonical> {
-        let start = self.at;
-        let negative = self.peek() == Some(b'-');
-        self.at += usize::from(negative);
-        let whole = self.digits()?;
-        if whole.len() > 1 && whole.first() == Some(&b'0') {
-            return Err(NotCanonical);
-        }
-        let mut fraction: &[u8] = &[];
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            fraction = self.digits()?;
-        }
-        let mut exponent: &[u8] = &[];
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            let sign = self.at;
-            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
-            self.digits()?;
-            exponent = self.read_since(sign);
-        }
-        Ok(Number {
-            token: self.read_since(start),
-            negative,
-            whole,
-            fraction,
-            exponent,
-        })
-    }
-
-    /// One digit or more.
-    fn digits(&mut self) -> Result<&'a [u8], NotCanonical> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-        if self.at == start {
-            return Err(NotCanonical);
-        }
-        Ok(self.read_since(start))
+    fn number(&mut self) -> Result<(), NotCanonical> {
+        let (number, end) = number::read(self.body, self.at)?;
+        self.at = end;
+        number::write(&number, &mut self.out);
+        Ok(())
     }
 
     fn word(&mut self, word: &[u8], tag: u8) -> Result<(), NotCanonical> {
@@ -311,9 +265,5 @@ impl<'a> Reader<'a> {
 
     fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
-    }
-
-    fn read_since(&self, start: usize) -> &'a [u8] {
-        self.body.get(start..self.at).unwrap_or_default()
     }
 }
