@@ -40,6 +40,7 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     let report = app.report();
     let mut lines = vec![
         format!("reprise {}", env!("CARGO_PKG_VERSION")),
+        format!("listening on http://{}", app.addr()),
         format!("upstream {}", config.upstream.base_url),
         format!(
             "data in {} ({} generations kept, {} unresolved)",
@@ -52,7 +53,6 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     if let Some(why) = &report.rebuilt {
         lines.push(format!("index rebuilt from the kept files: {why}"));
     }
-    lines.push(format!("listening on http://{}", app.addr()));
     lines.push(format!(
         "export OPENAI_BASE_URL=http://{}/v1",
         reachable(app.addr())

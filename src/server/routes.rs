@@ -12,7 +12,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::message::{Body, body};
-use crate::proxy::Proxy;
+use crate::proxy::{Error, Proxy};
 
 /// How far the program is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,10 @@ impl Routes {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
+    fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         let response = self.route(request).await;
@@ -58,7 +62,7 @@ impl Routes {
 
     /// Up, not draining, and able to keep what would be paid for.
     async fn is_ready(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 && self.proxy.can_keep().await
+        self.is_in(Phase::Ready) && self.proxy.can_keep().await
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
@@ -67,6 +71,7 @@ impl Routes {
             "/healthz" if reads => ok(),
             "/readyz" if reads && self.is_ready().await => ok(),
             "/readyz" if reads => unready(),
+            _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
             _ => self.proxy.handle(request.map(body::incoming)).await,
         }
     }

@@ -5,10 +5,17 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod credentials;
+mod doors;
 mod fingerprints;
 mod house;
+mod jobs;
 mod joins;
 mod keeping;
 mod leaving;
+mod pass_through;
 mod paying_once;
+mod shutdown;
+mod tls;
 mod unknown;
+mod wire;
