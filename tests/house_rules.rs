@@ -1,5 +1,9 @@
 //! The rules of the house that no compiler knows: who may use whom, how long a file may get, and
 //! where nothing may panic.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,6 +3,10 @@
 //!
 //! Every test has a home folder and an environment of its own; upstream is the sandbox, inside the
 //! test process, so that a gate can hold it while the program dies.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod call;
 mod commands;
