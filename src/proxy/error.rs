@@ -182,14 +182,15 @@ impl Error {
             Self::OutcomeUnknown { .. } => form(409, "conflict_error", "outcome_unknown", true),
             Self::IdempotencyMismatch => form(409, "conflict_error", "idempotency_mismatch", true),
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
-            Self::ShuttingDown => form(503, "api_error", "shutting_down", false),
             Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
             Self::Bypassed(error) => match error {
                 SendError::Unreachable(_) => of_send(error),
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
                 SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
             },
-            Self::Poll(PollError::Gone) => form(503, "api_error", "shutting_down", false),
+            Self::ShuttingDown | Self::Poll(PollError::Gone) => {
+                form(503, "api_error", "shutting_down", false)
+            }
         }
     }
 
