@@ -327,12 +327,13 @@ fn succeed(
     task.total_tokens = tokens.or(task.total_tokens);
     // One that stands already is replaced: it was asked for again because it could not be served.
     let place = task.polls.iter().position(|poll| poll.path == record.path);
-    match place.and_then(|place| Some((task.polls.get_mut(place)?, entry.polls.get_mut(place)?))) {
-        Some((poll, payload)) => (*poll, *payload) = (record, body),
-        None => {
-            task.polls.push(record);
-            entry.polls.push(body);
-        }
+    let standing =
+        place.and_then(|place| Some((task.polls.get_mut(place)?, entry.polls.get_mut(place)?)));
+    if let Some((poll, payload)) = standing {
+        (*poll, *payload) = (record, body);
+    } else {
+        task.polls.push(record);
+        entry.polls.push(body);
     }
     Change::Put(Box::new(entry))
 }

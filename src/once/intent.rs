@@ -18,7 +18,7 @@ const STRIPES: usize = 64;
 
 /// The notes of this process's runs.
 #[derive(Clone)]
-pub struct Pledges {
+pub(super) struct Pledges {
     shelf: Shelf,
     notes: Arc<[Mutex<Notes>; STRIPES]>,
 }
@@ -47,7 +47,7 @@ pub struct Pledge {
 
 impl Pledges {
     /// No run is under way yet.
-    pub fn new(shelf: Shelf) -> Self {
+    pub(super) fn new(shelf: Shelf) -> Self {
         Self {
             shelf,
             notes: Arc::new(std::array::from_fn(|_| Mutex::default())),
@@ -58,7 +58,7 @@ impl Pledges {
     ///
     /// # Errors
     /// When it could not be written: then nothing may be sent.
-    pub async fn make(&self, intent: Intent) -> Result<Pledge, StoreError> {
+    pub(super) async fn make(&self, intent: Intent) -> Result<Pledge, StoreError> {
         let notes = self.notes.clone();
         let written = intent.clone();
         self.shelf
@@ -86,12 +86,30 @@ impl Pledges {
         })
     }
 
+    /// The note of a run that nobody knows the end of: one that stands while no run of this process
+    /// is about to take it away.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub(super) async fn doubt(&self, key: Fingerprint) -> Result<Option<Intent>, StoreError> {
+        let notes = self.notes.clone();
+        self.shelf
+            .blocking(move |store| {
+                let notes = stripe(&notes, &key);
+                if notes.contains_key(&key) {
+                    return Ok(None);
+                }
+                store.intent(&key)
+            })
+            .await
+    }
+
     /// Removes the notes of an earlier process whose answers were kept after all: it ended between
     /// keeping the answer and taking the note away.
     ///
     /// # Errors
     /// When the store cannot say what it holds.
-    pub async fn reconcile(&self) -> Result<(), StoreError> {
+    pub(super) async fn reconcile(&self) -> Result<(), StoreError> {
         self.shelf
             .writing(|store| {
                 for intent in store.intents()? {

@@ -29,7 +29,8 @@ use crate::generation::Fingerprint;
 use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
-pub use intent::{Pledge, Pledges};
+pub use intent::Pledge;
+use intent::Pledges;
 pub use lead::Lead;
 pub use recorder::Recorder;
 pub use recording::Recording;
@@ -39,6 +40,7 @@ pub struct Once {
     shelf: Shelf,
     clock: Clock,
     flights: Flights,
+    pledges: Pledges,
 }
 
 /// Flights by fingerprint. More than one only when a client asked for a run of its own beside one
@@ -67,7 +69,7 @@ pub struct Freshness {
     pub no_cache: bool,
     /// Answer only from what is kept.
     pub only_if_cached: bool,
-    /// Take only what is at most so many seconds old.
+    /// Take only what is younger than so many seconds.
     pub max_age: Option<u64>,
 }
 
@@ -99,16 +101,34 @@ pub enum Reason {
 impl Once {
     /// Nothing is under way yet.
     pub fn new(shelf: Shelf, clock: Clock) -> Self {
+        let pledges = Pledges::new(shelf.clone());
         Self {
             shelf,
             clock,
             flights: Flights::default(),
+            pledges,
         }
     }
 
     /// How many generations are under way.
     pub fn under_way(&self) -> usize {
         lock(&self.flights).values().map(Vec::len).sum()
+    }
+
+    /// Notes durably that a paid call is about to be made.
+    ///
+    /// # Errors
+    /// When the note could not be written: then nothing may be sent.
+    pub async fn pledge(&self, intent: Intent) -> Result<Pledge, StoreError> {
+        self.pledges.make(intent).await
+    }
+
+    /// Removes the notes of an earlier process whose answers were kept after all.
+    ///
+    /// # Errors
+    /// When the store cannot say what it holds.
+    pub async fn reconcile(&self) -> Result<(), StoreError> {
+        self.pledges.reconcile().await
     }
 
     /// Finds out whether `query`'s generation is kept, is under way, or is to be run by the caller.
@@ -170,7 +190,7 @@ impl Once {
         if query.freshness.no_cache || query.unknown_outcome == UnknownOutcome::Rerun {
             return Ok(None);
         }
-        self.shelf.intent(query.key).await
+        self.pledges.doubt(query.key).await
     }
 
     async fn kept(&self, query: &Query) -> Result<Kept, StoreError> {
@@ -246,7 +266,9 @@ fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
             Use::Join
         };
     }
-    if query.freshness.max_age.is_some_and(|most| age > most) {
+    // Ages are whole seconds, cut off: one that equals `max-age` is older by a part of a second, and
+    // `max-age=0` takes nothing that is kept.
+    if query.freshness.max_age.is_some_and(|most| age >= most) {
         return Use::Not(Reason::Asked);
     }
     match query.ttl {

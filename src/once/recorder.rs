@@ -64,10 +64,11 @@ impl Recorder {
         // A piece of the connection's read buffer would keep the whole buffer alive.
         self.recording.push(Bytes::copy_from_slice(piece));
         self.held += piece.len() as u64;
-        if self.refused.is_none() && self.held > IN_MEMORY {
-            if let Err(error) = self.spill().await {
-                self.refuse(error);
-            }
+        if self.refused.is_none()
+            && self.held > IN_MEMORY
+            && let Err(error) = self.spill().await
+        {
+            self.refuse(error);
         }
         match &self.refused {
             Some(_) if self.held > HELD_WITHOUT_DISK => Err(StoreError::Refused(

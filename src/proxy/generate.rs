@@ -53,13 +53,13 @@ impl Proxy {
         let policy = *self.config.cache.policy(asked.kind);
         let wishes = Directives::read(&asked.parts.headers)?;
         if let Some(why) = passed_by(&policy, &wishes) {
-            return self.bypass(asked, body, why).await;
+            return self.bypass(asked, body, (why, &wishes)).await;
         }
         let body = self.collect(&asked.parts.headers, body).await?;
         let identity = self.identify(&asked, wishes.take, &body);
         if policy.mode == Mode::Deterministic && !identity.deterministic {
             return self
-                .bypass(asked, body::full(body), "not-deterministic")
+                .bypass(asked, body::full(body), ("not-deterministic", &wishes))
                 .await;
         }
         self.check_idempotency(&asked, &identity, &wishes, &body)
@@ -167,8 +167,12 @@ impl Proxy {
         &self,
         asked: Asked,
         body: Body,
-        why: &'static str,
+        (why, wishes): (&'static str, &Directives),
     ) -> Result<Response<Body>, Error> {
+        // MONEY: whoever wants only what is kept pays for nothing, whatever the reason to pass by.
+        if wishes.freshness.only_if_cached {
+            return Err(Error::NotCached);
+        }
         let Asked {
             kind,
             mut parts,

@@ -36,7 +36,7 @@ use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Polls, dialect};
 use crate::message::Body;
-use crate::once::{Once, Pledges};
+use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
 use auth::{Client, Keys};
@@ -55,7 +55,6 @@ pub struct Proxy {
     shelf: Shelf,
     upstream: Arc<Upstream>,
     once: Once,
-    pledges: Pledges,
     polls: Polls,
     clock: Clock,
     tasks: TaskTracker,
@@ -81,7 +80,6 @@ impl Proxy {
         Arc::new(Self {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
-            pledges: Pledges::new(shelf.clone()),
             once: Once::new(shelf.clone(), clock.clone()),
             config,
             shelf,
@@ -102,7 +100,7 @@ impl Proxy {
     /// # Errors
     /// When the store cannot say what it holds.
     pub async fn reconcile(&self) -> Result<(), StoreError> {
-        self.pledges.reconcile().await
+        self.once.reconcile().await
     }
 
     /// Whether a generation could be kept now.

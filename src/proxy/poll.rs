@@ -77,9 +77,12 @@ impl Proxy {
             let Ok(Some(entry)) = self.job(&task).await else {
                 continue;
             };
-            let forget = move |entry: &Entry| match is_job(entry, &task) {
-                true => Change::Remove,
-                false => Change::Nothing,
+            let forget = move |entry: &Entry| {
+                if is_job(entry, &task) {
+                    Change::Remove
+                } else {
+                    Change::Nothing
+                }
             };
             if let Err(error) = self.shelf.change(entry.record.key, forget).await {
                 tracing::warn!(%error, "a deleted job could not be forgotten");

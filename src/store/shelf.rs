@@ -239,7 +239,11 @@ impl Shelf {
         result
     }
 
-    async fn blocking<T: Send + 'static>(
+    /// A call that only reads.
+    ///
+    /// # Errors
+    /// As the call.
+    pub async fn blocking<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -7,10 +7,15 @@
 
 mod credentials;
 mod doors;
+mod fingerprints;
 mod house;
 mod jobs;
+mod joins;
+mod keeping;
+mod leaving;
 mod pass_through;
 mod paying_once;
 mod shutdown;
 mod tls;
+mod unknown;
 mod wire;

@@ -112,9 +112,8 @@ impl Opened {
     /// Reads one more piece; `None` at the body's good end.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
         loop {
-            let frame = match soon(self.body.frame()).await? {
-                Ok(frame) => frame,
-                Err(_) => return Some(Err(Broken::InBody)),
+            let Ok(frame) = soon(self.body.frame()).await? else {
+                return Some(Err(Broken::InBody));
             };
             if let Ok(piece) = frame.into_data() {
                 self.read.extend_from_slice(&piece);

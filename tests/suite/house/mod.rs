@@ -60,11 +60,14 @@ pub(crate) async fn until(what: impl Fn() -> bool) {
     soon(looking).await;
 }
 
+/// What a test changes in the configuration.
+type Change = Box<dyn Fn(&mut Config) + Send>;
+
 /// What a house is built from; await it to have it built.
 #[must_use = "a house is built when it is awaited"]
 pub(crate) struct Plan {
     options: Options,
-    changes: Vec<Box<dyn Fn(&mut Config) + Send>>,
+    changes: Vec<Change>,
     clock: Clock,
     disk: Option<PathBuf>,
 }
@@ -138,6 +141,10 @@ struct Serving {
 
 impl House {
     /// Await it for a house with every default, or say first what shall be different.
+    #[allow(
+        clippy::new_ret_no_self,
+        reason = "`House::new().await` is how a test begins"
+    )]
     pub(crate) fn new() -> Plan {
         Plan {
             options: Options::default(),
@@ -185,6 +192,21 @@ impl House {
     /// Holds matching event streams upstream; see [`Sandbox::hold_stream`].
     pub(crate) fn hold_stream(&self, route_prefix: &str, after_events: usize) -> Gate {
         Gate(self.sandbox.hold_stream(route_prefix, after_events))
+    }
+
+    /// Lets everything that was sent before reach the place where it waits: these round trips take
+    /// the same way, body and store, one after the other, behind it.
+    pub(crate) async fn settle(&self) {
+        let client = self.client();
+        for _ in 0..10 {
+            let nothing = client
+                .post("/v1/embeddings")
+                .cache_control("only-if-cached");
+            assert_eq!(
+                nothing.json_text("{}").send().await.error_code(),
+                "not_cached"
+            );
+        }
     }
 
     /// Starts the proxy on the data directory as it is now.
