@@ -22,6 +22,9 @@ pub use routes::{Phase, Routes};
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
+/// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
+const MOST_HEADERS: usize = 1024;
+
 /// A bound socket and what answers on it.
 pub struct Server {
     listener: TcpListener,
@@ -134,6 +137,7 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .preserve_header_case(true)
+        .max_headers(MOST_HEADERS)
         .max_buf_size(largest.max(8192));
     protocol
         .http2()

@@ -31,6 +31,7 @@ async fn bad_usage_ends_with_2() {
         &["cache"],
         &["cache", "key"],
         &["cache", "key", "/v1/models", "body.json"],
+        &["serve", "--log-format", "xml"],
         &["sandbox", "--submit-shape", "round"],
         &["sandbox", "--job-time", "soon"],
         &["sandbox", "--listen", "nowhere"],

@@ -214,3 +214,91 @@ async fn half_a_stream_is_no_answer() {
     assert!(again.body.ends_with(b"data: [DONE]\n\n"), "{again:?}");
     assert_eq!(sandbox.bill().chat, 2);
 }
+
+/// Twelve clients at once and a death at some moment, again and again: an answer that was seen is
+/// there, and nothing is sent a second time by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dying_at_any_moment_pays_for_nothing_twice() {
+    let options = Options {
+        answer_time: std::time::Duration::from_millis(10),
+        ..Options::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let home = Home::new();
+    let path = "/v1/images/generations";
+    let asked = |name: &str| json!({"model": "grok-imagine-image", "prompt": name, "response_format": "b64_json"});
+    let mut known: Vec<(String, Option<bytes::Bytes>)> = Vec::new();
+    for round in 0..8_u64 {
+        let program = home.serve(&sandbox).await;
+        let url = program.url(path);
+        let calls: Vec<_> = (0..12)
+            .map(|at| {
+                let name = format!("round {round}, client {at}");
+                let call = tokio::spawn(try_send(post(&url, &asked(&name)), false));
+                (name, call)
+            })
+            .collect();
+        tokio::time::sleep(std::time::Duration::from_millis(5 + round * 8)).await;
+        program.kill().await;
+        for (name, call) in calls {
+            let seen = call.await.unwrap().ok();
+            let seen = seen.filter(|reply| reply.status == 200);
+            known.push((name, seen.map(|reply| reply.body)));
+        }
+    }
+    let program = home.serve(&sandbox).await;
+    let (mut kept, mut doubtful) = (0, 0);
+    for (name, seen) in &known {
+        let now = send(post(&program.url(path), &asked(name))).await;
+        match (seen, now.status) {
+            (Some(seen), 200) => {
+                assert!(
+                    now.header("cache-status").contains("hit"),
+                    "{name}: {now:?}"
+                );
+                assert!(now.body == *seen, "{name}: other bytes than before");
+                kept += 1;
+            }
+            (None, 200) => {}
+            (None, 409) => doubtful += 1,
+            (seen, status) => panic!("{name}: {status}, seen before: {}", seen.is_some()),
+        }
+        let sent = sandbox
+            .requests()
+            .iter()
+            .filter(|seen| String::from_utf8_lossy(&seen.body).contains(&format!("{name}\"")))
+            .count();
+        assert!(sent <= 1, "{name} was sent {sent} times");
+    }
+    assert!(
+        kept > 0 && doubtful > 0,
+        "the deaths came too early or too late: {kept}, {doubtful}"
+    );
+}
+
+/// Whoever else has an account on this machine reads none of it.
+#[tokio::test]
+async fn what_is_kept_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let home = Home::new();
+    let program = home.serve(&sandbox).await;
+    send(post(&program.url("/v1/images/generations"), &image())).await;
+    send(post(&program.url("/v1/video/generations"), &video())).await;
+    let speech = json!({"model": "tts-1", "input": "x".repeat(100_000), "voice": "alloy"});
+    send(post(&program.url("/v1/audio/speech"), &speech)).await;
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let data = home.path("data");
+    assert_eq!(mode(&data), 0o700);
+    let files = crate::program::files(&data);
+    assert!(files.len() > 4, "{files:?}");
+    // sled makes its files as the system's umask says; the folder around them is closed.
+    for file in files
+        .iter()
+        .filter(|file| !file.starts_with(data.join("index")))
+    {
+        assert_eq!(mode(file) & 0o077, 0, "{}", file.display());
+    }
+}

@@ -1,10 +1,13 @@
 //! What does not come in: foreign hosts and pages, ambiguous framing, paths that leave `/v1`, bodies
 //! that are too large. And what everybody may ask.
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::Method;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 
-use crate::house::{Answer, House};
+use crate::house::{Answer, House, soon};
 use crate::wire::{Wire, exchange};
 
 fn assert_refused(answer: &Answer, status: u16, code: &str, what: &str) {
@@ -18,7 +21,7 @@ fn assert_refused(answer: &Answer, status: u16, code: &str, what: &str) {
 async fn only_our_own_names_are_served() {
     let house = House::new()
         .config(|config| {
-            config.allowed_hosts = vec!["reprise.lan".into(), "team.example:8787".into()]
+            config.allowed_hosts = vec!["reprise.lan".into(), "team.example:8787".into()];
         })
         .await;
     let port = house.addr().port();
@@ -479,4 +482,82 @@ async fn a_head_that_is_too_large_is_refused() {
     .await;
     assert_eq!(head.status(), 431);
     assert_eq!(house.sandbox.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn half_a_request_begins_nothing() {
+    let house = House::new().await;
+    let body = json!({"model": "gpt-image-2", "prompt": "half"}).to_string();
+    let (half, _) = body.split_at(body.len() / 2);
+    let head = "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    for text in [
+        format!("{head}Content-Length: {}\r\n\r\n{half}", body.len()),
+        format!(
+            "{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n",
+            body.len()
+        ),
+        format!(
+            "{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{half}",
+            body.len()
+        ),
+    ] {
+        let mut wire = Wire::open(house.addr()).await;
+        wire.say(text).await;
+        wire.close().await;
+    }
+    assert_eq!(house.sandbox.requests().len(), 0);
+    let whole = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let (answer, _) = exchange(house.addr(), whole).await;
+    assert_eq!(answer.all("cache-status"), ["reprise; fwd=miss; stored"]);
+}
+
+#[tokio::test]
+async fn many_small_headers_are_no_large_head() {
+    let house = House::new().await;
+    let many = (0..300).fold(String::new(), |many, at| {
+        many + &format!("x-h{at}: {at}\r\n")
+    });
+    let text = format!("GET /v1/echo HTTP/1.1\r\nHost: localhost\r\n{many}\r\n");
+    let (head, _) = exchange(house.addr(), text).await;
+    assert_eq!(head.status(), 200);
+    let seen = house.sandbox.requests().pop().unwrap();
+    assert_eq!(seen.header("x-h299"), Some("299"));
+}
+
+/// One request over HTTP/2 with this `:authority`, and a `Host` beside it if there is one.
+async fn h2(house: &House, authority: &str, host: Option<&str>) -> u16 {
+    let stream = tokio::net::TcpStream::connect(house.addr()).await.unwrap();
+    let (mut send, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let mut request = hyper::Request::get(format!("http://{authority}/v1/models"));
+    if let Some(host) = host {
+        request = request.header("host", host);
+    }
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let answer = soon(send.send_request(request)).await.unwrap();
+    connection.abort();
+    answer.status().as_u16()
+}
+
+#[tokio::test]
+async fn an_authority_is_a_host() {
+    let house = House::new().await;
+    for (authority, host, status) in [
+        ("localhost", None, 200),
+        ("127.0.0.1:1", None, 200),
+        ("attacker.example", None, 421),
+        ("localhost", Some("localhost"), 200),
+        ("localhost", Some("attacker.example"), 400),
+        ("attacker.example", Some("localhost"), 400),
+    ] {
+        assert_eq!(
+            h2(&house, authority, host).await,
+            status,
+            "{authority} {host:?}"
+        );
+    }
+    assert_eq!(house.sandbox.requests().len(), 3);
 }

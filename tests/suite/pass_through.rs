@@ -85,12 +85,12 @@ async fn headers_arrive_as_they_were_but_for_those_of_the_connection() {
         Reprise-Anything: 1\r\n\
         Content-Length: 2\r\n\r\nhi",
     );
-    let (head, _) = exchange(house.addr(), &text).await;
-    assert_eq!(head.status(), 204, "{head:?}");
+    let (answer, _) = exchange(house.addr(), &text).await;
+    assert_eq!(answer.status(), 204, "{answer:?}");
 
-    let (heard, body) = parrot.last();
+    let (heard, sent) = parrot.last();
     assert_eq!(heard.first, "POST /v1/anything HTTP/1.1");
-    assert_eq!(body, b"hi");
+    assert_eq!(sent, b"hi");
     let mut expected: Vec<(String, Vec<u8>)> = end_to_end
         .split(|byte| *byte == b'\n')
         .skip(2)
@@ -760,4 +760,72 @@ async fn a_cut_request_is_sent_once() {
         .await;
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert_eq!(parrot.count(), 1);
+}
+
+/// What stands in `Connection` goes, and neither the body nor the real key with it.
+#[tokio::test]
+async fn a_connection_header_cannot_take_out_what_is_ours() {
+    let house = House::new().await;
+    for listed in [
+        "authorization, host, content-length, x-request-id",
+        "transfer-encoding, te, close",
+        "cache-status, content-type",
+    ] {
+        for framing in [
+            "Content-Length: 2\r\n\r\nhi",
+            "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        ] {
+            let text = format!(
+                "POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sk-client\r\n\
+                 Connection: {listed}\r\n{framing}"
+            );
+            let (head, _) = exchange(house.addr(), text).await;
+            assert_eq!(head.status(), 200, "{listed} {framing}");
+            let seen = house.sandbox.requests().pop().unwrap();
+            assert_eq!(seen.body, "hi", "{listed} {framing}");
+            let bearer = format!("Bearer {UPSTREAM_KEY}");
+            assert_eq!(seen.header("authorization"), Some(bearer.as_str()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_is_answered_in_its_own_framing() {
+    let house = House::new().await;
+    let chat = json!({"model": "grok-4.5", "stream": true, "messages": [{"role": "user", "content": "a"}]}).to_string();
+    for directive in ["no-store", "max-age=9"] {
+        let mut wire = Wire::open(house.addr()).await;
+        wire.say(format!(
+            "POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Cache-Control: {directive}\r\nContent-Length: {}\r\n\r\n{chat}",
+            chat.len()
+        ))
+        .await;
+        let head = wire.head().await;
+        assert_eq!((head.status(), head.has("transfer-encoding")), (200, false));
+        let body = String::from_utf8(wire.rest().await).unwrap();
+        assert!(
+            body.starts_with("data: ") || body.starts_with(": "),
+            "{body}"
+        );
+        assert!(body.ends_with("data: [DONE]\n\n"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_have_many_headers() {
+    let many = (0..300).fold(String::new(), |many, at| {
+        many + &format!("x-h{at}: {at}\r\n")
+    });
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n{many}\r\nok");
+    let parrot = Parrot::saying(answer).await;
+    let house = House::new().config(parrot.behind()).await;
+    let answer = house.client_h2().get("/v1/models").send().await;
+    assert_eq!(
+        (answer.status, answer.header("x-h299")),
+        (200, "299"),
+        "{}",
+        answer.text()
+    );
 }

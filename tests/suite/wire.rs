@@ -79,10 +79,10 @@ impl Wire {
 
     /// Reads more; `false` at the end.
     async fn more(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        let read = soon(self.stream.read(&mut buffer)).await.unwrap_or(0);
-        self.read.extend_from_slice(&buffer[..read]);
-        read > 0
+        soon(self.stream.read_buf(&mut self.read))
+            .await
+            .unwrap_or(0)
+            > 0
     }
 
     /// Reads to the end of what `find` finds, and takes it; `None` when the connection ends before.
@@ -147,6 +147,12 @@ impl Wire {
         }
     }
 
+    /// Says no more, and waits until the other side has hung up as well.
+    pub(crate) async fn close(&mut self) {
+        let _ = self.stream.shutdown().await;
+        self.rest().await;
+    }
+
     /// Everything to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
@@ -166,14 +172,16 @@ pub(crate) async fn exchange(addr: SocketAddr, text: impl AsRef<[u8]>) -> (Head,
 /// An upstream that gives every request the same answer and then hangs up.
 pub(crate) struct Parrot {
     addr: SocketAddr,
-    heard: Arc<Mutex<Vec<(Head, Vec<u8>)>>>,
+    heard: Heard,
 }
+
+type Heard = Arc<Mutex<Vec<(Head, Vec<u8>)>>>;
 
 impl Parrot {
     pub(crate) async fn saying(answer: impl Into<Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let heard = Arc::<Mutex<Vec<_>>>::default();
+        let heard = Heard::default();
         let (answer, book) = (answer.into(), heard.clone());
         // Ends with the runtime of its test.
         tokio::spawn(async move {
