@@ -93,6 +93,8 @@ pub(crate) enum Error {
     OutcomeUnknown { key: String, reason: String },
     #[error("The store cannot remember a run now, so none was started and nothing paid: {0}")]
     StoreUnavailable(String),
+    #[error("The proxy is shutting down and begins nothing new; nothing was sent upstream.")]
+    ShuttingDown,
     #[error("{0}")]
     PassedThrough(SendError),
     #[error("{0}; a run may have been paid for, and its answer is not kept.")]
@@ -192,7 +194,9 @@ impl Error {
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
                 SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
             },
-            Self::Poll(PollError::Gone) => form(503, "api_error", "shutting_down", false),
+            Self::ShuttingDown | Self::Poll(PollError::Gone) => {
+                form(503, "api_error", "shutting_down", false)
+            }
         }
     }
 
@@ -214,6 +218,10 @@ impl Error {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        if status == 405 {
+            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            headers.insert(header::ALLOW, allowed);
+        }
         if final_answer {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }

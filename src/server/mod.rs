@@ -1,7 +1,7 @@
 //! Connections: accepted, limited, spoken to in HTTP/1.1 or HTTP/2, and drained at the end.
 //!
-//! [`Server::run`] accepts until it is told to stop; then nothing new is accepted, requests that
-//! are being answered end, and connections close. [`routes`] says who answers what.
+//! [`Server::run`] accepts until it is told to stop; then nothing new is begun, requests that are
+//! being answered end, and connections close. [`routes`] says who answers what.
 //!
 //! Between the socket and hyper lies the [`wire`], which ends what would wait for ever and reads
 //! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
@@ -22,6 +22,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
@@ -32,6 +33,11 @@ use wire::Wire;
 
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
+const MOST_HEADERS: usize = 1024;
+
+type Connection = auto::Connection<'static, TokioIo<Wire<TcpStream>>, Service, TokioExecutor>;
 
 /// A bound socket and what answers on it.
 pub struct Server {
@@ -77,9 +83,9 @@ impl Server {
         }
     }
 
-    /// Accepts until `stop`; then waits for the answers that are under way, as long as it is
-    /// polled.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Accepts until `stop`; then waits for the answers that are under way and for `rest`, as long as
+    /// it is polled. Meanwhile whoever comes is told that nothing new is begun.
+    pub async fn run(self, stop: CancellationToken, rest: impl Future<Output = ()>) {
         let open = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
@@ -90,9 +96,35 @@ impl Server {
                 self.serve(stream, place, &open);
             }
         }
-        // Closed before the wait: a new client is refused at once instead of hanging.
-        drop(self.listener);
-        open.shutdown().await;
+        let over = async {
+            open.shutdown().await;
+            rest.await;
+        };
+        tokio::select! {
+            () = over => {}
+            () = self.turn_away() => {}
+        }
+    }
+
+    /// Serves whoever comes while the program drains: a supervisor that asks `/readyz` has to be
+    /// answered, and nobody waits for these connections.
+    async fn turn_away(&self) {
+        let mut late = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(_) = late.join_next() => {}
+                accepted = self.accept() => {
+                    if let Some((stream, place)) = accepted {
+                        let connection = self.connection(stream);
+                        late.spawn(async move {
+                            // How it ends is nobody's concern any more.
+                            let _ = connection.await;
+                            drop(place);
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// The next connection, once there is a place for it.
@@ -114,6 +146,16 @@ impl Server {
         place: tokio::sync::OwnedSemaphorePermit,
         open: &GracefulShutdown,
     ) {
+        let connection = open.watch(self.connection(stream));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+
+    fn connection(&self, stream: TcpStream) -> Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
@@ -125,13 +167,7 @@ impl Server {
             idle: self.patience.body,
         };
         let connection = self.protocol.serve_connection(TokioIo::new(wire), service);
-        let connection = open.watch(connection.into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(place);
-        });
+        connection.into_owned()
     }
 }
 
@@ -144,6 +180,7 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
         // The wire keeps time: hyper's limit would also end connections that are idle.
         .header_read_timeout(None)
         .preserve_header_case(true)
+        .max_headers(MOST_HEADERS)
         .max_buf_size(largest.max(8192));
     protocol
         .http2()

@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use crate::message::{Body, TwoLengths, body};
-use crate::proxy::Proxy;
+use crate::proxy::{Error, Proxy};
 
 /// How far the program is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,10 @@ impl Routes {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
+    fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
     /// Answers one request; never fails.
     pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let head = request.method() == Method::HEAD;
@@ -55,7 +59,7 @@ impl Routes {
 
     /// Up, not draining, and able to keep what would be paid for.
     async fn is_ready(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 && self.proxy.can_keep().await
+        self.is_in(Phase::Ready) && self.proxy.can_keep().await
     }
 
     async fn route(&self, request: Request<Body>) -> Response<Body> {
@@ -65,6 +69,7 @@ impl Routes {
             "/healthz" if reads => ok(),
             "/readyz" if reads && self.is_ready().await => ok(),
             "/readyz" if reads => unready(),
+            _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
             _ => self.proxy.handle(request).await,
         }
     }

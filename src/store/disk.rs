@@ -13,6 +13,7 @@ use super::files;
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
+use super::layout::{BLOBS, GENERATIONS, PENDING};
 use super::lock::DirLock;
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::Row;
@@ -178,7 +179,11 @@ impl Store for DiskStore {
     }
 
     fn probe(&self) -> Result<(), StoreError> {
-        files::probe(&self.dir, PROBE)
+        // Each folder that the next paid answer would need; one may be broken by itself.
+        for folder in [GENERATIONS, PENDING, BLOBS] {
+            files::probe(&self.dir.join(folder), PROBE)?;
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {

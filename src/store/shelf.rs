@@ -82,7 +82,7 @@ impl Shelf {
         decide: impl FnOnce(&Entry) -> Change + Send + 'static,
     ) -> Result<Option<Arc<Entry>>, StoreError> {
         let stripes = self.stripes.clone();
-        self.blocking(move |store| {
+        self.writing(move |store| {
             let _turn = turn(&stripes, &key);
             let Some(entry) = store.get(&key)? else {
                 return Ok(None);
@@ -152,7 +152,7 @@ impl Shelf {
     /// # Errors
     /// As [`Store::new_blob`].
     pub async fn new_blob(&self, pieces: Vec<Bytes>) -> Result<(BlobWriter, File), StoreError> {
-        self.blocking(move |store| {
+        self.writing(move |store| {
             let mut blob = store.new_blob()?;
             for piece in &pieces {
                 blob.write(piece)?;
@@ -209,7 +209,9 @@ impl Shelf {
         if !self.failing.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.writing(Store::probe).await
+        self.writing(Store::probe).await?;
+        self.failing.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes out what is only kept for speed.
@@ -220,21 +222,28 @@ impl Shelf {
         self.blocking(Store::flush).await
     }
 
-    /// A call that writes: how it ends says whether the disk takes anything.
-    async fn writing<T: Send + 'static>(
+    /// A call that writes. One that fails says that the disk may take nothing; that it takes
+    /// something again is only believed when [`check_writable`](Self::check_writable) has tried, or
+    /// an answer was kept.
+    ///
+    /// # Errors
+    /// As the call.
+    pub async fn writing<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let result = self.blocking(call).await;
-        match &result {
-            Ok(_) => self.failing.store(false, Ordering::Relaxed),
-            Err(StoreError::Io { .. }) => self.failing.store(true, Ordering::Relaxed),
-            Err(_) => {}
+        if matches!(result, Err(StoreError::Io { .. })) {
+            self.failing.store(true, Ordering::Relaxed);
         }
         result
     }
 
-    async fn blocking<T: Send + 'static>(
+    /// A call that only reads.
+    ///
+    /// # Errors
+    /// As the call.
+    pub async fn blocking<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -7,9 +7,10 @@
 mod sieve;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -42,8 +43,23 @@ pub struct Scrubbed<B> {
 
 enum Source<B> {
     Arriving(B),
-    /// Nothing more comes; how it ended is still to be said if it did not end well.
-    Ended(Option<BodyError>),
+    /// It broke off, which is still to be said.
+    Broken {
+        error: BodyError,
+        paused: bool,
+    },
+    /// Nothing more comes.
+    Ended,
+}
+
+impl<B> Source<B> {
+    /// Ends it, and gives out the error that is still to be said.
+    fn end(&mut self) -> Option<BodyError> {
+        match mem::replace(self, Self::Ended) {
+            Self::Broken { error, .. } => Some(error),
+            Self::Arriving(_) | Self::Ended => None,
+        }
+    }
 }
 
 impl Scrub {
@@ -131,35 +147,38 @@ where
     /// The length in bytes of a body that arrived whole and had the key in it.
     fn corrected_length(&self) -> Option<u64> {
         let changed = self.sieve.as_ref().is_some_and(Sieve::has_found);
-        let whole = matches!(self.source, Source::Ended(None));
+        let whole = matches!(self.source, Source::Ended);
         (changed && whole).then(|| self.waiting())
     }
 
     /// Makes of what arrived what may be seen of it.
     fn take(&mut self, frame: Option<Result<Frame<Bytes>, BodyError>>) {
-        let ready = &mut self.ready;
-        let mut emit = |piece| ready.push_back(Frame::data(piece));
+        let seen = &mut self.ready;
+        let mut emit = |piece| seen.push_back(Frame::data(piece));
         match frame {
             Some(Ok(frame)) => match (frame.into_data(), &mut self.sieve) {
                 (Ok(piece), Some(sieve)) => sieve.push(piece, &mut emit),
                 (Ok(piece), None) => emit(piece),
                 (Err(other), Some(sieve)) => {
                     sieve.finish(&mut emit);
-                    ready.push_back(clean_trailers(sieve.needle(), other));
+                    seen.push_back(clean_trailers(sieve.needle(), other));
                 }
-                (Err(other), None) => ready.push_back(other),
+                (Err(other), None) => seen.push_back(other),
             },
             // SECURITY: what is held back is the beginning of the key, cut off; it is dropped with
             // the end that never came.
             Some(Err(error)) => {
                 self.sieve = None;
-                self.source = Source::Ended(Some(error));
+                self.source = Source::Broken {
+                    error,
+                    paused: false,
+                };
             }
             None => {
                 if let Some(sieve) = &mut self.sieve {
                     sieve.finish(&mut emit);
                 }
-                self.source = Source::Ended(None);
+                self.source = Source::Ended;
             }
         }
     }
@@ -200,18 +219,30 @@ where
             if let Some(frame) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(frame)));
             }
-            let frame = match &mut self.source {
-                Source::Ended(how) => return Poll::Ready(how.take().map(Err)),
-                Source::Arriving(body) => std::task::ready!(Pin::new(body).poll_frame(context)),
-            };
-            self.take(frame);
+            match &mut self.source {
+                Source::Arriving(body) => {
+                    let frame = ready!(Pin::new(body).poll_frame(context));
+                    self.take(frame);
+                }
+                // hyper throws away what it has not written when an error follows at once; a client
+                // is to see what came, and that it broke off.
+                Source::Broken { paused, .. } if !*paused => {
+                    *paused = true;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Source::Broken { .. } | Source::Ended => {
+                    return Poll::Ready(self.source.end().map(Err));
+                }
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         let over = match &self.source {
             Source::Arriving(body) => body.is_end_stream(),
-            Source::Ended(how) => how.is_none(),
+            Source::Broken { .. } => false,
+            Source::Ended => true,
         };
         over && self.ready.is_empty() && self.held() == 0
     }
@@ -220,8 +251,8 @@ where
     fn size_hint(&self) -> SizeHint {
         let to_come = match &self.source {
             Source::Arriving(body) => body.size_hint().exact(),
-            Source::Ended(None) => Some(0),
-            Source::Ended(Some(_)) => None,
+            Source::Broken { .. } => None,
+            Source::Ended => Some(0),
         };
         match to_come {
             Some(bytes) => SizeHint::with_exact(bytes + self.waiting() + self.held() as u64),

@@ -50,7 +50,7 @@ async fn nobody_is_listened_to_for_long() {
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999999999\r\n\r\n";
     socket.send(head).await;
     let mut sent = 0;
-    while socket.try_send(&[b'x'; 65_536]).await {
+    while socket.try_send(&vec![b'x'; 65_536]).await {
         sent += 65_536;
         assert!(sent < 64 * 1024 * 1024, "it goes on for ever");
     }
