@@ -5,11 +5,14 @@
 //! the routes count the requests that hyper hands them. HTTP/2 has no use for it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
 
 use super::framing::Framing;
 
-/// What is known of one connection's requests. Everything on it runs in one task, so that the order
-/// of memory does not matter.
+/// What is known of one connection's requests. Over HTTP/1.1 all of it happens in one task, so that
+/// the order of memory does not matter.
 #[derive(Default)]
 pub(super) struct Tally {
     asked: AtomicU64,
@@ -17,6 +20,7 @@ pub(super) struct Tally {
     /// The count of the ambiguous request, from 1; 0 when there was none.
     ambiguous: AtomicU64,
     upgraded: AtomicBool,
+    waiting: AtomicWaker,
 }
 
 impl Tally {
@@ -29,6 +33,12 @@ impl Tally {
     /// Counts an answer whose last byte is with hyper.
     pub(super) fn answer(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
+        self.waiting.wake();
+    }
+
+    /// Has a task polled once there is another answer.
+    pub(super) fn wake_when_answered(&self, waker: &Waker) {
+        self.waiting.register(waker);
     }
 
     /// What follows is another protocol.

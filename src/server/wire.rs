@@ -98,9 +98,12 @@ impl<S> Wire<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
-            // A client that still takes its answer is not idle.
-            self.reading.forget();
             self.writing.forget();
+            // A client that still takes its answer is not idle.
+            if let Some((what @ (Place::Between, _), limit)) = self.expected() {
+                self.reading.forget();
+                let _ = self.reading.poll(what, limit, context);
+            }
             return written;
         }
         ready!(self.writing.poll((), self.patience.body, context));
@@ -143,6 +146,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         }
         let Some((what, limit)) = this.expected() else {
             this.reading.forget();
+            // hyper does not ask again when the answer is out: it knows that nothing was there.
+            this.tally.wake_when_answered(context.waker());
             return Poll::Pending;
         };
         ready!(this.reading.poll(what, limit, context));
@@ -196,4 +201,140 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
 fn too_slow(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http::Response;
+    use http_body_util::Empty;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioIo, TokioTimer};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::Instant;
+
+    const HEAD: Duration = Duration::from_secs(10);
+
+    fn wire() -> (Wire<DuplexStream>, DuplexStream, Arc<Tally>) {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let tally = Arc::new(Tally::default());
+        let patience = Patience {
+            head: HEAD,
+            body: HEAD * 3,
+        };
+        (Wire::new(ours, tally.clone(), patience), theirs, tally)
+    }
+
+    async fn take(wire: &mut Wire<DuplexStream>, mut length: usize) {
+        let mut buffer = [0; 64];
+        while length > 0 {
+            length -= wire.read(&mut buffer).await.unwrap();
+        }
+    }
+
+    /// After how many seconds reading fails.
+    async fn gives_up(wire: &mut Wire<DuplexStream>) -> u64 {
+        let started = Instant::now();
+        let error = wire.read(&mut [0; 64]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        started.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_has_its_end() {
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        let (mut wire, _theirs, _) = wire();
+        assert_eq!(gives_up(&mut wire).await, 10, "nothing comes");
+
+        let (mut wire, mut theirs, _) = self::wire();
+        theirs.write_all(&request[..5]).await.unwrap();
+        take(&mut wire, 5).await;
+        assert_eq!(gives_up(&mut wire).await, 10, "a head does not go on");
+
+        let (mut wire, mut theirs, tally) = self::wire();
+        theirs.write_all(request).await.unwrap();
+        take(&mut wire, request.len()).await;
+        tally.answer();
+        assert_eq!(gives_up(&mut wire).await, 120, "no further request comes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hyper_asks_again_when_the_answer_is_out() {
+        let (wire, mut theirs, tally) = wire();
+        let service = service_fn(move |_| {
+            let tally = tally.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                tally.answer();
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(None);
+        let connection = http1.serve_connection(TokioIo::new(wire), service);
+        tokio::spawn(connection);
+        let started = Instant::now();
+        theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        theirs.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        assert_eq!(started.elapsed().as_secs(), 30 + 120);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_its_time_and_the_wait_behind_it_begins_with_its_end() {
+        let (mut wire, mut theirs, tally) = wire();
+        let request = b"GET / HTTP/1.1\r\n\r\nGET";
+        theirs.write_all(request).await.unwrap();
+        take(&mut wire, request.len()).await;
+        let began = Instant::now();
+        let answering = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_hours(1)).await;
+            tally.answer();
+        });
+        assert_eq!(gives_up(&mut wire).await, 3610, "it is woken by the answer");
+        answering.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 3610);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_byte_now_and_then_is_waited_for() {
+        let (mut wire, mut theirs, _) = wire();
+        let writing = tokio::spawn(async move {
+            let started = Instant::now();
+            let error = wire.write_all(&[0; 1000]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            started.elapsed().as_secs()
+        });
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            theirs.read_exact(&mut [0; 10]).await.unwrap();
+        }
+        assert_eq!(writing.await.unwrap(), 5 * 20 + 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_still_speaks_is_listened_to_for_a_while() {
+        for (sent, seconds) in [
+            ("P / HTTP/1.1\r\ncontent-length: 9\r\n\r\n1", 2),
+            ("GET / HTTP/1.1\r\n", 2),
+            ("GET / HTTP/1.1\r\n\r\n", 0),
+        ] {
+            let (mut wire, mut theirs, _) = wire();
+            theirs.write_all(sent.as_bytes()).await.unwrap();
+            take(&mut wire, sent.len()).await;
+            let started = Instant::now();
+            wire.shutdown().await.unwrap();
+            assert_eq!(started.elapsed().as_secs(), seconds, "{sent:?}");
+            assert_eq!(
+                theirs.read(&mut [0]).await.unwrap(),
+                0,
+                "it is told at once"
+            );
+        }
+    }
 }
