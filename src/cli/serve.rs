@@ -11,6 +11,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     config::problems_at_start(&loaded.config)?;
     let key = config::upstream_key(&loaded.config, &sources.env)?;
     log::start(&loaded.config.log);
+    keep_to_ourselves();
     runtime()?.block_on(async {
         let stop = signals::stop()?;
         let format = loaded.config.log.format;
@@ -32,6 +33,18 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+/// SECURITY: what this process writes is nobody else's to read, files that sled makes included; and
+/// its memory, which holds the upstream key, goes into no core file.
+fn keep_to_ourselves() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::warn!(%error, "a crash could leave the upstream key in a core file");
+    }
 }
 
 /// The first lines on start.
