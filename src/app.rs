@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::Proxy;
-use crate::server::{Phase, Routes, Server};
+use crate::server::{Patience, Phase, Routes, Server};
 use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
 use crate::upstream::{SetupError, Upstream};
 
@@ -81,11 +81,11 @@ impl App {
         })?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
-        let settings = config.server;
+        let (settings, patience) = (config.server, Patience::of(&config));
         let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
         proxy.reconcile().await?;
         let routes = Arc::new(Routes::new(proxy.clone()));
-        let server = Server::new(listener, routes.clone(), &settings);
+        let server = Server::new(listener, routes.clone(), &settings, patience);
         Ok(Self {
             server,
             routes,

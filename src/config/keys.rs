@@ -128,9 +128,9 @@ pub(super) const KEYS: &[Key] = &[
     key("prices.*.output_per_million", Later, "counts dollars spent and saved"),
     key("console.enabled", Later, "serves the page and the admin API"),
     key("console.token_env", Later, "the variable with the admin token"),
-    key("server.max_connections", Later, "limits the connections at once"),
-    key("server.header_timeout", Later, "limits how long a request's head may take"),
-    key("server.max_header_bytes", Later, "limits the head of a request"),
+    key("server.max_connections", Built, "limits the connections at once"),
+    key("server.header_timeout", Built, "limits how long a request's head may take"),
+    key("server.max_header_bytes", Built, "limits the head of a request"),
     key("log.format", Built, "the form of a log line"),
     key("log.level", Built, "what is logged"),
 ];

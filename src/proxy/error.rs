@@ -49,6 +49,11 @@ pub(crate) enum Error {
     #[error("The request's body did not arrive whole ({0}); nothing was sent upstream.")]
     BodyBroken(String),
     #[error(
+        "The request's body stopped in the middle, and nothing more of it came for as long as \
+         `upstream.idle_timeout` in proxy.toml allows; it was not sent upstream whole."
+    )]
+    TooSlow,
+    #[error(
         "Nothing that answers this request is kept, and `only-if-cached` asks for nothing else. Send \
          it without that directive to run it."
     )]
@@ -166,6 +171,7 @@ impl Error {
         match self {
             Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
             Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
+            Self::TooSlow => form(408, INVALID, "request_timeout", false),
             Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),
             Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
             Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),

@@ -1,17 +1,13 @@
 //! Who answers what: health here, everything else the proxy.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
-use crate::message::{Body, body};
+use crate::message::{Body, TwoLengths, body};
 use crate::proxy::{Error, Proxy};
 
 /// How far the program is in its life.
@@ -50,7 +46,8 @@ impl Routes {
         self.phase.load(Ordering::Relaxed) == phase as u8
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request; never fails.
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         let response = self.route(request).await;
         if head {
@@ -65,14 +62,15 @@ impl Routes {
         self.is_in(Phase::Ready) && self.proxy.can_keep().await
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
-        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    async fn route(&self, request: Request<Body>) -> Response<Body> {
+        let plain = request.extensions().get::<TwoLengths>().is_none();
+        let reads = plain && matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/healthz" if reads => ok(),
             "/readyz" if reads && self.is_ready().await => ok(),
             "/readyz" if reads => unready(),
             _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
-            _ => self.proxy.handle(request.map(body::incoming)).await,
+            _ => self.proxy.handle(request).await,
         }
     }
 }
@@ -105,18 +103,4 @@ fn json(status: StatusCode, text: &'static str) -> Response<Body> {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
-}
-
-/// The routes as hyper calls them.
-pub(super) struct Service(pub(super) Arc<Routes>);
-
-impl hyper::service::Service<Request<Incoming>> for Service {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let routes = self.0.clone();
-        Box::pin(async move { Ok(routes.answer(request).await) })
-    }
 }
