@@ -18,8 +18,7 @@ impl Pledge {
     /// # Errors
     /// When it could not be written: then nothing may be sent.
     pub async fn make(shelf: Shelf, intent: Intent) -> Result<Self, StoreError> {
-        let earlier = shelf.intent(intent.key).await?;
-        shelf.put_intent(intent.clone()).await?;
+        let earlier = shelf.put_intent(intent.clone()).await?;
         Ok(Self {
             shelf,
             intent,
@@ -46,7 +45,7 @@ impl Pledge {
                     state: IntentState::Unknown,
                     ..earlier
                 };
-                self.shelf.put_intent(unknown).await
+                self.shelf.put_intent(unknown).await.map(drop)
             }
             None => self.shelf.remove_intent(self.intent.key).await.map(drop),
         }

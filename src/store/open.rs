@@ -82,7 +82,7 @@ impl DiskStore {
             blobs,
             index,
             writing: Writing::new(),
-            _lock: lock,
+            lock,
         };
         Ok((store, report))
     }

@@ -111,12 +111,16 @@ impl Shelf {
         self.blocking(move |store| store.intent(&key)).await
     }
 
-    /// Writes a note; durable when it returns.
+    /// Writes a note; durable when it returns. Gives back the one that stood there before.
     ///
     /// # Errors
-    /// As [`Store::put_intent`].
-    pub async fn put_intent(&self, intent: Intent) -> Result<(), StoreError> {
-        self.blocking(move |store| store.put_intent(&intent)).await
+    /// As [`Store::intent`] and [`Store::put_intent`].
+    pub async fn put_intent(&self, intent: Intent) -> Result<Option<Intent>, StoreError> {
+        self.exclusively(intent.key, move |store| {
+            let earlier = store.intent(&intent.key)?;
+            store.put_intent(&intent).map(|()| earlier)
+        })
+        .await
     }
 
     /// Removes a note; durable when it returns.
@@ -124,7 +128,39 @@ impl Shelf {
     /// # Errors
     /// As [`Store::remove_intent`].
     pub async fn remove_intent(&self, key: Fingerprint) -> Result<bool, StoreError> {
-        self.blocking(move |store| store.remove_intent(&key)).await
+        self.exclusively(key, move |store| store.remove_intent(&key))
+            .await
+    }
+
+    /// Does several things about one generation, with nobody else changing it in between.
+    ///
+    /// # Errors
+    /// Those of `call`.
+    ///
+    /// # Cancel safety
+    /// What was begun goes on to its end, whether or not anyone waits for it.
+    pub async fn exclusively<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        key: Fingerprint,
+        call: impl FnOnce(&dyn Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let stripes = self.stripes.clone();
+        self.blocking(move |store| {
+            let _turn = turn(&stripes, &key);
+            call(store)
+        })
+        .await
+    }
+
+    /// Asks the store several things, on a thread that may block.
+    ///
+    /// # Errors
+    /// Those of `call`.
+    pub async fn ask<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        self.blocking(call).await
     }
 
     /// Free disk where the data is, in bytes.
@@ -196,14 +232,14 @@ impl Shelf {
         self.blocking(Store::flush).await
     }
 
-    async fn blocking<T: Send + 'static>(
+    async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
-        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        call: impl FnOnce(&dyn Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let store = self.store.clone();
         match tokio::task::spawn_blocking(move || call(store.as_ref())).await {
             Ok(result) => result,
-            Err(error) => Err(StoreError::Panicked(error.to_string())),
+            Err(error) => Err(StoreError::Panicked(error.to_string()).into()),
         }
     }
 }
