@@ -26,6 +26,7 @@ mod reply;
 use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Request, Response, Uri};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -39,7 +40,7 @@ use crate::once::Once;
 use crate::store::Shelf;
 use crate::upstream::Upstream;
 use auth::{Client, Keys};
-pub(crate) use error::Error;
+pub(crate) use error::{Error, Form};
 use generate::Asked;
 use guard::Guard;
 
@@ -91,6 +92,16 @@ impl Proxy {
     /// How many paid calls are under way.
     pub fn under_way(&self) -> usize {
         self.once.under_way()
+    }
+
+    /// Refuses what must not come further, whatever it asks for.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Error> {
+        self.guard.check(parts)
+    }
+
+    /// What is under way.
+    pub(crate) fn once(&self) -> &Once {
+        &self.once
     }
 
     /// Answers one request, whatever it is. Never fails: an error is an answer too.
