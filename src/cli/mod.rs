@@ -3,13 +3,16 @@
 //! A command returns what went wrong as a [`Failure`], and this page turns it into the exit code:
 //! 0 fine, 1 something failed while running, 2 bad usage or bad configuration.
 
+mod admin;
 mod cache;
 mod check;
 mod demo;
+mod jobs;
 mod log;
 mod sandbox;
 mod serve;
 mod signals;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::config::{Problem, Problems, Sources};
+use crate::store::StoreError;
 
 /// A local, OpenAI-compatible caching proxy: an identical generation is paid for once.
 #[derive(Parser)]
@@ -66,6 +70,8 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Read the configuration and say everything that is wrong with it
     Check(ServeArgs),
+    /// What runs, and what has an unknown outcome
+    Jobs(jobs::JobsArgs),
     /// What is kept
     #[command(subcommand)]
     Cache(cache::CacheCommand),
@@ -103,6 +109,12 @@ impl From<StartError> for Failure {
     }
 }
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Runtime(error.to_string())
@@ -118,6 +130,13 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&sources(&cli.common, &args.or(cli.serve))),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
+        Some(Command::Jobs(mut args)) => {
+            let serve = ServeArgs {
+                data_dir: args.data_dir.take().or(cli.serve.data_dir),
+                ..ServeArgs::default()
+            };
+            jobs::run(args, &sources(&cli.common, &serve))
+        }
         Some(Command::Cache(command)) => {
             cache::run(&command, &sources(&cli.common, &ServeArgs::default()))
         }

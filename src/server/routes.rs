@@ -1,4 +1,4 @@
-//! Who answers what: health here, everything else the proxy.
+//! Who answers what: health here, `/api` the console, everything else the proxy.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use crate::console::Console;
 use crate::message::{Body, body};
 use crate::proxy::Proxy;
 
@@ -29,14 +30,16 @@ pub enum Phase {
 /// The table of routes, and the state that `/readyz` tells.
 pub struct Routes {
     proxy: Arc<Proxy>,
+    console: Option<Console>,
     phase: AtomicU8,
 }
 
 impl Routes {
-    /// Routes to `proxy`; not ready yet.
-    pub fn new(proxy: Arc<Proxy>) -> Self {
+    /// Routes to `proxy` and to `console`, if there is one; not ready yet.
+    pub fn new(proxy: Arc<Proxy>, console: Option<Console>) -> Self {
         Self {
             proxy,
+            console,
             phase: AtomicU8::new(Phase::Starting as u8),
         }
     }
@@ -58,6 +61,11 @@ impl Routes {
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+        if let Some(console) = &self.console
+            && Console::serves(request.uri().path())
+        {
+            return console.handle(request.map(body::incoming)).await;
+        }
         match request.uri().path() {
             "/healthz" if reads => ok(),
             "/readyz" if reads && self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 => ok(),

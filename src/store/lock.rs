@@ -60,11 +60,9 @@ impl DirLock {
     /// For people, for the message of the next one, and for the commands; the lock itself does not
     /// depend on it.
     fn note(&self, addr: Option<SocketAddr>) {
-        let mut content = format!("pid {}, since {:.0}", std::process::id(), self.since);
-        if let Some(addr) = addr {
-            content.push_str(&format!("{ON}{addr}"));
-        }
-        content.push('\n');
+        let on = addr.map(|addr| format!("{ON}{addr}")).unwrap_or_default();
+        let since = self.since;
+        let content = format!("pid {}, since {since:.0}{on}\n", std::process::id());
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // SECURITY: first of all, an address of an earlier holder goes: somebody else may have its
         // port by now.
