@@ -9,10 +9,10 @@
 //! Every request needs `Authorization: Bearer ADMIN_TOKEN`, and comes past the same guard of hosts
 //! and origins as those below `/v1`. Errors have the form of all errors.
 //!
-//! - [`jobs`] what a job is here, made from what the store holds;
-//! - [`pick`](mod@pick) which one is meant;
-//! - [`decision`] what can be decided, as JSON;
-//! - [`api`] who answers what; [`refusal`] why not.
+//! - `jobs` what a job is here, made from what the store holds;
+//! - `pick` which one is meant;
+//! - `decision` what can be decided, as JSON;
+//! - `api` who answers what; `refusal` why not.
 //!
 //! The commands use the same pieces on the store itself while no proxy runs.
 

@@ -9,7 +9,7 @@
 //! - [`lead`] the permit to run, which ends the flight even when it is dropped;
 //! - [`recording`] an answer while it arrives, read by many;
 //! - [`intent`] the durable note that a paid call is under way;
-//! - [`resolve`](mod@resolve) what a person decides about a note that stayed.
+//! - [`resolve`](resolve()) what a person decides about a note that stayed.
 
 mod callers;
 mod flight;

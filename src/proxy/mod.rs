@@ -2,7 +2,7 @@
 //!
 //! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
-//! 3. [`generation::classify`](crate::generation::classify) tells what it is:
+//! 3. [`generation::classify`] tells what it is:
 //!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
 //!    - a poll of a job that went through here ([`poll`]);
 //!    - everything else, which is passed through ([`forward`]).
