@@ -74,7 +74,8 @@ pub enum StartError {
 pub enum Drained {
     /// Everything that was under way came to its end.
     Whole,
-    /// So many paid calls were still under way when the grace was over; their intents stand.
+    /// The grace was over first. So many paid calls were still under way, whose outcome is unknown
+    /// now; beside them connections whose answers had not ended.
     CutOff(usize),
 }
 
@@ -104,6 +105,7 @@ impl App {
         let grace = config.shutdown_grace;
         let settings = config.server;
         let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
+        proxy.reconcile().await?;
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
         let server = Server::new(listener, routes.clone(), &settings);
@@ -134,16 +136,22 @@ impl App {
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
-        let serving = tokio::spawn(self.server.run(stop.clone()));
+        let tasks = self.tasks.clone();
+        let rest = async move {
+            tasks.close();
+            tasks.wait().await;
+        };
+        let mut serving = tokio::spawn(self.server.run(stop.clone(), rest));
         stop.cancelled().await;
         self.routes.enter(Phase::Draining);
         let drained = async {
             // A panic of the accept loop ends the wait as well; there is nothing more to serve.
-            let _ = serving.await;
+            let _ = (&mut serving).await;
             self.tasks.close();
             self.tasks.wait().await;
         };
         let whole = tokio::time::timeout(self.grace, drained).await.is_ok();
+        serving.abort();
         let under_way = self.proxy.under_way();
         if let Err(error) = self.shelf.flush().await {
             tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");

@@ -27,6 +27,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         }
         match app.run(stop).await {
             Drained::Whole => tracing::info!("stopped"),
+            Drained::CutOff(0) => tracing::warn!("stopped; some answers had not ended"),
             Drained::CutOff(calls) => tracing::warn!(
                 calls,
                 "stopped with paid calls under way; their outcome is unknown until it is resolved"
@@ -42,6 +43,7 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     let report = app.report();
     let mut lines = vec![
         format!("reprise {}", env!("CARGO_PKG_VERSION")),
+        format!("listening on http://{}", app.addr()),
         format!("upstream {}", config.upstream.base_url),
         format!(
             "data in {} ({} generations kept, {} unresolved)",
@@ -64,7 +66,6 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     if let Some(why) = &report.rebuilt {
         lines.push(format!("index rebuilt from the kept files: {why}"));
     }
-    lines.push(format!("listening on http://{}", app.addr()));
     lines.push(format!(
         "export OPENAI_BASE_URL=http://{}/v1",
         reachable(app.addr())

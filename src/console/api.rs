@@ -96,7 +96,7 @@ impl Console {
     }
 
     async fn census(&self) -> Result<Census, Refusal> {
-        Ok(self.shelf.ask(Census::of_store).await?)
+        Ok(self.shelf.blocking(Census::of_store).await?)
     }
 }
 

@@ -23,6 +23,9 @@ use crate::upstream::{Reuse, SendError, Upstream};
 /// A job's description is a few kilobytes; 8 MiB is a different thing altogether.
 const LARGEST: usize = 8 * 1024 * 1024;
 
+/// A poll that is not answered by then holds up everybody who waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How many jobs' latest answers are held before the stale ones are swept.
 const SWEEP_AT: usize = 1024;
 
@@ -156,7 +159,7 @@ impl Polls {
             let interval = self.interval;
             slots.retain(|_, slot| slot.asking.is_some() || slot.fresh(interval).is_some());
         }
-        let slot = slots.entry(target.to_string()).or_default();
+        let slot = slots.entry(target.path().to_owned()).or_default();
         if let Some((answer, age)) = slot.fresh(self.interval) {
             return Boarded::Latest(answer, age);
         }
@@ -169,7 +172,7 @@ impl Polls {
     }
 
     async fn question(&self, question: Question, tell: watch::Sender<Told>) {
-        let place = question.target.to_string();
+        let place = question.target.path().to_owned();
         // Even a panic below leaves no slot behind in which everybody waits for nobody.
         let cleared = Cleared {
             polls: self,
@@ -201,7 +204,11 @@ impl Polls {
         let mut request = Request::new(body::empty());
         *request.uri_mut() = question.target.clone();
         *request.headers_mut() = question.headers.clone();
-        let response = self.upstream.send(request, Reuse::Pooled).await?;
+        let sent = self.upstream.send(request, Reuse::Pooled);
+        let response = match tokio::time::timeout(PATIENCE, sent).await {
+            Ok(response) => response?,
+            Err(_) => return Err(PollError::Send(SendError::TimedOut(PATIENCE))),
+        };
         let (mut head, body) = response.into_parts();
         headers::remove_hop_by_hop(&mut head.headers);
         let body = body::collect(body::boxed(body), LARGEST).await;
@@ -260,7 +267,7 @@ impl Polls {
 
     fn poll_record(&self, question: &Question, answer: &PollAnswer) -> PollRecord {
         PollRecord {
-            path: format!("/v1{}", question.target),
+            path: format!("/v1{}", question.target.path()),
             status: answer.status.as_u16(),
             headers: store::keepable(&answer.headers),
             at: self.clock.now(),
@@ -318,10 +325,15 @@ fn succeed(
     task.state = TaskState::Succeeded;
     task.ended_at.get_or_insert(record.at);
     task.total_tokens = tokens.or(task.total_tokens);
-    match task.polls.iter().position(|poll| poll.path == record.path) {
-        Some(_) => return Change::Nothing,
-        None => task.polls.push(record),
+    // One that stands already is replaced: it was asked for again because it could not be served.
+    let place = task.polls.iter().position(|poll| poll.path == record.path);
+    let standing =
+        place.and_then(|place| Some((task.polls.get_mut(place)?, entry.polls.get_mut(place)?)));
+    if let Some((poll, payload)) = standing {
+        (*poll, *payload) = (record, body);
+    } else {
+        task.polls.push(record);
+        entry.polls.push(body);
     }
-    entry.polls.push(body);
     Change::Put(Box::new(entry))
 }

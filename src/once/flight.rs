@@ -41,8 +41,8 @@ pub enum Ending {
     Kept {
         /// What the store holds.
         entry: Arc<Entry>,
-        /// The headers as they came, for the one who asked first.
-        headers: Arc<HeaderMap>,
+        /// The same as it came, with the headers that are meant for the one who asked first.
+        answer: Arc<Live>,
     },
     /// Upstream answered, and the answer is passed on but not kept.
     Passed {

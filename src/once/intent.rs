@@ -2,66 +2,379 @@
 //!
 //! It is written before the request leaves and goes only when the outcome is known *and* kept. So
 //! a process that dies in between leaves the note, and nobody runs the generation again by himself.
+//!
+//! There is one note for each generation, while a client may have asked for a second run beside one
+//! that is under way (`no-cache`). So the runs of one generation share it: the first writes it, and
+//! only the last to end decides what becomes of it.
 
-use crate::store::{Intent, IntentState, Shelf, StoreError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A note that stands on disk. Dropped without a word, it stays there: the outcome is unknown.
-pub struct Pledge {
+use crate::generation::Fingerprint;
+use crate::store::{Intent, IntentState, Record, Shelf, Store, StoreError};
+
+/// How many groups of generations can write notes without waiting for each other.
+const STRIPES: usize = 64;
+
+/// The notes of this process's runs.
+#[derive(Clone)]
+pub(super) struct Pledges {
     shelf: Shelf,
-    intent: Intent,
-    earlier: Option<Intent>,
+    notes: Arc<[Mutex<Notes>; STRIPES]>,
 }
 
-impl Pledge {
-    /// Writes the note; it is durable when this returns.
+type Notes = HashMap<Fingerprint, Note>;
+
+/// What the runs of one generation know together.
+#[derive(Default)]
+struct Note {
+    /// How many are under way.
+    live: usize,
+    /// One of them succeeded, and its answer is durable.
+    kept: bool,
+    /// One of them ended without anybody knowing how.
+    doubt: Option<Intent>,
+    /// What stood before the first of them.
+    before: Option<Intent>,
+}
+
+/// One run's part in the note. Dropped without a word, the note stays: the outcome is unknown.
+pub struct Pledge {
+    pledges: Pledges,
+    intent: Intent,
+    told: bool,
+}
+
+impl Pledges {
+    /// No run is under way yet.
+    pub(super) fn new(shelf: Shelf) -> Self {
+        Self {
+            shelf,
+            notes: Arc::new(std::array::from_fn(|_| Mutex::default())),
+        }
+    }
+
+    /// Writes the note for a run that is about to be sent; it is durable when this returns.
     ///
     /// # Errors
     /// When it could not be written: then nothing may be sent.
-    pub async fn make(shelf: Shelf, intent: Intent) -> Result<Self, StoreError> {
-        let earlier = shelf.put_intent(intent.clone()).await?;
-        Ok(Self {
-            shelf,
+    pub(super) async fn make(&self, intent: Intent) -> Result<Pledge, StoreError> {
+        let notes = self.notes.clone();
+        let written = intent.clone();
+        self.shelf
+            .writing(move |store| {
+                let mut notes = stripe(&notes, &written.key);
+                if let Some(note) = notes.get_mut(&written.key) {
+                    note.live += 1;
+                    return Ok(());
+                }
+                let before = store.intent(&written.key)?;
+                store.put_intent(&written)?;
+                let note = Note {
+                    live: 1,
+                    before,
+                    ..Note::default()
+                };
+                notes.insert(written.key, note);
+                Ok(())
+            })
+            .await?;
+        Ok(Pledge {
+            pledges: self.clone(),
             intent,
-            earlier,
+            told: false,
         })
     }
 
-    /// The answer is durable: the note goes. A note that cannot be removed does no harm, since what
-    /// is kept is looked up first.
-    pub async fn settle(self) {
-        if let Err(error) = self.shelf.remove_intent(self.intent.key).await {
-            tracing::warn!(key = self.intent.key.short(), %error, "an intent that is settled could not be removed");
+    /// The note of a run that nobody knows the end of: one that stands while no run of this process
+    /// is about to take it away.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub(super) async fn doubt(&self, key: Fingerprint) -> Result<Option<Intent>, StoreError> {
+        let notes = self.notes.clone();
+        self.shelf
+            .blocking(move |store| {
+                let notes = stripe(&notes, &key);
+                if notes.contains_key(&key) {
+                    return Ok(None);
+                }
+                store.intent(&key)
+            })
+            .await
+    }
+
+    /// Removes the notes of an earlier process whose answers were kept after all: it ended between
+    /// keeping the answer and taking the note away.
+    ///
+    /// # Errors
+    /// When the store cannot say what it holds.
+    pub(super) async fn reconcile(&self) -> Result<(), StoreError> {
+        self.shelf
+            .writing(|store| {
+                for intent in store.intents()? {
+                    let kept = store.get(&intent.key)?;
+                    if kept.is_some_and(|entry| is_settled(&intent, &entry.record)) {
+                        store.remove_intent(&intent.key)?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Does something about the note of `key`, unless a run of this process is about to; then
+    /// `None`.
+    ///
+    /// # Errors
+    /// Those of `call`.
+    ///
+    /// # Cancel safety
+    /// What was begun goes on to its end, whether or not anyone waits for it.
+    pub(super) async fn unless_running<T: Send + 'static>(
+        &self,
+        key: Fingerprint,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        let notes = self.notes.clone();
+        self.shelf
+            .exclusively(key, move |store| {
+                let notes = stripe(&notes, &key);
+                if notes.contains_key(&key) {
+                    return Ok(None);
+                }
+                call(store).map(Some)
+            })
+            .await
+    }
+
+    /// Ends one run's part; `end` decides for the last one what becomes of the note.
+    async fn end(
+        &self,
+        key: Fingerprint,
+        end: impl FnOnce(&mut Note, &dyn Store) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let notes = self.notes.clone();
+        self.shelf
+            .writing(move |store| {
+                let mut notes = stripe(&notes, &key);
+                let Some(note) = notes.get_mut(&key) else {
+                    return Ok(());
+                };
+                note.live = note.live.saturating_sub(1);
+                let ended = end(note, store);
+                if note.live > 0 {
+                    return ended;
+                }
+                let note = notes.remove(&key).unwrap_or_default();
+                ended?;
+                note.conclude(&key, store)
+            })
+            .await
+    }
+}
+
+impl Note {
+    /// The last run has ended: what it and the others leave.
+    fn conclude(self, key: &Fingerprint, store: &dyn Store) -> Result<(), StoreError> {
+        match (self.doubt, self.kept, self.before) {
+            // It says so already.
+            (Some(_), _, _) => Ok(()),
+            (None, true, _) | (None, false, None) => store.remove_intent(key).map(drop),
+            (None, false, Some(before)) => store.put_intent(&Intent {
+                state: IntentState::Unknown,
+                ..before
+            }),
+        }
+    }
+}
+
+impl Pledge {
+    /// The answer is durable. A note that cannot be removed does no harm while the answer is kept.
+    pub async fn settle(mut self) {
+        self.told = true;
+        let key = self.intent.key;
+        let settled = self.pledges.end(key, |note, _| {
+            note.kept = true;
+            Ok(())
+        });
+        if let Err(error) = settled.await {
+            tracing::warn!(key = key.short(), %error, "an intent that is settled could not be removed");
         }
     }
 
-    /// Upstream proved that nothing ran: what stood before the run stands again.
+    /// Upstream proved that nothing ran: what stood before stands again.
     ///
     /// # Errors
     /// When the note could not be taken back: the next identical request will be asked about it.
-    pub async fn withdraw(self) -> Result<(), StoreError> {
-        match self.earlier {
-            Some(earlier) => {
-                let unknown = Intent {
-                    state: IntentState::Unknown,
-                    ..earlier
-                };
-                self.shelf.put_intent(unknown).await.map(drop)
-            }
-            None => self.shelf.remove_intent(self.intent.key).await.map(drop),
-        }
+    pub async fn withdraw(mut self) -> Result<(), StoreError> {
+        self.told = true;
+        self.pledges.end(self.intent.key, |_, _| Ok(())).await
     }
 
     /// Nobody knows whether it ran: the note says why, and stays until somebody resolves it.
-    pub async fn doubt(self, reason: String) {
-        let key = self.intent.key;
-        let unknown = Intent {
-            state: IntentState::Unknown,
-            reason: Some(reason),
-            ..self.intent
-        };
-        if let Err(error) = self.shelf.put_intent(unknown).await {
+    pub async fn doubt(mut self, reason: String) {
+        self.told = true;
+        let unknown = self.unknown(Some(reason));
+        let key = unknown.key;
+        let doubted = self.pledges.end(key, move |note, store| {
+            note.doubt = Some(unknown.clone());
+            store.put_intent(&unknown)
+        });
+        if let Err(error) = doubted.await {
             // The note as it was first written stands, and says the same without the reason.
             tracing::warn!(key = key.short(), %error, "the reason for an unknown outcome could not be written");
         }
+    }
+
+    fn unknown(&self, reason: Option<String>) -> Intent {
+        Intent {
+            state: IntentState::Unknown,
+            reason,
+            ..self.intent.clone()
+        }
+    }
+}
+
+impl Drop for Pledge {
+    /// A panic of the run: the file stands as it is, and nobody else may take it away.
+    fn drop(&mut self) {
+        if self.told {
+            return;
+        }
+        let mut notes = stripe(&self.pledges.notes, &self.intent.key);
+        let Some(note) = notes.get_mut(&self.intent.key) else {
+            return;
+        };
+        note.live = note.live.saturating_sub(1);
+        note.doubt = Some(self.unknown(None));
+        if note.live == 0 {
+            notes.remove(&self.intent.key);
+        }
+    }
+}
+
+/// Whether what is kept answers the very call that the note is about: the process ended, or is,
+/// between keeping the answer and taking the note away.
+pub fn is_settled(intent: &Intent, kept: &Record) -> bool {
+    intent.state == IntentState::Pending
+        && kept.key == intent.key
+        && kept.created_at >= intent.started_at
+}
+
+fn stripe<'a>(notes: &'a [Mutex<Notes>; STRIPES], key: &Fingerprint) -> MutexGuard<'a, Notes> {
+    let stripe = usize::from(key.as_bytes()[1]) % STRIPES;
+    notes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::generation::Kind;
+    use crate::store::DiskStore;
+
+    fn intent(clock: &Clock) -> Intent {
+        Intent {
+            key: Fingerprint::from_bytes([7; 32]),
+            kind: Kind::Video,
+            path: "/v1/videos".to_owned(),
+            model: None,
+            client: "local".to_owned(),
+            started_at: clock.now(),
+            state: IntentState::Pending,
+            reason: None,
+        }
+    }
+
+    struct Desk {
+        _dir: tempfile::TempDir,
+        shelf: Shelf,
+        pledges: Pledges,
+        clock: Clock,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let clock = Clock::system();
+            let store = DiskStore::open(dir.path(), clock.clone()).unwrap().0;
+            let shelf = Shelf::new(Arc::new(store));
+            Self {
+                _dir: dir,
+                pledges: Pledges::new(shelf.clone()),
+                shelf,
+                clock,
+            }
+        }
+
+        async fn make(&self) -> Pledge {
+            self.pledges.make(intent(&self.clock)).await.unwrap()
+        }
+
+        async fn stands(&self) -> Option<IntentState> {
+            let key = intent(&self.clock).key;
+            let intent = self.shelf.intent(key).await.unwrap();
+            intent.map(|intent| intent.state)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_alone() {
+        let desk = Desk::new();
+        let pledge = desk.make().await;
+        assert_eq!(desk.stands().await, Some(IntentState::Pending));
+        pledge.settle().await;
+        assert_eq!(desk.stands().await, None);
+        desk.make().await.withdraw().await.unwrap();
+        assert_eq!(desk.stands().await, None);
+        desk.make().await.doubt("cut".to_owned()).await;
+        assert_eq!(desk.stands().await, Some(IntentState::Unknown));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_did_not_happen_leaves_the_earlier_doubt() {
+        let desk = Desk::new();
+        desk.make().await.doubt("cut".to_owned()).await;
+        desk.make().await.withdraw().await.unwrap();
+        assert_eq!(desk.stands().await, Some(IntentState::Unknown));
+        desk.make().await.settle().await;
+        assert_eq!(desk.stands().await, None, "a success settles it");
+    }
+
+    #[tokio::test]
+    async fn one_run_does_not_take_the_note_of_another() {
+        for first_succeeds in [true, false] {
+            let desk = Desk::new();
+            let (first, second) = (desk.make().await, desk.make().await);
+            if first_succeeds {
+                first.settle().await;
+            } else {
+                first.withdraw().await.unwrap();
+            }
+            let stands = desk.stands().await;
+            assert_eq!(
+                stands,
+                Some(IntentState::Pending),
+                "the second is under way"
+            );
+            second.withdraw().await.unwrap();
+            assert_eq!(desk.stands().await, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_doubt_outlives_the_success_beside_it_and_a_panic_is_one() {
+        let desk = Desk::new();
+        let (first, second) = (desk.make().await, desk.make().await);
+        first.doubt("cut".to_owned()).await;
+        second.settle().await;
+        assert_eq!(desk.stands().await, Some(IntentState::Unknown));
+
+        let desk = Desk::new();
+        let (first, second) = (desk.make().await, desk.make().await);
+        drop(first);
+        second.settle().await;
+        assert!(desk.stands().await.is_some());
     }
 }

@@ -22,6 +22,7 @@ mod resolve;
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -31,11 +32,12 @@ use crate::generation::Fingerprint;
 use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
-pub use intent::Pledge;
+use intent::Pledges;
+pub use intent::{Pledge, is_settled};
 pub use lead::Lead;
 pub use recorder::Recorder;
 pub use recording::Recording;
-pub use resolve::{NotATaskId, Resolution, TaskId, Unresolved, is_settled, resolve};
+pub use resolve::{NotATaskId, Resolution, TaskId, Unresolved, resolve};
 
 use callers::Callers;
 
@@ -45,6 +47,7 @@ pub struct Once {
     clock: Clock,
     flights: Flights,
     callers: Callers,
+    pledges: Pledges,
 }
 
 /// Flights by fingerprint. More than one only when a client asked for a run of its own beside one
@@ -62,6 +65,8 @@ pub struct Query {
     pub ttl: Ttl,
     /// What to do when an earlier run's outcome is unknown.
     pub unknown_outcome: UnknownOutcome,
+    /// After this long a job that is not known to have ended is given up, and may run again.
+    pub job_deadline: Duration,
 }
 
 /// The directives of a request's `Cache-Control` that choose between kept and new.
@@ -71,7 +76,7 @@ pub struct Freshness {
     pub no_cache: bool,
     /// Answer only from what is kept.
     pub only_if_cached: bool,
-    /// Take only what is at most so many seconds old.
+    /// Take only what is younger than so many seconds.
     pub max_age: Option<u64>,
 }
 
@@ -103,11 +108,13 @@ pub enum Reason {
 impl Once {
     /// Nothing is under way yet.
     pub fn new(shelf: Shelf, clock: Clock) -> Self {
+        let pledges = Pledges::new(shelf.clone());
         Self {
             shelf,
             clock,
             flights: Flights::default(),
             callers: Callers::default(),
+            pledges,
         }
     }
 
@@ -125,6 +132,22 @@ impl Once {
     /// was finished are not counted.
     pub fn callers(&self, key: &Fingerprint) -> u64 {
         self.callers.of(key)
+    }
+
+    /// Notes durably that a paid call is about to be made.
+    ///
+    /// # Errors
+    /// When the note could not be written: then nothing may be sent.
+    pub async fn pledge(&self, intent: Intent) -> Result<Pledge, StoreError> {
+        self.pledges.make(intent).await
+    }
+
+    /// Removes the notes of an earlier process whose answers were kept after all.
+    ///
+    /// # Errors
+    /// When the store cannot say what it holds.
+    pub async fn reconcile(&self) -> Result<(), StoreError> {
+        self.pledges.reconcile().await
     }
 
     /// Finds out whether `query`'s generation is kept, is under way, or is to be run by the caller.
@@ -195,7 +218,7 @@ impl Once {
         if query.freshness.no_cache || query.unknown_outcome == UnknownOutcome::Rerun {
             return Ok(None);
         }
-        self.shelf.intent(query.key).await
+        self.pledges.doubt(query.key).await
     }
 
     async fn kept(&self, query: &Query) -> Result<Kept, StoreError> {
@@ -258,20 +281,27 @@ enum Use {
 
 fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
     let age = clock::age_seconds(now, entry.record.created_at);
-    if query.freshness.max_age.is_some_and(|most| age > most) {
+    if let Some(task) = &entry.record.task
+        && task.state == TaskState::Running
+    {
+        // A job under way is joined whatever its age: `max-age` speaks of answers. And
+        // `only-if-cached` joins nothing.
+        return if clock::age_seconds(now, task.started_at) >= query.job_deadline.as_secs() {
+            Use::Not(Reason::Expired)
+        } else if query.freshness.only_if_cached {
+            Use::Not(Reason::Miss)
+        } else {
+            Use::Join
+        };
+    }
+    // Ages are whole seconds, cut off: one that equals `max-age` is older by a part of a second, and
+    // `max-age=0` takes nothing that is kept.
+    if query.freshness.max_age.is_some_and(|most| age >= most) {
         return Use::Not(Reason::Asked);
     }
-    let running = entry
-        .record
-        .task
-        .as_ref()
-        .is_some_and(|task| task.state == TaskState::Running);
-    match (running, query.ttl) {
-        // `only-if-cached` joins nothing, and a running job never grows too old to be joined.
-        (true, _) if query.freshness.only_if_cached => Use::Not(Reason::Miss),
-        (true, _) => Use::Join,
-        (false, Ttl::For(ttl)) if age >= ttl.as_secs() => Use::Not(Reason::Expired),
-        (false, Ttl::For(_) | Ttl::Forever) => Use::Hit,
+    match query.ttl {
+        Ttl::For(ttl) if age >= ttl.as_secs() => Use::Not(Reason::Expired),
+        Ttl::For(_) | Ttl::Forever => Use::Hit,
     }
 }
 

@@ -20,7 +20,10 @@ pub struct Recorder {
     recording: Arc<Recording>,
     shelf: Shelf,
     blob: Option<BlobWriter>,
-    disk_refused: bool,
+    /// The disk takes no more of this answer: it will not be kept.
+    refused: Option<StoreError>,
+    /// How much is in memory.
+    held: u64,
 }
 
 impl Recorder {
@@ -30,7 +33,8 @@ impl Recorder {
             recording: Arc::new(Recording::new()),
             shelf,
             blob: None,
-            disk_refused: false,
+            refused: None,
+            held: 0,
         }
     }
 
@@ -47,24 +51,36 @@ impl Recorder {
     /// # Errors
     /// When neither disk nor memory can hold more.
     pub async fn append(&mut self, piece: &Bytes) -> Result<(), StoreError> {
-        if self.blob.is_some() {
-            return self.write(piece.clone()).await;
+        if let Some(blob) = self.blob.take() {
+            match self.shelf.write_blob(blob, piece.clone()).await {
+                Ok(blob) => {
+                    self.blob = Some(blob);
+                    self.recording.grow_in_file(piece.len() as u64);
+                    return Ok(());
+                }
+                Err(error) => self.refuse(error),
+            }
         }
         // A piece of the connection's read buffer would keep the whole buffer alive.
         self.recording.push(Bytes::copy_from_slice(piece));
-        let len = self.recording.len();
-        if len <= IN_MEMORY || (self.disk_refused && len <= HELD_WITHOUT_DISK) {
-            return Ok(());
+        self.held += piece.len() as u64;
+        if self.refused.is_none()
+            && self.held > IN_MEMORY
+            && let Err(error) = self.spill().await
+        {
+            self.refuse(error);
         }
-        match self.spill().await {
-            Ok(()) => Ok(()),
-            Err(error) if !self.disk_refused => {
-                tracing::warn!(%error, "a large answer stays in memory: the disk does not take it");
-                self.disk_refused = true;
-                Ok(())
-            }
-            Err(error) => Err(error),
+        match &self.refused {
+            Some(_) if self.held > HELD_WITHOUT_DISK => Err(StoreError::Refused(
+                "the disk does not take it, and memory holds no more",
+            )),
+            Some(_) | None => Ok(()),
         }
+    }
+
+    fn refuse(&mut self, error: StoreError) {
+        tracing::warn!(%error, "an answer stays in memory: the disk does not take it");
+        self.refused = Some(error);
     }
 
     /// Lets readers see everything before `upto`.
@@ -77,29 +93,19 @@ impl Recorder {
     /// # Errors
     /// When the blob could not be made durable; the recording is as readable as before.
     pub async fn payload(&mut self) -> Result<Payload, StoreError> {
+        if let Some(error) = self.refused.take() {
+            return Err(error);
+        }
         if self.blob.is_none() {
             if self.recording.len() <= INLINE {
-                return Ok(Payload::Bytes(self.bytes()));
+                return Ok(Payload::Bytes(self.in_memory()));
             }
             self.spill().await?;
         }
         match self.blob.take() {
             Some(blob) => self.shelf.finish_blob(blob).await,
-            None => Ok(Payload::Bytes(self.bytes())),
+            None => Ok(Payload::Bytes(self.in_memory())),
         }
-    }
-
-    /// What is in memory, as one piece: all of it unless the answer went to disk.
-    pub fn bytes(&self) -> Bytes {
-        let mut pieces = self.recording.pieces();
-        if pieces.len() == 1 {
-            return pieces.swap_remove(0);
-        }
-        let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        for piece in &pieces {
-            joined.extend_from_slice(piece);
-        }
-        joined.freeze()
     }
 
     /// The whole answer in memory, wherever it is; `None` when it is larger than `limit` bytes.
@@ -110,13 +116,28 @@ impl Recorder {
         if self.recording.len() > limit {
             return Ok(None);
         }
-        match self.recording.file() {
-            Some(file) => {
-                let len = usize::try_from(self.recording.len())?;
-                body::read_at(file, 0, len).await.map(Some)
-            }
-            None => Ok(Some(self.bytes())),
+        let Some((file, len)) = self.recording.file() else {
+            return Ok(Some(self.in_memory()));
+        };
+        let head = body::read_at(file, 0, usize::try_from(len)?).await?;
+        let tail = self.in_memory();
+        if tail.is_empty() {
+            return Ok(Some(head));
         }
+        Ok(Some(Bytes::from([head, tail].concat())))
+    }
+
+    /// What is in memory, as one piece.
+    fn in_memory(&self) -> Bytes {
+        let mut pieces = self.recording.pieces();
+        if pieces.len() == 1 {
+            return pieces.swap_remove(0);
+        }
+        let mut joined = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+        for piece in &pieces {
+            joined.extend_from_slice(piece);
+        }
+        joined.freeze()
     }
 
     /// The answer is whole: readers see the rest, and their bodies end well.
@@ -132,17 +153,8 @@ impl Recorder {
     async fn spill(&mut self) -> Result<(), StoreError> {
         let (blob, file) = self.shelf.new_blob(self.recording.pieces()).await?;
         self.blob = Some(blob);
+        self.held = 0;
         self.recording.move_to(Arc::new(file));
-        Ok(())
-    }
-
-    async fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
-        let Some(blob) = self.blob.take() else {
-            return Ok(());
-        };
-        let len = piece.len() as u64;
-        self.blob = Some(self.shelf.write_blob(blob, piece).await?);
-        self.recording.grow_in_file(len);
         Ok(())
     }
 }

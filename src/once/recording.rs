@@ -29,10 +29,13 @@ pub struct Recording {
 
 #[derive(Default)]
 struct Tape {
-    /// What is held in memory, with the offset at which each piece begins.
-    pieces: Vec<(u64, Bytes)>,
-    /// The same bytes as a file, once there were too many for memory.
+    /// The first bytes, once there were too many for memory.
     file: Option<Arc<File>>,
+    /// How many are in the file.
+    in_file: u64,
+    /// What is held in memory, with the offset at which each piece begins: all of it, or what came
+    /// after the disk had refused to take more.
+    pieces: Vec<(u64, Bytes)>,
     len: u64,
     /// Readers see the bytes before this offset.
     shown: u64,
@@ -74,13 +77,16 @@ impl Recording {
 
     /// Counts bytes that were written to the file.
     pub(super) fn grow_in_file(&self, by: u64) {
-        self.tape().len += by;
+        let mut tape = self.tape();
+        tape.len += by;
+        tape.in_file += by;
     }
 
-    /// From now on the bytes are read from `file`, which holds all of them.
+    /// From now on the bytes are read from `file`, which holds all that have arrived.
     pub(super) fn move_to(&self, file: Arc<File>) {
         let mut tape = self.tape();
         tape.file = Some(file);
+        tape.in_file = tape.len;
         tape.pieces = Vec::new();
     }
 
@@ -111,7 +117,7 @@ impl Recording {
         self.len() == 0
     }
 
-    /// The pieces that are in memory, in order; empty once they moved to the file.
+    /// The pieces that are in memory, in order.
     pub(super) fn pieces(&self) -> Vec<Bytes> {
         self.tape()
             .pieces
@@ -120,9 +126,10 @@ impl Recording {
             .collect()
     }
 
-    /// The file that holds all bytes, once there were too many for memory.
-    pub(super) fn file(&self) -> Option<Arc<File>> {
-        self.tape().file.clone()
+    /// The file that holds the first bytes, and how many, once there were too many for memory.
+    pub(super) fn file(&self) -> Option<(Arc<File>, u64)> {
+        let tape = self.tape();
+        Some((tape.file.clone()?, tape.in_file))
     }
 
     /// A body that gives the whole recording from its start, then what arrives, then its end.
@@ -165,8 +172,11 @@ impl Tape {
             };
         }
         let ready = usize::try_from(self.shown - position).unwrap_or(TAKE);
-        if let Some(file) = &self.file {
-            return Look::InFile(file.clone(), ready.min(TAKE));
+        if let Some(file) = &self.file
+            && position < self.in_file
+        {
+            let in_file = usize::try_from(self.in_file - position).unwrap_or(TAKE);
+            return Look::InFile(file.clone(), ready.min(in_file).min(TAKE));
         }
         let first = self
             .pieces
@@ -248,6 +258,18 @@ mod tests {
                 assert_eq!(all(recording.body()).await.unwrap(), expected);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_refuses_is_read_from_memory_behind_the_file() {
+        let recording = Arc::new(Recording::new());
+        recording.push(Bytes::from_static(b"file,"));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"file,").unwrap();
+        recording.move_to(Arc::new(file));
+        recording.push(Bytes::from_static(b"memory"));
+        recording.end(Ok(()));
+        assert_eq!(all(recording.body()).await.unwrap(), "file,memory");
     }
 
     #[tokio::test]

@@ -136,18 +136,19 @@ impl Once {
         resolution: Resolution,
     ) -> Result<Intent, Unresolved> {
         let lead = self.board_alone(key).await?;
-        let (flights, now) = (self.flights.clone(), self.clock.now());
+        let now = self.clock.now();
         let carry_out = move |store: &dyn Store| {
-            // MONEY: one who asks for a run of its own (`no-cache`) does not wait for this permit.
-            // Its note is written in a turn after this one, or its flight is seen here.
-            if lock(&flights).get(&key).map_or(0, Vec::len) > 1 {
-                return Err(Unresolved::UnderWay(key));
-            }
             let resolved = resolve(store, key, &resolution, now);
             drop(lead);
-            resolved
+            match resolved {
+                Err(Unresolved::Store(error)) => Err(error),
+                other => Ok(other),
+            }
         };
-        self.shelf.exclusively(key, carry_out).await
+        // MONEY: one who asks for a run of its own (`no-cache`) does not wait for this permit, so
+        // the note may be that run's by now.
+        let resolved = self.pledges.unless_running(key, carry_out).await?;
+        resolved.unwrap_or(Err(Unresolved::UnderWay(key)))
     }
 
     /// Registers beside nobody, so that nobody runs this generation; waits a moment for those who
@@ -220,7 +221,7 @@ fn adopted(
         return Err(Unresolved::NotAJob { key, kind });
     }
     let kept = store.get(&key)?;
-    if kept.is_some_and(|entry| is_settled(intent, &entry.record)) {
+    if kept.is_some_and(|entry| entry.record.created_at >= intent.started_at) {
         return Err(Unresolved::Kept(key));
     }
     match store.find_task(id.as_str())? {
@@ -235,12 +236,6 @@ fn adopted(
         body: Payload::Bytes(submit_answer(id, intent.model.as_deref())),
         polls: Vec::new(),
     })
-}
-
-/// Whether what is kept answers the very call that the note is about: the process ended, or is,
-/// between keeping the answer and taking the note away.
-pub fn is_settled(intent: &Intent, kept: &Record) -> bool {
-    kept.key == intent.key && kept.created_at >= intent.started_at
 }
 
 fn record(intent: &Intent, id: &TaskId, now: Timestamp) -> Record {

@@ -123,7 +123,13 @@ pub(super) fn strip(parts: &mut Parts) -> Result<Uri, Error> {
         .strip_prefix("/v1")
         .filter(|rest| rest.starts_with('/'))
         .unwrap_or(path);
-    let target = match parts.uri.query().and_then(generation::without_key) {
+    let query = match parts.uri.query() {
+        // A bare question mark stays one.
+        Some("") => Some("".into()),
+        Some(query) => generation::without_key(query),
+        None => None,
+    };
+    let target = match query {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
         None => PathAndQuery::try_from(path),
     };

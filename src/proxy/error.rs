@@ -53,6 +53,11 @@ pub(crate) enum Error {
          it without that directive to run it."
     )]
     NotCached,
+    #[error(
+        "This Idempotency-Key came with another request less than 24 hours ago. Send a new key with \
+         a new request; nothing was sent upstream."
+    )]
+    IdempotencyMismatch,
     #[error("No such task.")]
     TaskNotFound,
     #[error("Upstream cannot be reached; nothing was sent and nothing paid: {0}")]
@@ -83,6 +88,8 @@ pub(crate) enum Error {
     OutcomeUnknown { key: String, reason: String },
     #[error("The store cannot remember a run now, so none was started and nothing paid: {0}")]
     StoreUnavailable(String),
+    #[error("The proxy is shutting down and begins nothing new; nothing was sent upstream.")]
+    ShuttingDown,
     #[error("{0}")]
     PassedThrough(SendError),
     #[error("{0}; a run may have been paid for, and its answer is not kept.")]
@@ -173,6 +180,7 @@ impl Error {
             Self::Cut { .. } => form(502, "api_error", "upstream_outcome_unknown", true),
             Self::TimedOut { .. } => form(504, "api_error", "upstream_outcome_unknown", true),
             Self::OutcomeUnknown { .. } => form(409, "conflict_error", "outcome_unknown", true),
+            Self::IdempotencyMismatch => form(409, "conflict_error", "idempotency_mismatch", true),
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
             Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
             Self::Bypassed(error) => match error {
@@ -180,7 +188,9 @@ impl Error {
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
                 SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
             },
-            Self::Poll(PollError::Gone) => form(503, "api_error", "shutting_down", false),
+            Self::ShuttingDown | Self::Poll(PollError::Gone) => {
+                form(503, "api_error", "shutting_down", false)
+            }
         }
     }
 
@@ -219,6 +229,10 @@ impl Form {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        if status == 405 {
+            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            headers.insert(header::ALLOW, allowed);
+        }
         if final_answer {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }

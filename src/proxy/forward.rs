@@ -1,18 +1,31 @@
 //! Everything else: through, both ways, as it came.
 
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::response;
+use http::{Request, Response, StatusCode, Uri};
 
 use super::reply::{self, Status};
 use super::{Error, Proxy};
+use crate::generation::Kind;
+use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
 use crate::message::{Body, body, headers};
 use crate::upstream::{Reuse, SendError};
 
+/// The largest body of a 500 that is read for its code.
+const READ: u64 = 64 * 1024;
+
+/// A request that is passed through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passing {
+    /// Why the cache has nothing to do with it: a token for `Cache-Status`.
+    pub(super) why: &'static str,
+    /// The kind of generation that it is all the same, and costs money as.
+    pub(super) kind: Option<Kind>,
+}
+
 impl Proxy {
     /// Passes a request on and its answer back, both streamed.
-    ///
-    /// `why` is the reason for not looking into the cache; `paid` says whether the request may
-    /// cost money although it is passed by.
     ///
     /// # Errors
     /// When no answer's head came.
@@ -24,25 +37,81 @@ impl Proxy {
         parts: Parts,
         target: Uri,
         body: Body,
-        (why, paid): (&'static str, bool),
+        Passing { why, kind }: Passing,
     ) -> Result<Response<Body>, Error> {
         let mut request = Request::from_parts(parts, body);
         *request.uri_mut() = target;
+        let wants_trailers = accepts_trailers(request.headers());
         headers::remove_hop_by_hop(request.headers_mut());
-        let reuse = if paid { Reuse::Fresh } else { Reuse::Pooled };
+        if wants_trailers {
+            ask_for_trailers(request.headers_mut());
+        }
+        let reuse = match kind {
+            Some(_) => Reuse::Fresh,
+            None => Reuse::Pooled,
+        };
         let answer = self.upstream.send(request, reuse).await;
-        let answer = answer.map_err(|error| refused(error, paid))?;
+        let answer = answer.map_err(|error| refused(error, kind))?;
         let (mut head, body) = answer.into_parts();
         headers::remove_hop_by_hop(&mut head.headers);
         reply::mark(&mut head.headers, Status::Bypass(why), None);
-        Ok(Response::from_parts(head, body::boxed(body)))
+        match kind {
+            Some(kind) if outcome::unknown_matters(kind) => {
+                warn_off(kind, head, body::boxed(body)).await
+            }
+            Some(_) | None => Ok(Response::from_parts(head, body::boxed(body))),
+        }
     }
 }
 
-fn refused(error: SendError, paid: bool) -> Error {
-    if paid {
-        Error::Bypassed(error)
+/// Whether this hop takes trailers (RFC 9110 §10.1.4). They are end-to-end, the word for them is not.
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+fn ask_for_trailers(headers: &mut HeaderMap) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+}
+
+/// MONEY: where upstream's answer leaves open whether a run was paid for, the stock SDKs are told
+/// not to send it twice more.
+async fn warn_off(
+    kind: Kind,
+    mut head: response::Parts,
+    body: Body,
+) -> Result<Response<Body>, Error> {
+    let length = headers::text(&head.headers, "content-length").and_then(|text| text.parse().ok());
+    let readable = length.is_some_and(|length: u64| length <= READ);
+    let (summary, body) = if head.status == StatusCode::INTERNAL_SERVER_ERROR && readable {
+        let read = body::collect(body, usize::try_from(READ).unwrap_or(usize::MAX)).await;
+        let bytes = read.map_err(|error| Error::Bypassed(SendError::Cut(error.to_string())))?;
+        (bytes.clone(), body::full(bytes))
     } else {
-        Error::PassedThrough(error)
+        (bytes::Bytes::new(), body)
+    };
+    let answer = Answer {
+        status: head.status,
+        content_type: None,
+        body: BodySummary::Whole(&summary),
+    };
+    let unknown = !head.status.is_success()
+        && matches!(outcome::judge(kind, "", &answer), Verdict::Unknown(_));
+    if unknown {
+        let stop = HeaderValue::from_static("false");
+        head.headers.insert("x-should-retry", stop);
+    }
+    Ok(Response::from_parts(head, body))
+}
+
+fn refused(error: SendError, kind: Option<Kind>) -> Error {
+    match kind {
+        Some(_) => Error::Bypassed(error),
+        None => Error::PassedThrough(error),
     }
 }

@@ -10,6 +10,7 @@ use http_body_util::LengthLimitError;
 
 use super::auth::Client;
 use super::directives::{self, Directives};
+use super::forward::Passing;
 use super::lead::Run;
 use super::reply::{self, Status};
 use super::{Error, Proxy};
@@ -18,7 +19,7 @@ use crate::config::{KindPolicy, Mode, Scope};
 use crate::generation::{Identity, Kind, Request};
 use crate::message::{Body, body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
-use crate::store::Entry;
+use crate::store::{Binding, Entry};
 
 /// A generation as it came, with its body still on the way.
 pub(super) struct Asked {
@@ -52,20 +53,23 @@ impl Proxy {
         let policy = *self.config.cache.policy(asked.kind);
         let wishes = Directives::read(&asked.parts.headers)?;
         if let Some(why) = passed_by(&policy, &wishes) {
-            return self.bypass(asked, body, why).await;
+            return self.bypass(asked, body, (why, &wishes)).await;
         }
         let body = self.collect(&asked.parts.headers, body).await?;
         let identity = self.identify(&asked, wishes.take, &body);
         if policy.mode == Mode::Deterministic && !identity.deterministic {
             return self
-                .bypass(asked, body::full(body), "not-deterministic")
+                .bypass(asked, body::full(body), ("not-deterministic", &wishes))
                 .await;
         }
+        self.check_idempotency(&asked, &identity, &wishes, &body)
+            .await?;
         let query = Query {
             key: identity.fingerprint,
             freshness: wishes.freshness,
             ttl: policy.ttl,
             unknown_outcome: policy.unknown_outcome,
+            job_deadline: self.config.jobs.deadline,
         };
         self.answer(asked, &query, identity, body).await
     }
@@ -108,13 +112,22 @@ impl Proxy {
         let first = matches!(role, Role::Leader(_));
         let (mut response, status) = match flight.answer().await {
             Stage::Live(answer) => (reply::arriving(&answer, first, None), role.stored()),
-            Stage::Ended(Ending::Kept { entry, headers }) => {
+            Stage::Ended(Ending::Kept { entry, answer }) => {
                 let stored = (entry.record.status, &entry.record.headers);
-                let mut response = reply::kept(&self.shelf, stored, &entry.body).await?;
-                if first {
-                    reply::add_per_exchange(response.headers_mut(), &headers);
+                match reply::kept(&self.shelf, stored, &entry.body).await {
+                    Ok(mut response) => {
+                        if first {
+                            reply::add_per_exchange(response.headers_mut(), &answer.headers);
+                        }
+                        (response, role.stored())
+                    }
+                    // It is kept, but its file cannot be opened now (too many are): the caller
+                    // gets it from the recording.
+                    Err(error) => {
+                        tracing::warn!(%error, "a kept answer cannot be opened");
+                        (reply::arriving(&answer, first, None), role.stored())
+                    }
                 }
-                (response, role.stored())
             }
             Stage::Ended(Ending::Passed { answer, why }) => (
                 reply::arriving(&answer, first, Some(why)),
@@ -154,13 +167,24 @@ impl Proxy {
         &self,
         asked: Asked,
         body: Body,
-        why: &'static str,
+        (why, wishes): (&'static str, &Directives),
     ) -> Result<Response<Body>, Error> {
+        // MONEY: whoever wants only what is kept pays for nothing, whatever the reason to pass by.
+        if wishes.freshness.only_if_cached {
+            return Err(Error::NotCached);
+        }
         let Asked {
-            mut parts, target, ..
+            kind,
+            mut parts,
+            target,
+            ..
         } = asked;
         directives::strip(&mut parts.headers);
-        self.forward(parts, target, body, (why, true)).await
+        let passing = Passing {
+            why,
+            kind: Some(kind),
+        };
+        self.forward(parts, target, body, passing).await
     }
 
     /// The whole body, which is what a generation is recognised by.
@@ -174,6 +198,34 @@ impl Proxy {
             Ok(bytes) => Ok(bytes),
             Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit)),
             Err(error) => Err(Error::BodyBroken(error.to_string())),
+        }
+    }
+
+    /// One `Idempotency-Key` stands for one request, whichever take of it.
+    async fn check_idempotency(
+        &self,
+        asked: &Asked,
+        identity: &Identity,
+        wishes: &Directives,
+        body: &Bytes,
+    ) -> Result<(), Error> {
+        let Some(key) = asked.parts.headers.get("idempotency-key") else {
+            return Ok(());
+        };
+        let generation = match wishes.take {
+            1 => identity.fingerprint,
+            _ => self.identify(asked, 1, body).fingerprint,
+        };
+        let now = self.clock.now();
+        let binding = Binding::new(&asked.client.name, key.as_bytes(), generation, now);
+        match self.shelf.bind(binding).await {
+            Ok(bound) if bound == generation => Ok(()),
+            Ok(_) => Err(Error::IdempotencyMismatch),
+            // What is kept is still served; a run is refused where its intent cannot be written.
+            Err(error) => {
+                tracing::warn!(%error, "an Idempotency-Key could not be remembered");
+                Ok(())
+            }
         }
     }
 

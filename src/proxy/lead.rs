@@ -8,7 +8,8 @@
 //! 3. the answer into the recording, shown to clients as far as it may be;
 //! 4. the verdict: did it succeed, was nothing run, or does nobody know;
 //! 5. the record, durable, before the answer's last byte is shown;
-//! 6. the flight's end, for everyone who waits.
+//! 6. the flight's end, for everyone who waits; only then the end of the answer, so that whoever has
+//!    all of it and asks again does not board a flight that is over.
 
 use std::sync::Arc;
 
@@ -20,12 +21,9 @@ use super::Proxy;
 use super::record::{self, Judged, Taken};
 use crate::config::UnknownOutcome;
 use crate::generation::{Identity, Kind};
-use crate::jobs::dialect;
 use crate::message::body;
 use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
-use crate::store::{
-    self, Entry, Intent, IntentState, Payload, Record, StoreError, Task, TaskState,
-};
+use crate::store::{self, Entry, Intent, IntentState, Record, StoreError, Task, TaskState};
 use crate::upstream::{Received, Reuse, SendError};
 
 /// A generation that is about to be paid for.
@@ -106,6 +104,10 @@ impl Proxy {
                  free some space, and what is kept is served meanwhile"
             ));
         }
+        self.shelf
+            .check_writable()
+            .await
+            .map_err(|error| error.to_string())?;
         if !run.is_pledged(self.config.cache.policy(run.kind).unknown_outcome) {
             return Ok(None);
         }
@@ -119,7 +121,7 @@ impl Proxy {
             state: IntentState::Pending,
             reason: None,
         };
-        let pledge = Pledge::make(self.shelf.clone(), intent).await;
+        let pledge = self.once.pledge(intent).await;
         pledge.map(Some).map_err(|error| error.to_string())
     }
 
@@ -135,28 +137,30 @@ impl Proxy {
         self.upstream.send(request, reuse).await
     }
 
-    /// The run succeeded: durable first, then the last byte, then the intent goes.
+    /// The run succeeded: durable first, then the intent goes, then the last byte.
     async fn keep(&self, call: Call, mut taken: Taken) {
         let entry = match self.entry(&call, &mut taken).await {
             Ok(entry) => entry,
             Err(error) => return call.not_kept(taken, &error).await,
         };
-        let headers = Arc::new(taken.answer.headers.clone());
-        call.lead.end(Ending::Kept { entry, headers });
-        taken.recorder.end();
+        // Before anybody hears of the end: who asks for a younger answer at once must not find the
+        // note of a run that is over.
         if let Some(pledge) = call.pledge {
             pledge.settle().await;
         }
+        let answer = taken.answer;
+        call.lead.end(Ending::Kept { entry, answer });
+        taken.recorder.end();
     }
 
     async fn entry(&self, call: &Call, taken: &mut Taken) -> Result<Arc<Entry>, StoreError> {
+        let run = &call.run;
+        let task = match run.kind {
+            Kind::Video => taken.task.take(),
+            Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => None,
+        };
         let body = taken.recorder.payload().await?;
         let now = self.clock.now();
-        let run = &call.run;
-        let task = match (run.kind, &body) {
-            (Kind::Video, Payload::Bytes(bytes)) => dialect::read_submit(bytes),
-            _ => None,
-        };
         let record = Record {
             key: call.lead.key(),
             kind: run.kind,
@@ -225,8 +229,8 @@ impl Call {
         if let Some(pledge) = self.pledge {
             pledge.doubt(reason.clone()).await;
         }
+        self.lead.end(Ending::Failed(Failure::Cut(reason.clone())));
         taken.recorder.fail(&reason);
-        self.lead.end(Ending::Failed(Failure::Cut(reason)));
     }
 
     /// MONEY: the caller has what was paid for; the intent stands, so that nobody pays for the same
@@ -247,8 +251,8 @@ impl Taken {
     /// Shows the whole answer to everybody, and ends the flight with it.
     fn end(self, lead: Lead, why: NotKept) {
         let answer = self.answer;
-        self.recorder.end();
         lead.end(Ending::Passed { answer, why });
+        self.recorder.end();
     }
 }
 

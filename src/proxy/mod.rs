@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -37,10 +37,11 @@ use crate::generation;
 use crate::jobs::{Polls, dialect};
 use crate::message::Body;
 use crate::once::Once;
-use crate::store::Shelf;
+use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
 use auth::{Client, Keys};
 pub(crate) use error::{Error, Form};
+use forward::Passing;
 use generate::Asked;
 use guard::Guard;
 
@@ -104,6 +105,19 @@ impl Proxy {
         &self.once
     }
 
+    /// Brings what an earlier process left behind into agreement with what it kept.
+    ///
+    /// # Errors
+    /// When the store cannot say what it holds.
+    pub async fn reconcile(&self) -> Result<(), StoreError> {
+        self.once.reconcile().await
+    }
+
+    /// Whether a generation could be kept now.
+    pub async fn can_keep(&self) -> bool {
+        self.shelf.check_writable().await.is_ok()
+    }
+
     /// Answers one request, whatever it is. Never fails: an error is an answer too.
     ///
     /// # Cancel safety
@@ -147,6 +161,7 @@ impl Proxy {
         }
         let client = self.keys.authenticate(&parts)?;
         let target = auth::strip(&mut parts)?;
+        self.check_owner(parts.uri.path(), &client).await?;
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
             return self
                 .generate(
@@ -160,7 +175,6 @@ impl Proxy {
                 )
                 .await;
         }
-        self.check_owner(parts.uri.path(), &client).await?;
         if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path())
             && let Some(response) = self.poll(&parts, &target, task, &client).await?
         {
@@ -171,38 +185,44 @@ impl Proxy {
 
     async fn pass_through(
         &self,
-        mut parts: http::request::Parts,
+        mut parts: Parts,
         target: Uri,
         body: Body,
     ) -> Result<Response<Body>, Error> {
         directives::strip(&mut parts.headers);
-        self.forward(parts, target, body, ("not-a-generation", false))
-            .await
+        let deleted = match parts.method {
+            Method::DELETE => generation::job_ids(parts.uri.path()),
+            _ => Vec::new(),
+        };
+        let passing = Passing {
+            why: "not-a-generation",
+            kind: None,
+        };
+        let response = self.forward(parts, target, body, passing).await?;
+        if response.status().is_success() {
+            self.forget_deleted(deleted).await;
+        }
+        Ok(response)
     }
 
-    /// Under `scope = "client"` nobody reads, downloads or deletes another client's job.
+    /// Under `scope = "client"` nobody reads, downloads, remixes or deletes another client's job,
+    /// however its path is spelt.
     async fn check_owner(&self, path: &str, client: &Client) -> Result<(), Error> {
         if self.config.cache.scope == Scope::Shared {
             return Ok(());
         }
-        let rest = ["/v1/videos/", "/v1/video/generations/"]
-            .iter()
-            .find_map(|prefix| path.strip_prefix(prefix));
-        let Some(task) = rest.and_then(|rest| rest.split('/').next()) else {
-            return Ok(());
-        };
-        let Some(key) = self.shelf.find_task(task.to_owned()).await? else {
-            return Ok(());
-        };
-        match self.shelf.get(key).await? {
-            Some(entry) if entry.record.client != client.name => Err(Error::TaskNotFound),
-            Some(_) | None => Ok(()),
+        for task in generation::job_ids(path) {
+            let owner = self.job(&task).await?;
+            if owner.is_some_and(|entry| entry.record.client != client.name) {
+                return Err(Error::TaskNotFound);
+            }
         }
+        Ok(())
     }
 }
 
 /// The answer to a path that is none of ours; one that exists below `/v1` says so.
-fn not_found(parts: &http::request::Parts) -> Error {
+fn not_found(parts: &Parts) -> Error {
     let path = parts.uri.path();
     let below = format!("/v1{path}");
     let known = generation::classify(&parts.method, &below).is_some()

@@ -1,5 +1,7 @@
 //! A client's poll of a video job.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{Response, Uri};
 
@@ -11,7 +13,7 @@ use crate::clock;
 use crate::config::Scope;
 use crate::jobs::Asked;
 use crate::message::{Body, body, headers};
-use crate::store::Entry;
+use crate::store::{Change, Entry, StoreError};
 
 impl Proxy {
     /// Answers a poll: a finished job's from what is kept, a running one's from upstream at most
@@ -27,69 +29,95 @@ impl Proxy {
         client: &Client,
     ) -> Result<Option<Response<Body>>, Error> {
         // A store that cannot say whose job it is must not hold up a poll, which costs nothing.
-        let key = self
-            .shelf
-            .find_task(task_id.to_owned())
-            .await
-            .ok()
-            .flatten();
-        let Some(key) = key else { return Ok(None) };
-        let Some(entry) = self.shelf.get(key).await.ok().flatten() else {
+        let Ok(Some(entry)) = self.job(task_id).await else {
             return Ok(None);
         };
-        if entry
-            .record
-            .task
-            .as_ref()
-            .is_none_or(|task| task.id != task_id)
-        {
-            return Ok(None);
-        }
         if self.config.cache.scope == Scope::Client && entry.record.client != client.name {
             return Err(Error::TaskNotFound);
         }
-        if let Some(response) = self.kept_poll(&entry, target).await? {
+        if let Some(response) = self.kept_poll(&entry, target).await {
             return Ok(Some(response));
         }
         let mut sent = parts.headers.clone();
         headers::remove_hop_by_hop(&mut sent);
+        directives::strip(&mut sent);
         directives::strip_for_run(&mut sent);
-        let (answer, status, age) = match self.polls.ask(key, task_id, target.clone(), sent).await?
+        let (answer, status, age) = match self
+            .polls
+            .ask(entry.record.key, task_id, target.clone(), sent)
+            .await?
         {
             Asked::Now(answer) => (answer, Status::Bypass("job-running"), None),
             Asked::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
         };
         let mut response = Response::new(body::full(answer.body.clone()));
         *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers.clone();
+        // Those who did not ask get nothing that speaks of that exchange.
+        *response.headers_mut() = if age.is_none() {
+            answer.headers.clone()
+        } else {
+            reply::shared(&answer.headers)
+        };
         reply::mark(response.headers_mut(), status, age);
         Ok(Some(response))
     }
 
-    async fn kept_poll(
-        &self,
-        entry: &Entry,
-        target: &Uri,
-    ) -> Result<Option<Response<Body>>, Error> {
-        let path = format!("/v1{target}");
-        let Some(task) = &entry.record.task else {
+    /// The generation whose job this is, as long as no newer run has taken its place.
+    pub(super) async fn job(&self, task_id: &str) -> Result<Option<Arc<Entry>>, StoreError> {
+        let Some(key) = self.shelf.find_task(task_id.to_owned()).await? else {
             return Ok(None);
         };
-        let kept = task
+        let entry = self.shelf.get(key).await?;
+        Ok(entry.filter(|entry| is_job(entry, task_id)))
+    }
+
+    /// Upstream has deleted these jobs, so nobody may be joined to them.
+    pub(super) async fn forget_deleted(&self, tasks: Vec<String>) {
+        for task in tasks {
+            let Ok(Some(entry)) = self.job(&task).await else {
+                continue;
+            };
+            let forget = move |entry: &Entry| {
+                if is_job(entry, &task) {
+                    Change::Remove
+                } else {
+                    Change::Nothing
+                }
+            };
+            if let Err(error) = self.shelf.change(entry.record.key, forget).await {
+                tracing::warn!(%error, "a deleted job could not be forgotten");
+            }
+        }
+    }
+
+    async fn kept_poll(&self, entry: &Entry, target: &Uri) -> Option<Response<Body>> {
+        let path = format!("/v1{}", target.path());
+        let task = entry.record.task.as_ref()?;
+        let (poll, payload) = task
             .polls
             .iter()
             .zip(&entry.polls)
-            .find(|(poll, _)| poll.path == path);
-        let Some((poll, payload)) = kept else {
-            return Ok(None);
-        };
-        let mut response = reply::kept(&self.shelf, (poll.status, &poll.headers), payload).await?;
+            .find(|(poll, _)| poll.path == path)?;
+        let mut response =
+            match reply::kept(&self.shelf, (poll.status, &poll.headers), payload).await {
+                Ok(response) => response,
+                // Damaged or gone: a poll costs nothing, so upstream is asked again.
+                Err(error) => {
+                    tracing::error!(%error, "a kept poll is not served");
+                    return None;
+                }
+            };
         let age = clock::age_seconds(self.clock.now(), poll.at);
         reply::mark(
             response.headers_mut(),
             Status::Hit(entry.record.key),
             Some(age),
         );
-        Ok(Some(response))
+        Some(response)
     }
+}
+
+fn is_job(entry: &Entry, task_id: &str) -> bool {
+    let task = entry.record.task.as_ref();
+    task.is_some_and(|task| task.id == task_id)
 }

@@ -6,15 +6,19 @@
 //! shown when it is whole and judged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode, Version};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use super::lead::Run;
+use crate::generation::Kind;
 use crate::generation::events::EventScanner;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
+use crate::jobs::dialect;
 use crate::message::headers;
 use crate::once::{Lead, Live, Recorder};
 use crate::store::Shelf;
@@ -23,11 +27,20 @@ use crate::upstream::Received;
 /// The largest JSON answer that is read to judge it.
 const JUDGED: u64 = 128 * 1024 * 1024;
 
+/// The largest answer that is taken down: 2 GiB.
+const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
+
+/// An answer that still arrives after this long is given up: upstream could keep a stream alive with
+/// comments for ever, and nobody could end a call that belongs to no client.
+const LONGEST: Duration = Duration::from_hours(6);
+
 /// An answer that has arrived, whole or not.
 pub(super) struct Taken {
     pub(super) answer: Arc<Live>,
     pub(super) recorder: Recorder,
     pub(super) judged: Judged,
+    /// The id of the job that was submitted.
+    pub(super) task: Option<String>,
 }
 
 /// What the answer says about the run.
@@ -64,7 +77,7 @@ pub(super) async fn take(
     let framed = is_framed(head.version, &head.headers);
     headers::remove_hop_by_hop(&mut head.headers);
     let mut recorder = Recorder::new(shelf.clone());
-    let mut showing = Showing::of(head.status, &head.headers, &run.path);
+    let mut showing = Showing::of(head.status, &head.headers, run);
     let answer = |headers| {
         let recording = recorder.recording().clone();
         Arc::new(Live {
@@ -78,23 +91,25 @@ pub(super) async fn take(
         lead.live(answer.clone());
     }
     let broken = copy(&mut body, &mut recorder, &mut showing).await.err();
-    let judged = match judge(run, &answer, &recorder, showing).await {
-        _ if broken.is_some() && nothing_ran(answer.status) => {
+    // JSON and event streams prove their own end; anything else has to be framed (RFC 9112 §6.3).
+    let end_is_sure = framed || !matches!(showing, Showing::AllButLast);
+    let (judged, task) = judge(run, &answer, &recorder, showing).await;
+    let judged = match broken {
+        Some(_) if nothing_ran(answer.status) => {
             answer = without_length(&answer);
             Judged::Refused
         }
-        judged => match broken {
-            Some(how) => Judged::Cut(how),
-            None if judged == Judged::Success && !framed => {
-                Judged::Cut("its end cannot be told from a cut connection".to_owned())
-            }
-            None => judged,
-        },
+        Some(how) => Judged::Cut(how),
+        None if judged == Judged::Success && !end_is_sure => {
+            Judged::Cut("its end cannot be told from a cut connection".to_owned())
+        }
+        None => judged,
     };
     Taken {
         answer,
         recorder,
         judged,
+        task,
     }
 }
 
@@ -103,6 +118,7 @@ async fn copy(
     recorder: &mut Recorder,
     showing: &mut Showing,
 ) -> Result<(), String> {
+    let deadline = Instant::now() + LONGEST;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| error.to_string())?;
         let Ok(piece) = frame.into_data() else {
@@ -112,9 +128,15 @@ async fn copy(
             .append(&piece)
             .await
             .map_err(|error| error.to_string())?;
+        let len = recorder.recording().len();
+        if len > LARGEST || Instant::now() > deadline {
+            return Err(format!(
+                "it did not end within {LARGEST} bytes and {LONGEST:?}"
+            ));
+        }
         match showing {
             Showing::Whole => {}
-            Showing::AllButLast => recorder.show(recorder.recording().len().saturating_sub(1)),
+            Showing::AllButLast => recorder.show(len.saturating_sub(1)),
             Showing::Events(scanner) => {
                 scanner.push(&piece);
                 recorder.show(scanner.safe_len());
@@ -124,7 +146,13 @@ async fn copy(
     Ok(())
 }
 
-async fn judge(run: &Run, answer: &Live, recorder: &Recorder, showing: Showing) -> Judged {
+/// The verdict, and the id of the job that was submitted, if one was.
+async fn judge(
+    run: &Run,
+    answer: &Live,
+    recorder: &Recorder,
+    showing: Showing,
+) -> (Judged, Option<String>) {
     let whole: Option<Bytes>;
     let summary = match &showing {
         Showing::Events(scanner) => BodySummary::Stream(scanner.end()),
@@ -135,8 +163,17 @@ async fn judge(run: &Run, answer: &Live, recorder: &Recorder, showing: Showing) 
                 BodySummary::Whole(whole.as_deref().unwrap_or_default())
             }
             Ok(None) => BodySummary::Opaque(recorder.recording().len()),
-            Err(error) => return Judged::Unknown(format!("it cannot be read back: {error}")),
+            Err(error) => {
+                return (
+                    Judged::Unknown(format!("it cannot be read back: {error}")),
+                    None,
+                );
+            }
         },
+    };
+    let task = match (run.kind, summary) {
+        (Kind::Video, BodySummary::Whole(body)) => dialect::read_submit(body),
+        _ => None,
     };
     let content_type = headers::text(&answer.headers, "content-type");
     let answer = Answer {
@@ -144,28 +181,36 @@ async fn judge(run: &Run, answer: &Live, recorder: &Recorder, showing: Showing) 
         content_type,
         body: summary,
     };
-    match outcome::judge(run.kind, &run.path, &answer) {
+    let judged = match outcome::judge(run.kind, &run.path, &answer) {
         Verdict::Success => Judged::Success,
         Verdict::Failed(_) => Judged::Refused,
         Verdict::Unknown(reason) => Judged::Unknown(reason.as_str().to_owned()),
-    }
+    };
+    (judged, task)
 }
 
 impl Showing {
-    fn of(status: StatusCode, headers: &HeaderMap, path: &str) -> Self {
+    /// Only what can be told to be a sound or an image by its type is not looked into: gateways
+    /// send good JSON as `text/plain`, and what is paid for must not be misread.
+    fn of(status: StatusCode, headers: &HeaderMap, run: &Run) -> Self {
         let content_type = headers::text(headers, "content-type").unwrap_or_default();
-        let essence = content_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        if !status.is_success() || essence.is_empty() || essence.ends_with("json") {
+        let essence = content_type.split(';').next().unwrap_or_default();
+        let essence = essence.trim().to_ascii_lowercase();
+        let binary = match run.kind {
+            Kind::Audio => {
+                !essence.is_empty() && !essence.starts_with("text/") && !essence.ends_with("json")
+            }
+            Kind::Images => essence.starts_with("image/"),
+            Kind::Video | Kind::Embeddings | Kind::Chat => false,
+        };
+        if !status.is_success() {
             Self::Whole
         } else if essence == "text/event-stream" {
-            Self::Events(Box::new(EventScanner::new(path)))
-        } else {
+            Self::Events(Box::new(EventScanner::new(&run.path)))
+        } else if binary {
             Self::AllButLast
+        } else {
+            Self::Whole
         }
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn arriving(answer: &Arc<Live>, first: bool, why: Option<NotKept>) ->
 }
 
 /// The headers that also fit somebody who did not send the request.
-fn shared(all: &HeaderMap) -> HeaderMap {
+pub(super) fn shared(all: &HeaderMap) -> HeaderMap {
     let fits = |(name, _): &(&HeaderName, &HeaderValue)| {
         *name == header::RETRY_AFTER || !headers::is_per_exchange(name)
     };

@@ -1,7 +1,7 @@
 //! Connections: accepted, limited, spoken to in HTTP/1.1 or HTTP/2, and drained at the end.
 //!
-//! [`Server::run`] accepts until it is told to stop; then nothing new is accepted, requests that
-//! are being answered end, and connections close. [`routes`] says who answers what.
+//! [`Server::run`] accepts until it is told to stop; then nothing new is begun, requests that are
+//! being answered end, and connections close. [`routes`] says who answers what.
 
 mod routes;
 
@@ -13,6 +13,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
@@ -20,6 +21,9 @@ pub use routes::{Phase, Routes};
 
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
+const MOST_HEADERS: usize = 1024;
 
 /// A bound socket and what answers on it.
 pub struct Server {
@@ -41,9 +45,9 @@ impl Server {
         }
     }
 
-    /// Accepts until `stop`; then waits for the answers that are under way, as long as it is
-    /// polled.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Accepts until `stop`; then waits for the answers that are under way and for `rest`, as long as
+    /// it is polled. Meanwhile whoever comes is told that nothing new is begun.
+    pub async fn run(self, stop: CancellationToken, rest: impl Future<Output = ()>) {
         let open = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
@@ -54,9 +58,39 @@ impl Server {
                 self.serve(stream, place, &open);
             }
         }
-        // Closed before the wait: a new client is refused at once instead of hanging.
-        drop(self.listener);
-        open.shutdown().await;
+        let over = async {
+            open.shutdown().await;
+            rest.await;
+        };
+        tokio::select! {
+            () = over => {}
+            () = self.turn_away() => {}
+        }
+    }
+
+    /// Serves whoever comes while the program drains: a supervisor that asks `/readyz` has to be
+    /// answered, and nobody waits for these connections.
+    async fn turn_away(&self) {
+        let mut late = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(_) = late.join_next() => {}
+                accepted = self.accept() => {
+                    if let Some((stream, place)) = accepted {
+                        let service = routes::Service(self.routes.clone());
+                        let connection = self
+                            .protocol
+                            .serve_connection(TokioIo::new(stream), service)
+                            .into_owned();
+                        late.spawn(async move {
+                            // How it ends is nobody's concern any more.
+                            let _ = connection.await;
+                            drop(place);
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// The next connection, once there is a place for it.
@@ -103,6 +137,7 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .preserve_header_case(true)
+        .max_headers(MOST_HEADERS)
         .max_buf_size(largest.max(8192));
     protocol
         .http2()

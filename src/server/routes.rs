@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use crate::console::Console;
 use crate::message::{Body, body};
-use crate::proxy::Proxy;
+use crate::proxy::{Error, Proxy};
 
 /// How far the program is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,10 @@ impl Routes {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
+    fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         let response = self.route(request).await;
@@ -57,6 +61,11 @@ impl Routes {
         } else {
             response
         }
+    }
+
+    /// Up, not draining, and able to keep what would be paid for.
+    async fn is_ready(&self) -> bool {
+        self.is_in(Phase::Ready) && self.proxy.can_keep().await
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
@@ -68,8 +77,9 @@ impl Routes {
         }
         match request.uri().path() {
             "/healthz" if reads => ok(),
-            "/readyz" if reads && self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 => ok(),
+            "/readyz" if reads && self.is_ready().await => ok(),
             "/readyz" if reads => unready(),
+            _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
             _ => self.proxy.handle(request.map(body::incoming)).await,
         }
     }

@@ -6,17 +6,24 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::bindings::{Binding, Bindings};
 use super::blob_hash::BlobHash;
 use super::blobs::{BlobWriter, Blobs};
 use super::codec::{self, INLINE_MAX, INLINE_TOTAL_MAX};
+use super::files;
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
+use super::layout::{BLOBS, GENERATIONS, PENDING};
 use super::lock::DirLock;
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::Row;
 use super::{Store, StoreError};
 use crate::generation::Fingerprint;
+
+/// How much a probe writes: as much as a generation's own file may hold. A disk that takes less
+/// would not take the next answer either.
+const PROBE: usize = 64 * 1024;
 
 /// How many generations may be written at the same time; two of one key never are.
 const WRITERS: usize = 64;
@@ -29,6 +36,7 @@ pub struct DiskStore {
     pub(super) files: Generations,
     pub(super) intents: Intents,
     pub(super) blobs: Blobs,
+    pub(super) bindings: Bindings,
     pub(super) index: Index,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
@@ -154,6 +162,10 @@ impl Store for DiskStore {
         Ok(self.intents.list()?.intents)
     }
 
+    fn bind(&self, binding: &Binding) -> Result<Fingerprint, StoreError> {
+        self.bindings.bind(binding)
+    }
+
     fn open_blob(&self, hash: &BlobHash) -> Result<File, StoreError> {
         self.blobs.open(hash)
     }
@@ -165,6 +177,14 @@ impl Store for DiskStore {
     fn free_bytes(&self) -> Result<u64, StoreError> {
         fs2::available_space(&self.dir)
             .map_err(StoreError::io("ask for the free space of", &self.dir))
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        // Each folder that the next paid answer would need; one may be broken by itself.
+        for folder in [GENERATIONS, PENDING, BLOBS] {
+            files::probe(&self.dir.join(folder), PROBE)?;
+        }
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {

@@ -135,6 +135,15 @@ pub(super) fn open_kept(path: &Path) -> Result<File, StoreError> {
         .map_err(StoreError::io("open", path))
 }
 
+/// Writes, syncs, renames and removes a file of `len` bytes in `dir`: what a kept answer would need.
+pub(super) fn probe(dir: &Path, len: usize) -> Result<(), StoreError> {
+    let mut temporary = Temporary::create_in(dir)?;
+    temporary.write(&vec![0x5a; len])?;
+    let target = dir.join(temporary_name());
+    temporary.persist(&target)?;
+    remove_durably(&target).map(drop)
+}
+
 /// Writes `bytes` durably to `path`, whole or not at all.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<Stamp, StoreError> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));

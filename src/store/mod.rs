@@ -8,6 +8,7 @@
 //! LOCK                     who has it                                  (lock)
 //! generations/ab/<key>.gen one kept generation                         (generations, codec, form)
 //! pending/<key>.json       a paid call under way or of unknown outcome (intents)
+//! idempotency/ab/<hash>    which request a client's Idempotency-Key came with   (bindings)
 //! blobs/ab/<blake3>        larger bodies and media, named by content   (blobs)
 //! index/                   sled, derived from the files                (index, rebuild, reconcile, rows)
 //! admin-token              who may administer the proxy                (token)
@@ -22,6 +23,7 @@
 //!
 //! Everything here blocks, for milliseconds where it syncs: call it where blocking is allowed.
 
+mod bindings;
 mod blob_hash;
 mod blobs;
 mod codec;
@@ -50,6 +52,7 @@ mod token;
 use std::fs::File;
 use std::ops::ControlFlow;
 
+pub use bindings::Binding;
 pub use blob_hash::BlobHash;
 pub use blobs::{Blob, BlobWriter};
 pub use disk::DiskStore;
@@ -143,6 +146,14 @@ pub trait Store: Send + Sync + 'static {
     /// When not all could be listed.
     fn intents(&self) -> Result<Vec<Intent>, StoreError>;
 
+    /// The generation that a client's `Idempotency-Key` stands for: the one it was first sent with
+    /// in the 24 hours before `binding`, or the one of `binding` from now on. Durable when it
+    /// returns; of two at once, one is first.
+    ///
+    /// # Errors
+    /// When it could not be looked up or made durable.
+    fn bind(&self, binding: &Binding) -> Result<Fingerprint, StoreError>;
+
     /// A blob for reading, at its first byte. Its content has been checked against its name.
     ///
     /// # Errors
@@ -160,6 +171,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the system does not say.
     fn free_bytes(&self) -> Result<u64, StoreError>;
+
+    /// Whether something would be made durable now: writes, syncs and removes a little.
+    ///
+    /// # Errors
+    /// When it would not.
+    fn probe(&self) -> Result<(), StoreError>;
 
     /// Writes out what is only kept for speed. Losing it costs time, never an entry.
     ///

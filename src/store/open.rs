@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::bindings::Bindings;
 use super::blobs::Blobs;
 use super::disk::{DiskStore, Writing};
 use super::error::StoreError;
@@ -11,7 +12,7 @@ use super::files;
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
-use super::layout::{self, BLOBS, GENERATIONS, INDEX, Layout, PENDING};
+use super::layout::{self, BLOBS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
 use super::lock::DirLock;
 use crate::clock::Clock;
 
@@ -80,6 +81,7 @@ impl DiskStore {
             files: generations,
             intents,
             blobs,
+            bindings: Bindings::in_dir(dir.join(IDEMPOTENCY)),
             index,
             writing: Writing::new(),
             lock,

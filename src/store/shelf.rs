@@ -1,11 +1,12 @@
 //! The store as the async threads see it: every call on a thread that may block.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{BlobWriter, Entry, Intent, Payload, Store, StoreError};
+use super::{Binding, BlobWriter, Entry, Intent, Payload, Store, StoreError};
 use crate::generation::Fingerprint;
 
 /// How many generations can be changed at the same time without waiting for each other.
@@ -19,6 +20,8 @@ const STRIPES: usize = 64;
 pub struct Shelf {
     store: Arc<dyn Store>,
     stripes: Arc<[Mutex<()>; STRIPES]>,
+    /// A write failed, and none has succeeded since.
+    failing: Arc<AtomicBool>,
 }
 
 /// What a look at an entry decides about it.
@@ -37,6 +40,7 @@ impl Shelf {
         Self {
             store,
             stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
+            failing: Arc::default(),
         }
     }
 
@@ -60,7 +64,7 @@ impl Shelf {
     /// As [`Store::put`].
     pub async fn put(&self, entry: Arc<Entry>) -> Result<(), StoreError> {
         let stripes = self.stripes.clone();
-        self.blocking(move |store| {
+        self.writing(move |store| {
             let _turn = turn(&stripes, &entry.record.key);
             store.put(&entry)
         })
@@ -78,7 +82,7 @@ impl Shelf {
         decide: impl FnOnce(&Entry) -> Change + Send + 'static,
     ) -> Result<Option<Arc<Entry>>, StoreError> {
         let stripes = self.stripes.clone();
-        self.blocking(move |store| {
+        self.writing(move |store| {
             let _turn = turn(&stripes, &key);
             let Some(entry) = store.get(&key)? else {
                 return Ok(None);
@@ -111,16 +115,12 @@ impl Shelf {
         self.blocking(move |store| store.intent(&key)).await
     }
 
-    /// Writes a note; durable when it returns. Gives back the one that stood there before.
+    /// Writes a note; durable when it returns.
     ///
     /// # Errors
-    /// As [`Store::intent`] and [`Store::put_intent`].
-    pub async fn put_intent(&self, intent: Intent) -> Result<Option<Intent>, StoreError> {
-        self.exclusively(intent.key, move |store| {
-            let earlier = store.intent(&intent.key)?;
-            store.put_intent(&intent).map(|()| earlier)
-        })
-        .await
+    /// As [`Store::put_intent`].
+    pub async fn put_intent(&self, intent: Intent) -> Result<(), StoreError> {
+        self.writing(move |store| store.put_intent(&intent)).await
     }
 
     /// Removes a note; durable when it returns.
@@ -128,39 +128,36 @@ impl Shelf {
     /// # Errors
     /// As [`Store::remove_intent`].
     pub async fn remove_intent(&self, key: Fingerprint) -> Result<bool, StoreError> {
-        self.exclusively(key, move |store| store.remove_intent(&key))
-            .await
+        self.writing(move |store| store.remove_intent(&key)).await
     }
 
-    /// Does several things about one generation, with nobody else changing it in between.
+    /// Does several things about one generation, with nobody else changing what is kept of it in
+    /// between.
     ///
     /// # Errors
     /// Those of `call`.
     ///
     /// # Cancel safety
     /// What was begun goes on to its end, whether or not anyone waits for it.
-    pub async fn exclusively<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+    pub async fn exclusively<T: Send + 'static>(
         &self,
         key: Fingerprint,
-        call: impl FnOnce(&dyn Store) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let stripes = self.stripes.clone();
-        self.blocking(move |store| {
+        self.writing(move |store| {
             let _turn = turn(&stripes, &key);
             call(store)
         })
         .await
     }
 
-    /// Asks the store several things, on a thread that may block.
+    /// The generation that a client's `Idempotency-Key` stands for.
     ///
     /// # Errors
-    /// Those of `call`.
-    pub async fn ask<T: Send + 'static, E: From<StoreError> + Send + 'static>(
-        &self,
-        call: impl FnOnce(&dyn Store) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
-        self.blocking(call).await
+    /// As [`Store::bind`].
+    pub async fn bind(&self, binding: Binding) -> Result<Fingerprint, StoreError> {
+        self.writing(move |store| store.bind(&binding)).await
     }
 
     /// Free disk where the data is, in bytes.
@@ -176,7 +173,7 @@ impl Shelf {
     /// # Errors
     /// As [`Store::new_blob`].
     pub async fn new_blob(&self, pieces: Vec<Bytes>) -> Result<(BlobWriter, File), StoreError> {
-        self.blocking(move |store| {
+        self.writing(move |store| {
             let mut blob = store.new_blob()?;
             for piece in &pieces {
                 blob.write(piece)?;
@@ -196,7 +193,7 @@ impl Shelf {
         mut blob: BlobWriter,
         piece: Bytes,
     ) -> Result<BlobWriter, StoreError> {
-        self.blocking(move |_| blob.write(&piece).map(|()| blob))
+        self.writing(move |_| blob.write(&piece).map(|()| blob))
             .await
     }
 
@@ -205,7 +202,7 @@ impl Shelf {
     /// # Errors
     /// When it could not be synced or renamed.
     pub async fn finish_blob(&self, blob: BlobWriter) -> Result<Payload, StoreError> {
-        self.blocking(move |_| blob.finish().map(Payload::from))
+        self.writing(move |_| blob.finish().map(Payload::from))
             .await
     }
 
@@ -224,6 +221,20 @@ impl Shelf {
         }
     }
 
+    /// Makes sure that an answer could be kept: after a write has failed, one must succeed before
+    /// anything is paid for again. Costs nothing while all is well.
+    ///
+    /// # Errors
+    /// When the disk still does not take anything.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        if !self.failing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.writing(Store::probe).await?;
+        self.failing.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Writes out what is only kept for speed.
     ///
     /// # Errors
@@ -232,14 +243,35 @@ impl Shelf {
         self.blocking(Store::flush).await
     }
 
-    async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+    /// A call that writes. One that fails says that the disk may take nothing; that it takes
+    /// something again is only believed when [`check_writable`](Self::check_writable) has tried, or
+    /// an answer was kept.
+    ///
+    /// # Errors
+    /// As the call.
+    pub async fn writing<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&dyn Store) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let result = self.blocking(call).await;
+        if matches!(result, Err(StoreError::Io { .. })) {
+            self.failing.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// A call that only reads.
+    ///
+    /// # Errors
+    /// As the call.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let store = self.store.clone();
         match tokio::task::spawn_blocking(move || call(store.as_ref())).await {
             Ok(result) => result,
-            Err(error) => Err(StoreError::Panicked(error.to_string()).into()),
+            Err(error) => Err(StoreError::Panicked(error.to_string())),
         }
     }
 }

@@ -29,6 +29,10 @@ use crate::config::{self, BaseUrl};
 use crate::message::Body;
 use connect::Connector;
 
+/// Headers of one answer. MONEY: one too many costs an answer that was paid for, and hyper's own
+/// limit is 100.
+const MOST_HEADERS: usize = 1024;
+
 /// What an upstream answer's body is while it arrives.
 pub type Received = Idle<hyper::body::Incoming>;
 
@@ -65,6 +69,7 @@ impl Upstream {
                 .pool_idle_timeout(Duration::from_secs(30))
                 .pool_max_idle_per_host(idle_connections)
                 .http1_preserve_header_case(true)
+                .http1_max_headers(MOST_HEADERS)
                 .build(connector.clone())
         };
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Ttl, UnknownOutcome};
-use crate::once::{Failure, Flight, Found, Freshness, Lead, Pledge, Query, Reason};
+use crate::once::{Failure, Flight, Found, Freshness, Lead, Query, Reason};
 use crate::store::{DiskStore, IntentState, Shelf};
 
 fn key(n: u8) -> Fingerprint {
@@ -175,6 +175,7 @@ fn query(no_cache: bool) -> Query {
         },
         ttl: Ttl::Forever,
         unknown_outcome: UnknownOutcome::Ask,
+        job_deadline: Duration::from_hours(24),
     }
 }
 
@@ -196,9 +197,7 @@ async fn a_call_that_is_under_way_is_not_in_doubt() {
     let dir = tempfile::tempdir().unwrap();
     let (once, shelf) = once(dir.path());
     let running = lead(&once, false).await.unwrap();
-    let pledge = Pledge::make(shelf.clone(), intent(1, Kind::Images))
-        .await
-        .unwrap();
+    let pledge = once.pledge(intent(1, Kind::Images)).await.unwrap();
     let refused = once.resolve(key(1), Resolution::Rerun).await;
     assert!(
         matches!(refused, Err(Unresolved::UnderWay(_))),
@@ -237,67 +236,22 @@ async fn a_look_is_waited_for() {
     resolving.await.unwrap().unwrap();
 }
 
-/// MONEY: the note of a run that begins beside the decision must not go with the old one.
+/// MONEY: the note of a run that began beside the decision must not go with the old one.
 #[tokio::test]
 async fn a_run_that_a_client_insists_on_keeps_its_note() {
     let dir = tempfile::tempdir().unwrap();
     let (once, shelf) = once(dir.path());
     shelf.put_intent(intent(1, Kind::Images)).await.unwrap();
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    let (holds, holding) = tokio::sync::oneshot::channel();
-    let busy = tokio::spawn({
-        let shelf = shelf.clone();
-        async move {
-            let wait = move |_: &dyn Store| {
-                holds.send(()).unwrap();
-                held.recv().unwrap();
-                Ok::<(), StoreError>(())
-            };
-            shelf.exclusively(key(1), wait).await
-        }
-    });
-    holding.await.unwrap();
-    let resolving = tokio::spawn({
-        let once = once.clone();
-        async move { once.resolve(key(1), Resolution::Rerun).await }
-    });
-    while once.under_way() == 0 {
-        tokio::task::yield_now().await;
-    }
-    let insisting = lead(&once, true).await.unwrap();
-    release.send(()).unwrap();
-    busy.await.unwrap().unwrap();
-    let refused = resolving.await.unwrap();
+    let pledge = once.pledge(intent(1, Kind::Images)).await.unwrap();
+    let refused = once.resolve(key(1), Resolution::Rerun).await;
     assert!(
         matches!(refused, Err(Unresolved::UnderWay(_))),
         "{refused:?}"
     );
     assert!(shelf.intent(key(1)).await.unwrap().is_some());
-    assert_eq!(once.keys_under_way(), [key(1)]);
-    drop(insisting);
-    assert_eq!(once.under_way(), 0);
-}
-
-/// What was resolved does not come back when a later run turns out not to have run.
-#[tokio::test]
-async fn a_withdrawn_note_restores_only_what_it_replaced() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_, shelf) = once(dir.path());
-    shelf.put_intent(intent(1, Kind::Images)).await.unwrap();
-    let second = Intent {
-        started_at: at(5),
-        state: IntentState::Pending,
-        reason: None,
-        ..intent(1, Kind::Images)
-    };
-    let pledge = Pledge::make(shelf.clone(), second.clone()).await.unwrap();
-    assert_eq!(shelf.intent(key(1)).await.unwrap(), Some(second.clone()));
-    pledge.withdraw().await.unwrap();
-    let standing = shelf.intent(key(1)).await.unwrap();
-    assert_eq!(standing, Some(intent(1, Kind::Images)));
-    shelf.remove_intent(key(1)).await.unwrap();
-    let pledge = Pledge::make(shelf.clone(), second).await.unwrap();
-    pledge.withdraw().await.unwrap();
+    assert_eq!(once.under_way(), 0, "the decision's permit is given back");
+    pledge.doubt("cut".into()).await;
+    once.resolve(key(1), Resolution::Rerun).await.unwrap();
     assert_eq!(shelf.intent(key(1)).await.unwrap(), None);
 }
 
