@@ -258,7 +258,9 @@ fn record(intent: &Intent, id: &TaskId, now: Timestamp) -> Record {
         task: Some(Task {
             id: id.as_str().to_owned(),
             state: TaskState::Running,
-            started_at: intent.started_at,
+            // MONEY: of today, however old the note is. A job that was just found must not count as
+            // silent for too long, and be run again beside it.
+            started_at: now,
             ended_at: None,
             total_tokens: None,
             polls: Vec::new(),

@@ -108,6 +108,33 @@ async fn a_job_that_was_found_is_taken_up() {
     }
 }
 
+/// However late the decision comes: a job that was found has not been silent since its submit.
+#[tokio::test]
+async fn an_old_note_can_be_resolved_too() {
+    let world = World::new().await;
+    world.serve().await.stop().await;
+    std::fs::write(world.path("body.json"), video("a train").to_string()).unwrap();
+    let named = world.run(&["cache", "key", VIDEO, "body.json"]).await;
+    let key = named.out.trim_end();
+    let intent = json!({
+        "format": 1, "key": key, "kind": "video", "path": VIDEO, "client": "local",
+        "started_at": "2026-01-01T00:00:00Z", "state": "pending",
+    });
+    let path = world.data().join("pending").join(format!("{key}.json"));
+    std::fs::write(path, intent.to_string()).unwrap();
+    let proxy = world.serve().await;
+    let refused = proxy.ask(VIDEO, &video("a train")).await;
+    assert_eq!(refused.error(), (409, "outcome_unknown".to_owned()));
+    let resolve = ["jobs", "resolve", key, "--task", "task_1"];
+    world.json(&resolve).await;
+    let joined = proxy.ask(VIDEO, &video("a train")).await;
+    assert_eq!(
+        (joined.status, &joined.json()["id"]),
+        (200, &json!("task_1"))
+    );
+    assert_eq!(world.sandbox.bill().video, 0);
+}
+
 #[tokio::test]
 async fn a_task_stands_only_for_a_video() {
     let world = World::new().await;

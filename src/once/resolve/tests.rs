@@ -104,7 +104,7 @@ fn a_job_that_was_found_is_kept_as_running() {
     assert_eq!(entry.record.client, "alice");
     assert_eq!(entry.record.path, "/v1/videos");
     let job = entry.record.task.unwrap();
-    assert_eq!((job.state, job.started_at), (TaskState::Running, at(0)));
+    assert_eq!((job.state, job.started_at), (TaskState::Running, at(9)));
     let body = |n| match store.get(&key(n)).unwrap().unwrap().body {
         Payload::Bytes(bytes) => serde_json::from_slice::<serde_json::Value>(&bytes).unwrap(),
         Payload::Blob { .. } => panic!("it is small"),
