@@ -247,9 +247,10 @@ fn what_is_not_built_is_told_or_refused() {
     let told = [
         ("[media]\narchive = false", &["media.archive ("][..]),
         ("[media]\narchive = true", &[]),
+        ("[console]\nenabled = false\ntoken_env = 'T'", &[]),
         (
-            "[console]\nenabled = false\ntoken_env = 'T'",
-            &["console.enabled (", "console.token_env ("],
+            "[server]\nmax_connections = 1\nheader_timeout = '1s'",
+            &["server.max_connections (", "server.header_timeout ("],
         ),
         ("[cache]\nmax_size = '20480MiB'", &[]),
         ("[callbacks]\nallow = []", &[]),
