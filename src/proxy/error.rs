@@ -112,7 +112,7 @@ impl From<StoreError> for Error {
 const INVALID: &str = "invalid_request_error";
 
 /// What a client is to know of an error beside its message.
-struct Form {
+pub(crate) struct Form {
     status: u16,
     kind: &'static str,
     code: &'static str,
@@ -161,7 +161,7 @@ impl Error {
         }
     }
 
-    fn form(&self) -> Form {
+    pub(crate) fn form(&self) -> Form {
         let form = |status, kind, code, final_answer| Form {
             status,
             kind,
@@ -202,14 +202,31 @@ impl Error {
 
     /// The answer: envelope, status, and whether a client should try again.
     pub(crate) fn response(&self) -> Response<Body> {
-        let Form {
+        self.form().answer(&self.to_string())
+    }
+}
+
+impl Form {
+    /// An error that says nothing about trying again.
+    pub(crate) fn new(status: u16, kind: &'static str, code: &'static str) -> Self {
+        Self {
+            status,
+            kind,
+            code,
+            final_answer: false,
+        }
+    }
+
+    /// The error as an answer.
+    pub(crate) fn answer(&self, message: &str) -> Response<Body> {
+        let Self {
             status,
             kind,
             code,
             final_answer,
-        } = self.form();
+        } = *self;
         let envelope = json!({
-            "error": { "message": self.to_string(), "type": kind, "param": null, "code": code }
+            "error": { "message": message, "type": kind, "param": null, "code": code }
         });
         let mut response = Response::new(body::full(envelope.to_string()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);

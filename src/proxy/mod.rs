@@ -2,7 +2,7 @@
 //!
 //! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
-//! 3. [`generation::classify`](crate::generation::classify) tells what it is:
+//! 3. [`generation::classify`] tells what it is:
 //!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
 //!    - a poll of a job that went through here ([`poll`]);
 //!    - everything else, which is passed through ([`forward`]).
@@ -40,7 +40,7 @@ use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
 use auth::{Client, Keys};
-pub(crate) use error::Error;
+pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
 use guard::Guard;
@@ -93,6 +93,16 @@ impl Proxy {
     /// How many paid calls are under way.
     pub fn under_way(&self) -> usize {
         self.once.under_way()
+    }
+
+    /// Refuses what must not come further, whatever it asks for.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Error> {
+        self.guard.check(parts)
+    }
+
+    /// What is under way.
+    pub(crate) fn once(&self) -> &Once {
+        &self.once
     }
 
     /// Brings what an earlier process left behind into agreement with what it kept.

@@ -1,4 +1,4 @@
-//! Who answers what: health here, everything else the proxy.
+//! Who answers what: health here, `/api` the console, everything else the proxy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,6 +7,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
+use crate::console::Console;
 use crate::message::{Body, TwoLengths, body};
 use crate::proxy::{Error, Proxy};
 
@@ -25,14 +26,16 @@ pub enum Phase {
 /// The table of routes, and the state that `/readyz` tells.
 pub struct Routes {
     proxy: Arc<Proxy>,
+    console: Option<Console>,
     phase: AtomicU8,
 }
 
 impl Routes {
-    /// Routes to `proxy`; not ready yet.
-    pub fn new(proxy: Arc<Proxy>) -> Self {
+    /// Routes to `proxy` and to `console`, if there is one; not ready yet.
+    pub fn new(proxy: Arc<Proxy>, console: Option<Console>) -> Self {
         Self {
             proxy,
+            console,
             phase: AtomicU8::new(Phase::Starting as u8),
         }
     }
@@ -65,6 +68,11 @@ impl Routes {
     async fn route(&self, request: Request<Body>) -> Response<Body> {
         let plain = request.extensions().get::<TwoLengths>().is_none();
         let reads = plain && matches!(*request.method(), Method::GET | Method::HEAD);
+        if let Some(console) = &self.console
+            && Console::serves(request.uri().path())
+        {
+            return console.handle(request).await;
+        }
         match request.uri().path() {
             "/healthz" if reads => ok(),
             "/readyz" if reads && self.is_ready().await => ok(),

@@ -6,7 +6,23 @@ use reprise::sandbox::{Options, Sandbox};
 use serde_json::json;
 
 use crate::call::{get, post, send, soon, try_send};
-use crate::program::Home;
+use crate::program::{Home, Program};
+
+/// Waits until the program has heard the signal, and says so.
+async fn draining(program: &Program) {
+    let asking = async {
+        loop {
+            let reply = try_send(get(&program.url("/readyz")), false).await;
+            match reply.map(|reply| reply.status) {
+                Ok(503) => break,
+                // Accepted in the very moment of the signal, a connection may be closed unanswered.
+                Ok(200) | Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(other) => panic!("{other}"),
+            }
+        }
+    };
+    soon(asking).await;
+}
 
 #[tokio::test]
 async fn a_generation_in_flight_ends_and_is_kept() {
@@ -29,7 +45,7 @@ async fn a_generation_in_flight_ends_and_is_kept() {
         let asked = tokio::spawn(try_send(post(&program.url(path), &body), false));
         soon(gate.arrived(1)).await;
         program.signal(signal);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        draining(&program).await;
         assert!(
             !asked.is_finished(),
             "it was cut off: {}",
@@ -63,7 +79,7 @@ async fn a_generation_whose_client_left_is_waited_for() {
     asked.abort();
     let _ = asked.await;
     program.signal("TERM");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    draining(&program).await;
     gate.release();
     assert_eq!(program.end().await.code, Some(0));
 
@@ -86,18 +102,7 @@ async fn readyz_says_that_it_is_draining() {
     ));
     soon(gate.arrived(1)).await;
     program.signal("TERM");
-    let draining = async {
-        loop {
-            let reply = try_send(get(&program.url("/readyz")), false).await;
-            match reply.map(|reply| reply.status) {
-                Ok(503) => break,
-                // Accepted in the very moment of the signal, a connection may be closed unanswered.
-                Ok(200) | Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                Ok(other) => panic!("{other}"),
-            }
-        }
-    };
-    soon(draining).await;
+    draining(&program).await;
     let alive = try_send(get(&program.url("/healthz")), false).await;
     assert_eq!(alive.map(|reply| reply.status), Ok(200));
     let refused = try_send(
@@ -128,7 +133,7 @@ async fn a_second_signal_does_not_wait() {
     ));
     soon(gate.arrived(1)).await;
     program.signal("TERM");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    draining(&program).await;
     let began = Instant::now();
     program.signal("TERM");
     let ended = program.end().await;
