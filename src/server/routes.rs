@@ -68,7 +68,8 @@ impl Routes {
     async fn route(&self, request: Request<Body>) -> Response<Body> {
         let plain = request.extensions().get::<TwoLengths>().is_none();
         let reads = plain && matches!(*request.method(), Method::GET | Method::HEAD);
-        if let Some(console) = &self.console
+        if plain
+            && let Some(console) = &self.console
             && Console::serves(request.uri().path())
         {
             return console.handle(request).await;

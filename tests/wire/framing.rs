@@ -18,7 +18,12 @@ async fn two_lengths_are_refused_in_every_form() {
         "transfer-encoding: gzip, chunked\r\ncontent-length: 5\r\n",
         "content-length: 5\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n",
     ];
-    for path in ["/v1/images/generations", "/v1/files", "/healthz"] {
+    for path in [
+        "/v1/images/generations",
+        "/v1/files",
+        "/healthz",
+        "/api/stats",
+    ] {
         for head in heads {
             let mut socket = house.connect().await;
             let host = if head.contains("host") {
