@@ -65,7 +65,11 @@ impl House {
         config.cache.min_free = 0;
         config.server.header_timeout = HEAD;
         change(&mut config);
-        let app = App::bind(config, secrecy::SecretString::from(UPSTREAM_KEY), Clock::system());
+        let app = App::bind(
+            config,
+            secrecy::SecretString::from(UPSTREAM_KEY),
+            Clock::system(),
+        );
         let app = soon(app).await.unwrap_or_else(|error| panic!("{error}"));
         let (addr, stop) = (app.addr(), CancellationToken::new());
         tokio::spawn(app.run(stop.clone()));

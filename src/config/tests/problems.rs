@@ -248,9 +248,10 @@ fn what_is_not_built_is_told_or_refused() {
         ("[media]\narchive = false", &["media.archive ("][..]),
         ("[media]\narchive = true", &[]),
         ("[console]\nenabled = false\ntoken_env = 'T'", &[]),
+        ("[server]\nmax_connections = 1\nheader_timeout = '1s'", &[]),
         (
-            "[server]\nmax_connections = 1\nheader_timeout = '1s'",
-            &["server.max_connections (", "server.header_timeout ("],
+            "[media]\nmax_file = '1GiB'\nlink_lifetime = '1h'",
+            &["media.link_lifetime (", "media.max_file ("],
         ),
         ("[cache]\nmax_size = '20480MiB'", &[]),
         ("[callbacks]\nallow = []", &[]),
