@@ -251,7 +251,7 @@ fn what_is_not_built_is_told_or_refused() {
         ("[server]\nmax_connections = 1\nheader_timeout = '1s'", &[]),
         (
             "[media]\nmax_file = '1GiB'\nlink_lifetime = '1h'",
-            &["media.max_file (", "media.link_lifetime ("],
+            &["media.link_lifetime (", "media.max_file ("],
         ),
         ("[cache]\nmax_size = '20480MiB'", &[]),
         ("[callbacks]\nallow = []", &[]),
