@@ -84,11 +84,12 @@ impl<S> Wire<S> {
         Some(((place, heads), limit))
     }
 
-    /// Whether the client is in the middle of something that nobody will read.
+    /// Whether the client may be in the middle of something that nobody will read: a request, or a
+    /// frame of HTTP/2, such as the window updates for the answer it is reading.
     fn is_speaking(&self) -> bool {
         match self.framing.place() {
-            Place::Head | Place::Body => !self.ended,
-            Place::Opening | Place::Between | Place::Beyond => false,
+            Place::Head | Place::Body | Place::Beyond => !self.ended,
+            Place::Opening | Place::Between => false,
         }
     }
 

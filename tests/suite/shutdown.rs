@@ -151,8 +151,6 @@ async fn an_answer_that_is_being_read_is_brought_to_its_end() {
     read_to_its_end(house, client).await;
 }
 
-#[ignore = "the socket is closed with the client's window updates unread, and the reset takes the \
-            end of the answer: the connection has to linger"]
 #[tokio::test]
 async fn an_answer_that_is_being_read_over_http2_is_brought_to_its_end() {
     let house = House::new().await;
