@@ -35,7 +35,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Polls, dialect};
-use crate::message::Body;
+use crate::message::{Body, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
@@ -137,14 +137,15 @@ impl Proxy {
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
         }
-        let id = name_request(response.headers_mut());
+        name_request(response.headers_mut());
+        let told = |name: &str| headers::text(response.headers(), name).unwrap_or("-");
         tracing::info!(
             %method,
             path = %printable(&path),
             status = response.status().as_u16(),
-            cache = ?response.headers().get(reply::CACHE_STATUS),
+            cache = told("cache-status"),
             head_ms = started.elapsed().as_millis(),
-            id = ?id,
+            id = told("x-request-id"),
             "request"
         );
         response
@@ -259,12 +260,12 @@ fn printable(path: &str) -> String {
 }
 
 /// Every answer has an id; upstream's own, where it gave one.
-fn name_request(headers: &mut http::HeaderMap) -> HeaderValue {
-    if let Some(id) = headers.get(REQUEST_ID) {
-        return id.clone();
+fn name_request(headers: &mut http::HeaderMap) {
+    if headers.contains_key(REQUEST_ID) {
+        return;
     }
     let id = format!("req_{}", uuid::Uuid::now_v7().simple());
-    let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("req_unknown"));
-    headers.insert(REQUEST_ID, id.clone());
-    id
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.insert(REQUEST_ID, id);
+    }
 }
