@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::fault;
 use crate::proxy::Proxy;
 use crate::server::{Phase, Routes, Server};
 use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
@@ -84,6 +85,7 @@ impl App {
         let settings = config.server;
         let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
         proxy.reconcile().await?;
+        fault::point("reconciled");
         let routes = Arc::new(Routes::new(proxy.clone()));
         let server = Server::new(listener, routes.clone(), &settings);
         Ok(Self {
