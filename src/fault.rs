@@ -7,6 +7,7 @@
 //! REPRISE_FAULT=after-intent=kill      SIGKILL at the first passage: no destructor runs
 //! REPRISE_FAULT=before-rename=kill#3   at the third passage
 //! REPRISE_FAULT=after-intent=panic     only the task or thread that passes
+//! REPRISE_FAULT=trace                  nothing dies; each passage is a line on standard error
 //! ```
 //!
 //! In a release build a point is nothing at all, and the variable is unknown.
@@ -68,9 +69,9 @@ mod armed {
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
 
     #[derive(Debug)]
-    struct Armed {
-        order: Order,
-        passed: AtomicU64,
+    enum Armed {
+        Trace,
+        Die { order: Order, passed: AtomicU64 },
     }
 
     #[derive(Debug, PartialEq, Eq)]
@@ -92,12 +93,17 @@ mod armed {
         debug_assert!(POINTS.contains(&name), "{name} is no fail point");
         let armed = ARMED.get_or_init(|| {
             let order = std::env::var(VARIABLE).ok()?;
+            if order == "trace" {
+                return Some(Armed::Trace);
+            }
             let order = read(&order).unwrap_or_else(|| panic!("{VARIABLE}={order}: no such fault"));
             let passed = AtomicU64::new(0);
-            Some(Armed { order, passed })
+            Some(Armed::Die { order, passed })
         });
-        let Some(Armed { order, passed }) = armed else {
-            return;
+        let (order, passed) = match armed {
+            None => return,
+            Some(Armed::Trace) => return eprintln!("passed {name}"),
+            Some(Armed::Die { order, passed }) => (order, passed),
         };
         if order.point != name || passed.fetch_add(1, Ordering::SeqCst) + 1 != order.passage {
             return;
