@@ -26,11 +26,10 @@ impl Before {
         }
     }
 
-    /// Killed at this point, so that a note, an answer or both are there.
-    async fn killed(name: &'static str, sort: Sort, point: &str) -> Self {
+    /// Killed by this fault, so that a note, an answer or both are there.
+    async fn killed(name: &'static str, sort: Sort, fault: &str) -> Self {
         let home = Home::empty().await;
         let mut memory = Memory::default();
-        let fault = format!("{point}=kill");
         let launch = home.launch.with(VARIABLE, fault);
         let program = launch.must_start().await;
         visit(&program, sort, &mut memory).await;
@@ -40,7 +39,7 @@ impl Before {
 
     /// As [`Self::killed`], without the index.
     async fn without_index(name: &'static str, sort: Sort) -> Self {
-        let before = Self::killed(name, sort, "after-settle").await;
+        let before = Self::killed(name, sort, "after-settle=kill").await;
         std::fs::remove_dir_all(before.home.launch.data.join("index")).unwrap();
         before
     }
@@ -52,9 +51,9 @@ async fn a_start_that_is_killed_can_be_made_again() {
     let mut kills = 0;
     for before in [
         Before::nothing().await,
-        Before::killed("a note and its answer", sort, "after-record").await,
-        Before::killed("a note", sort, "answer-head").await,
-        Before::killed("half a file", sort, "before-rename").await,
+        Before::killed("a note and its answer", sort, "after-record=kill").await,
+        Before::killed("a note", sort, "answer-head=kill").await,
+        Before::killed("half a file", sort, "before-rename=kill#2").await,
         Before::without_index("no index", sort).await,
     ] {
         let kept = tempfile::tempdir().unwrap();
