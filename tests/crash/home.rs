@@ -20,9 +20,16 @@ pub(crate) struct Home {
 impl Home {
     /// With nothing in it.
     pub(crate) async fn empty() -> Self {
+        Self::slow(Duration::ZERO).await
+    }
+
+    /// With nothing in it, and an upstream that takes its time.
+    pub(crate) async fn slow(answer_time: Duration) -> Self {
         let folder = folder();
         let options = Options {
             job_time: Duration::from_millis(50),
+            stream_gap: answer_time / 10,
+            answer_time,
             ..Options::default()
         };
         let sandbox = Sandbox::start(options).await.unwrap();

@@ -20,9 +20,11 @@
 )]
 
 mod dice;
+mod history;
 mod home;
 mod matrix;
 mod program;
+mod random;
 mod sort;
 mod starts;
 mod visitor;

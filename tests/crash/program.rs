@@ -136,6 +136,14 @@ impl Launch {
         }
     }
 
+    /// Starts it, and kills it so much later, wherever it is then.
+    pub(crate) async fn start_and_kill(&self, life: Duration) {
+        let mut child = self.command().spawn().unwrap();
+        tokio::time::sleep(life).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Starts it, which must succeed.
     pub(crate) async fn must_start(&self) -> Program {
         match self.start().await {

@@ -1,0 +1,240 @@
+//! kill -9 at random moments under a crowd of clients that retry as the SDKs do.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::dice::{Dice, seeds};
+use crate::history::{Chapter, History, Wish};
+use crate::home::Home;
+use crate::long;
+use crate::program::Program;
+use crate::sort::{Sort, succeeded};
+use crate::visitor::{Answer, Broken, Call};
+
+const CLIENTS: usize = 8;
+const PROMPTS: usize = 3;
+const KILLS_OF_A_TRIAL: u64 = 5;
+/// What one client does in one life of the program, at most.
+const WISHES: usize = 40;
+
+const SORTS: [Sort; 6] = [
+    Sort::Video,
+    Sort::Image,
+    Sort::Speech,
+    Sort::Chat,
+    Sort::ChatStream,
+    Sort::Embedding,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_random_under_load() {
+    let seeds = seeds(if long() { 42 } else { 3 });
+    let mut kills = 0;
+    let mut paid = 0;
+    for seed in seeds {
+        println!("REPRISE_SEED={seed}");
+        let trial = Trial::new(seed).await;
+        trial.run().await;
+        kills += KILLS_OF_A_TRIAL;
+        paid += trial.home.billed();
+    }
+    println!("killed at random: {kills} times, {paid} runs paid for, none twice");
+}
+
+/// One directory, one upstream, one crowd, several kills.
+struct Trial {
+    home: Home,
+    dice: Dice,
+    crowd: Arc<Crowd>,
+}
+
+/// What all clients share.
+struct Crowd {
+    history: History,
+    /// Where the program listens now.
+    addr: Mutex<Option<SocketAddr>>,
+}
+
+impl Crowd {
+    fn addr(&self) -> Option<SocketAddr> {
+        *self.addr.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn move_to(&self, addr: Option<SocketAddr>) {
+        *self.addr.lock().unwrap_or_else(PoisonError::into_inner) = addr;
+    }
+}
+
+impl Trial {
+    async fn new(seed: u64) -> Self {
+        let home = Home::slow(Duration::from_millis(30)).await;
+        let crowd = Crowd {
+            history: History::default(),
+            addr: Mutex::default(),
+        };
+        Self {
+            home,
+            dice: Dice::new(seed),
+            crowd: Arc::new(crowd),
+        }
+    }
+
+    async fn run(&self) {
+        let mut dice = self.dice.clone();
+        for kills in 1..=KILLS_OF_A_TRIAL {
+            if dice.below(3) == 0 {
+                let life = Duration::from_millis(dice.below(150) as u64);
+                self.home.launch.start_and_kill(life).await;
+            }
+            let program = self.home.launch.must_start().await;
+            self.crowd.move_to(Some(program.addr));
+            let stop = CancellationToken::new();
+            let clients = (0..CLIENTS).map(|_| self.client(dice.throw(), &stop));
+            let clients: Vec<JoinHandle<()>> = clients.collect();
+            let life = Duration::from_millis(10 + dice.below(500) as u64);
+            tokio::time::sleep(life).await;
+            let ended = program.kill().await;
+            self.crowd.move_to(None);
+            assert!(!ended.log.contains("panicked"), "{}", ended.log);
+            stop.cancel();
+            for client in join_all(clients).await {
+                client.unwrap();
+            }
+            self.check(kills);
+        }
+        let program = self.home.launch.must_start().await;
+        for (wish, chapter) in self.crowd.history.chapters() {
+            self.hold(&program, &wish, &chapter).await;
+        }
+        self.check(KILLS_OF_A_TRIAL);
+        let ended = program.stop().await;
+        assert!(ended.status.success(), "{}", ended.log);
+        assert!(!ended.log.contains("panicked"), "{}", ended.log);
+    }
+
+    fn client(&self, seed: u64, stop: &CancellationToken) -> JoinHandle<()> {
+        let client = Client {
+            dice: Dice::new(seed),
+            crowd: self.crowd.clone(),
+        };
+        tokio::spawn(client.live(stop.clone()))
+    }
+
+    /// The bill against everything that was asked for so far.
+    fn check(&self, kills: u64) {
+        for (wish, chapter) in self.crowd.history.chapters() {
+            chapter.check(&wish, wish.billed(&self.home.sandbox), kills);
+        }
+    }
+
+    /// What is there at last, against everything that was seen.
+    async fn hold(&self, program: &Program, wish: &Wish, chapter: &Chapter) {
+        let billed = wish.billed(&self.home.sandbox);
+        let answer = wish.sort().call(&wish.prompt).send(program.addr).await;
+        let answer = answer.unwrap();
+        let now = wish.billed(&self.home.sandbox);
+        let told = format!("{wish:?}, paid {billed} → {now}: {}", answer.brief());
+        if !chapter.seen.is_empty() {
+            assert!(answer.is_kept(), "lost: {told}");
+            assert_eq!(now, billed, "{told}");
+            let known = chapter.no_cache > 0 || chapter.seen.contains(&answer.body);
+            assert!(known, "another answer: {told}");
+        } else if wish.sort().is_dear() && billed > 0 {
+            assert_eq!(now, billed, "{told}");
+            let asks = answer.error_code() == "outcome_unknown";
+            assert!(answer.is_kept() || asks, "neither kept nor unknown: {told}");
+        } else {
+            assert_eq!(answer.status, 200, "{told}");
+            assert!(now <= billed + 1, "{told}");
+        }
+        if chapter.no_cache > 0 {
+            return;
+        }
+        for (path, end) in &chapter.ends {
+            let poll = Call::get(path).send(program.addr).await.unwrap();
+            assert!(
+                poll.is_hit() && poll.body == *end,
+                "{path}: {}",
+                poll.brief()
+            );
+        }
+    }
+}
+
+struct Client {
+    dice: Dice,
+    crowd: Arc<Crowd>,
+}
+
+impl Client {
+    async fn live(mut self, stop: CancellationToken) {
+        for _ in 0..WISHES {
+            let sort = self.dice.one(&SORTS);
+            let prompt = format!("prompt {}", self.dice.below(PROMPTS));
+            self.ask(&Wish::new(sort, &prompt)).await;
+            if stop.is_cancelled() {
+                return;
+            }
+            let pause = Duration::from_millis(self.dice.below(20) as u64);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// As the SDKs do: the same request again, twice at most, where the connection failed.
+    async fn ask(&mut self, wish: &Wish) {
+        let sort = wish.sort();
+        let mut call = sort.call(&wish.prompt);
+        let no_cache = self.dice.below(40) == 0;
+        if no_cache {
+            call = call.cache_control("no-cache");
+        }
+        if self.dice.below(3) == 0 {
+            call = call.header("idempotency-key", &format!("{wish:?}"));
+        }
+        for _ in 0..3 {
+            if let Some(addr) = self.crowd.addr() {
+                if no_cache {
+                    self.crowd
+                        .history
+                        .change(wish, |chapter| chapter.no_cache += 1);
+                }
+                match call.send(addr).await {
+                    Ok(answer) => return self.take(wish, &answer, addr).await,
+                    Err(Broken) => {}
+                }
+            }
+            let pause = Duration::from_millis(5 + self.dice.below(40) as u64);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn take(&mut self, wish: &Wish, answer: &Answer, addr: SocketAddr) {
+        if answer.error_code() == "outcome_unknown" {
+            assert!(wish.sort().is_dear(), "{wish:?}: {}", answer.brief());
+            return;
+        }
+        assert_eq!(answer.status, 200, "{wish:?}: {}", answer.brief());
+        self.crowd.history.answered(wish, answer);
+        let Some(poll) = wish.sort().poll(answer) else {
+            return;
+        };
+        for _ in 0..self.dice.below(4) {
+            if let Ok(end) = poll.send(addr).await
+                && succeeded(&end)
+            {
+                let path = poll.path().to_owned();
+                self.crowd.history.change(wish, |chapter| {
+                    let known = chapter.ends.entry(path).or_insert(end.body.clone());
+                    assert_eq!(*known, end.body, "{wish:?}: another end");
+                });
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+}
