@@ -20,11 +20,14 @@
 )]
 
 mod dice;
+mod disk;
 mod history;
 mod home;
 mod matrix;
+mod power;
 mod program;
 mod random;
+mod shim;
 mod sort;
 mod starts;
 mod visitor;

@@ -16,7 +16,7 @@ use crate::program::Program;
 use crate::sort::{self, Sort, succeeded};
 use crate::visitor::Answer;
 
-const PROMPT: &str = "the one";
+pub(crate) const PROMPT: &str = "the one";
 const KEY: &str = "order-1";
 
 /// How many passages of one point are tried: the pieces of a long answer differ in nothing.
@@ -116,6 +116,7 @@ async fn case(data: &Path, sort: Sort, fault: &str) -> bool {
         home: &home,
         sort,
         named: &named,
+        doubtful: false,
     };
     trial.hold(&memory).await;
     killed
@@ -152,6 +153,8 @@ pub(crate) struct Trial<'a> {
     pub(crate) home: &'a Home,
     pub(crate) sort: Sort,
     pub(crate) named: &'a str,
+    /// The disk failed: a note may say so beside an answer that is kept after all.
+    pub(crate) doubtful: bool,
 }
 
 impl Trial<'_> {
@@ -159,7 +162,13 @@ impl Trial<'_> {
     pub(crate) async fn hold(&self, memory: &Memory) {
         let named = self.named;
         let billed = self.home.billed();
-        assert!(billed <= 1, "{named}: paid {billed} times");
+        // What is cheap was run again for who asked again, where it could not be kept.
+        let most = if self.doubtful && !self.sort.is_dear() {
+            2
+        } else {
+            1
+        };
+        assert!(billed <= most, "{named}: paid {billed} times");
         let unknown = !self.home.pending().is_empty();
         let program = self.home.launch.must_start().await;
         assert_eq!(
@@ -177,7 +186,8 @@ impl Trial<'_> {
                 poll.brief()
             );
         }
-        assert_eq!(self.home.pending().len(), 0, "{named}: a note stays");
+        let settled = self.home.pending().is_empty();
+        assert!(settled || self.doubtful, "{named}: a note stays");
         let ended = program.kill().await;
         assert!(!ended.log.contains("panicked"), "{named}: {}", ended.log);
         if !long() {
@@ -230,7 +240,7 @@ impl Trial<'_> {
         if let Some(seen) = &memory.answer {
             assert!(again.is_kept(), "lost: {told}");
             assert!(again.body == *seen, "another answer: {told}");
-            assert_eq!(self.home.billed(), 1, "{told}");
+            assert_eq!(self.home.billed(), billed, "{told}");
             return again;
         }
         if again.status == 409 && self.sort.is_dear() {

@@ -1,6 +1,9 @@
-//! kill -9 at random moments under a crowd of clients that retry as the SDKs do.
+//! kill -9 at random moments under a crowd of clients that retry as the SDKs do; and the power that
+//! goes in the same moments, on a disk that has done no more than it had to.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dice::{Dice, seeds};
 use crate::history::{Chapter, History, Wish};
-use crate::home::Home;
+use crate::home::{Home, copy, furnished};
 use crate::long;
-use crate::program::Program;
+use crate::power::{CUTS, Disk};
+use crate::program::{Launch, Program};
+use crate::shim::Shim;
 use crate::sort::{Sort, succeeded};
 use crate::visitor::{Answer, Broken, Call};
 
@@ -22,7 +27,8 @@ const KILLS_OF_A_TRIAL: u64 = 5;
 /// What one client does in one life of the program, at most.
 const WISHES: usize = 40;
 
-const SORTS: [Sort; 6] = [
+/// With answers that fit into a record, and with larger ones.
+const SMALL: [Sort; 6] = [
     Sort::Video,
     Sort::Image,
     Sort::Speech,
@@ -30,27 +36,46 @@ const SORTS: [Sort; 6] = [
     Sort::ChatStream,
     Sort::Embedding,
 ];
+const LARGE: [Sort; 6] = [
+    Sort::Video,
+    Sort::ImageInline,
+    Sort::SpeechLarge,
+    Sort::Chat,
+    Sort::ChatStream,
+    Sort::Embedding,
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_random_under_load() {
-    let seeds = seeds(if long() { 42 } else { 3 });
-    let mut kills = 0;
-    let mut paid = 0;
-    for seed in seeds {
-        println!("REPRISE_SEED={seed}");
-        let trial = Trial::new(seed).await;
+    trials("killed at random", if long() { 42 } else { 3 }, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_power_under_load() {
+    let Some(shim) = Shim::build() else { return };
+    trials("without power", if long() { 22 } else { 2 }, Some(&shim)).await;
+}
+
+async fn trials(what: &str, trials: usize, shim: Option<&Shim>) {
+    let data = furnished().await;
+    let (mut kills, mut paid) = (0, 0);
+    for seed in seeds(trials) {
+        println!("{what}: REPRISE_SEED={seed}");
+        let trial = Trial::new(seed, data.path(), shim).await;
         trial.run().await;
         kills += KILLS_OF_A_TRIAL;
         paid += trial.home.billed();
     }
-    println!("killed at random: {kills} times, {paid} runs paid for, none twice");
+    println!("{what}: {kills} times, {paid} runs paid for, none twice");
 }
 
 /// One directory, one upstream, one crowd, several kills.
-struct Trial {
+struct Trial<'a> {
     home: Home,
     dice: Dice,
     crowd: Arc<Crowd>,
+    /// The disk loses what was not synced.
+    shim: Option<&'a Shim>,
 }
 
 /// What all clients share.
@@ -58,6 +83,7 @@ struct Crowd {
     history: History,
     /// Where the program listens now.
     addr: Mutex<Option<SocketAddr>>,
+    sorts: [Sort; 6],
 }
 
 impl Crowd {
@@ -70,18 +96,53 @@ impl Crowd {
     }
 }
 
-impl Trial {
-    async fn new(seed: u64) -> Self {
+impl<'a> Trial<'a> {
+    async fn new(seed: u64, data: &Path, shim: Option<&'a Shim>) -> Self {
+        let mut dice = Dice::new(seed);
         let home = Home::slow(Duration::from_millis(30)).await;
+        copy(data, &home.launch.data);
+        let sorts = dice.one(&[SMALL, LARGE]);
+        for sort in sorts {
+            sort.prepare(&home.sandbox);
+        }
         let crowd = Crowd {
             history: History::default(),
             addr: Mutex::default(),
+            sorts,
         };
         Self {
             home,
-            dice: Dice::new(seed),
+            dice,
             crowd: Arc::new(crowd),
+            shim,
         }
+    }
+
+    /// Where the disk's calls are written down.
+    fn log(&self) -> PathBuf {
+        self.home.path().join("calls")
+    }
+
+    /// How to start it on the disk of this trial, and what is safe on that disk.
+    fn launch(&self) -> (Launch, Option<Disk>) {
+        let launch = &self.home.launch;
+        match self.shim {
+            None => (launch.clone(), None),
+            Some(shim) => {
+                let disk = Disk::of(&launch.data);
+                (shim.lying(launch, &self.log()), Some(disk))
+            }
+        }
+    }
+
+    /// The power is gone: only what was safe stays.
+    fn cut(&self, disk: Option<Disk>, dice: &mut Dice) {
+        let Some(mut disk) = disk else { return };
+        let calls = fs::read(self.log()).unwrap_or_default();
+        disk.replay(&calls);
+        let how = dice.one(&CUTS);
+        disk.cut(&self.home.launch.data, how, dice);
+        let _ = fs::remove_file(self.log());
     }
 
     async fn run(&self) {
@@ -89,9 +150,12 @@ impl Trial {
         for kills in 1..=KILLS_OF_A_TRIAL {
             if dice.below(3) == 0 {
                 let life = Duration::from_millis(dice.below(150) as u64);
-                self.home.launch.start_and_kill(life).await;
+                let (launch, disk) = self.launch();
+                launch.start_and_kill(life).await;
+                self.cut(disk, &mut dice);
             }
-            let program = self.home.launch.must_start().await;
+            let (launch, disk) = self.launch();
+            let program = launch.must_start().await;
             self.crowd.move_to(Some(program.addr));
             let stop = CancellationToken::new();
             let clients = (0..CLIENTS).map(|_| self.client(dice.throw(), &stop));
@@ -106,6 +170,7 @@ impl Trial {
                 client.unwrap();
             }
             self.check(kills);
+            self.cut(disk, &mut dice);
         }
         let program = self.home.launch.must_start().await;
         for (wish, chapter) in self.crowd.history.chapters() {
@@ -174,7 +239,7 @@ struct Client {
 impl Client {
     async fn live(mut self, stop: CancellationToken) {
         for _ in 0..WISHES {
-            let sort = self.dice.one(&SORTS);
+            let sort = self.dice.one(&self.crowd.sorts);
             let prompt = format!("prompt {}", self.dice.below(PROMPTS));
             self.ask(&Wish::new(sort, &prompt)).await;
             if stop.is_cancelled() {

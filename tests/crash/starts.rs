@@ -72,6 +72,7 @@ async fn a_start_that_is_killed_can_be_made_again() {
                     home: &before.home,
                     sort,
                     named: &named,
+                    doubtful: false,
                 };
                 // What is paid for here is paid for by the trial before.
                 trial.starts_whole(&before.memory).await;
