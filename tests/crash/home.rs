@@ -84,7 +84,7 @@ pub(crate) struct Memory {
 
 /// A folder in memory where there is one: a killed process loses nothing that it had written, synced
 /// or not, so the disk would only cost time.
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let free = fs2::available_space(memory).unwrap_or(0);
     let in_memory = (free > 512 * 1024 * 1024).then(|| tempfile::tempdir_in(memory).ok());

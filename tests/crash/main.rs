@@ -19,6 +19,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod damage;
 mod dice;
 mod disk;
 mod history;
