@@ -25,6 +25,7 @@ mod disk;
 mod history;
 mod home;
 mod matrix;
+mod panics;
 mod power;
 mod program;
 mod random;
