@@ -233,7 +233,9 @@ async fn trial(original: &Original, seed: u64) -> (&'static str, &'static str) {
             Ok(running) => running,
             Err(error) => {
                 assert!(touched("VERSION"), "{named}: {error}");
-                assert!(error.contains("VERSION"), "{named}: names no file: {error}");
+                // One digit that became another is a format that nobody knows yet.
+                let newer = error.contains("data has format");
+                assert!(error.contains("VERSION") || newer, "{named}: {error}");
                 return (kind, "refused");
             }
         };

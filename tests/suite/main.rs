@@ -5,10 +5,13 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod clock;
+mod endings;
 mod fingerprints;
 mod house;
 mod joins;
 mod keeping;
 mod leaving;
 mod paying_once;
+mod reuse;
 mod unknown;
