@@ -79,8 +79,7 @@ async fn every_call_fails_in_its_turn() {
 
 /// Whether the failure came up.
 async fn case(shim: &Shim, data: &Path, sort: Sort, failure: Failure) -> bool {
-    let home = Home::with(data).await;
-    sort.prepare(&home.sandbox);
+    let home = Home::for_sort(data, sort).await;
     let mut memory = Memory::default();
     let named = format!("{sort:?} {failure:?}");
     let ended = match shim.failing(&home.launch, failure).start().await {
@@ -157,8 +156,68 @@ async fn visit(program: &Program, sort: Sort, memory: &mut Memory, named: &str) 
 fn is_promised(sort: Sort, answer: &Answer) -> bool {
     match sort {
         Sort::Speech | Sort::SpeechLarge | Sort::ChatStream => answer.is_kept(),
-        Sort::Video | Sort::Image | Sort::ImageInline | Sort::Chat | Sort::Embedding => {
-            answer.is_promised()
+        Sort::Video
+        | Sort::Image
+        | Sort::ImageInline
+        | Sort::Chat
+        | Sort::ChatAsk
+        | Sort::Embedding => answer.is_promised(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_not_absent() {
+    let Some(shim) = Shim::build() else { return };
+    let sorts = [
+        Sort::Video,
+        Sort::Image,
+        Sort::SpeechLarge,
+        Sort::ChatStream,
+    ];
+    for folder in ["generations", "blobs", "pending"] {
+        let home = Home::empty().await;
+        Sort::SpeechLarge.prepare(&home.sandbox);
+        let program = home.launch.must_start().await;
+        for sort in sorts {
+            let kept = sort.call(PROMPT).send(program.addr).await.unwrap();
+            assert_eq!(kept.status, 200, "{}", kept.brief());
         }
+        home.sandbox.on("POST ").close_before_head();
+        let lost = Sort::Image.call("doubt").send(program.addr).await.unwrap();
+        assert_eq!(lost.status, 502, "{}", lost.brief());
+        program.kill().await;
+        // The files have to answer.
+        std::fs::remove_dir_all(home.launch.data.join("index")).unwrap();
+        let billed = home.billed();
+        let unreadable = shim.unreadable(&home.launch, folder);
+        if folder == "pending" {
+            // Nobody could say what is unknown.
+            let ended = unreadable.start().await.err().expect("no start");
+            let named = ended.log.contains("/pending/");
+            assert!(named && ended.status.code() == Some(1), "{}", ended.log);
+            continue;
+        }
+        let program = unreadable.must_start().await;
+        for call in [Sort::Image.call("doubt")]
+            .into_iter()
+            .chain(sorts.map(|sort| sort.call(PROMPT)))
+        {
+            let answer = call.send(program.addr).await.unwrap();
+            let told = format!("{folder}: {}", answer.brief());
+            assert!(
+                answer.is_kept() || [409, 503].contains(&answer.status),
+                "{told}"
+            );
+            assert_eq!(home.billed(), billed, "{told}");
+        }
+        program.kill().await;
+        let program = home.launch.must_start().await;
+        for sort in sorts {
+            let kept = sort.call(PROMPT).send(program.addr).await.unwrap();
+            assert!(kept.is_kept(), "{folder}: {}", kept.brief());
+        }
+        let doubt = Sort::Image.call("doubt").send(program.addr).await.unwrap();
+        assert_eq!(doubt.status, 409, "{folder}: {}", doubt.brief());
+        assert_eq!(home.billed(), billed, "{folder}");
     }
 }

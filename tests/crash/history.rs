@@ -7,7 +7,6 @@ use bytes::Bytes;
 use reprise::sandbox::Sandbox;
 
 use crate::sort::Sort;
-use crate::visitor::Answer;
 
 /// The history of all generations, by sort and prompt.
 #[derive(Default)]
@@ -71,9 +70,9 @@ impl History {
     }
 
     /// Somebody was given this, whole.
-    pub(crate) fn answered(&self, wish: &Wish, answer: &Answer) {
+    pub(crate) fn seen(&self, wish: &Wish, body: Bytes) {
         self.change(wish, |chapter| {
-            chapter.seen.insert(answer.body.clone());
+            chapter.seen.insert(body);
         });
     }
 }

@@ -9,6 +9,7 @@ use reprise::sandbox::{Options, Sandbox};
 use tempfile::TempDir;
 
 use crate::program::Launch;
+use crate::sort::Sort;
 
 /// One upstream and one data directory; the directory goes when this is dropped.
 pub(crate) struct Home {
@@ -27,7 +28,7 @@ impl Home {
     pub(crate) async fn slow(answer_time: Duration) -> Self {
         let folder = folder();
         let options = Options {
-            job_time: Duration::from_millis(50),
+            job_time: 2 * answer_time,
             stream_gap: answer_time / 10,
             answer_time,
             ..Options::default()
@@ -48,6 +49,14 @@ impl Home {
         home
     }
 
+    /// As [`Self::with`], for one sort.
+    pub(crate) async fn for_sort(data: &Path, sort: Sort) -> Self {
+        let mut home = Self::with(data).await;
+        sort.prepare(&home.sandbox);
+        sort.configure(&mut home.launch);
+        home
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -65,11 +74,6 @@ impl Home {
         files
             .filter(|path| path.extension().is_some_and(|end| end == "json"))
             .collect()
-    }
-
-    /// Leaves the directory behind, for somebody to look at; says where.
-    pub(crate) fn leave(self) -> PathBuf {
-        self.folder.keep()
     }
 }
 

@@ -28,8 +28,7 @@ async fn a_panic_costs_nobody_a_second_run() {
         .map(|(sort, point)| {
             let data = data.path();
             async move {
-                let home = Home::with(data).await;
-                sort.prepare(&home.sandbox);
+                let home = Home::for_sort(data, sort).await;
                 let fault = format!("{point}=panic");
                 let named = format!("{sort:?} {fault}");
                 let program = home.launch.with(VARIABLE, fault).must_start().await;
@@ -85,7 +84,7 @@ impl Crowd<'_> {
         let named = self.named;
         let answer = match answer {
             // Only what is shown while it arrives can break off.
-            Err(Broken) => return assert!(self.sort != Sort::Image, "{named}: broke off"),
+            Err(Broken(_)) => return assert!(self.sort != Sort::Image, "{named}: broke off"),
             Ok(answer) => answer,
         };
         match (answer.status, answer.error_code().as_str()) {

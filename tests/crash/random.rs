@@ -1,9 +1,8 @@
 //! kill -9 at random moments under a crowd of clients that retry as the SDKs do; and the power that
 //! goes in the same moments, on a disk that has done no more than it had to.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use crate::dice::{Dice, seeds};
 use crate::history::{Chapter, History, Wish};
 use crate::home::{Home, copy, furnished};
 use crate::long;
-use crate::power::{CUTS, Disk};
+use crate::power::CUTS;
 use crate::program::{Launch, Program};
-use crate::shim::Shim;
+use crate::shim::{Life, Shim};
 use crate::sort::{Sort, succeeded};
 use crate::visitor::{Answer, Broken, Call};
 
@@ -118,50 +117,40 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Where the disk's calls are written down.
-    fn log(&self) -> PathBuf {
-        self.home.path().join("calls")
-    }
-
-    /// How to start it on the disk of this trial, and what is safe on that disk.
-    fn launch(&self) -> (Launch, Option<Disk>) {
-        let launch = &self.home.launch;
+    /// How to start it on the disk of this trial.
+    fn launch(&self) -> (Launch, Option<Life>) {
         match self.shim {
-            None => (launch.clone(), None),
+            None => (self.home.launch.clone(), None),
             Some(shim) => {
-                let disk = Disk::of(&launch.data);
-                (shim.lying(launch, &self.log()), Some(disk))
+                let (launch, life) = shim.life(&self.home);
+                (launch, Some(life))
             }
         }
     }
 
-    /// The power is gone: only what was safe stays.
-    fn cut(&self, disk: Option<Disk>, dice: &mut Dice) {
-        let Some(mut disk) = disk else { return };
-        let calls = fs::read(self.log()).unwrap_or_default();
-        disk.replay(&calls);
-        let how = dice.one(&CUTS);
-        disk.cut(&self.home.launch.data, how, dice);
-        let _ = fs::remove_file(self.log());
+    fn end(&self, life: Option<Life>, dice: &mut Dice) {
+        if let Some(life) = life {
+            life.cut(&self.home, dice.one(&CUTS), dice);
+        }
     }
 
     async fn run(&self) {
         let mut dice = self.dice.clone();
         for kills in 1..=KILLS_OF_A_TRIAL {
             if dice.below(3) == 0 {
-                let life = Duration::from_millis(dice.below(150) as u64);
-                let (launch, disk) = self.launch();
-                launch.start_and_kill(life).await;
-                self.cut(disk, &mut dice);
+                let span = Duration::from_millis(dice.below(150) as u64);
+                let (launch, life) = self.launch();
+                launch.start_and_kill(span).await;
+                self.end(life, &mut dice);
             }
-            let (launch, disk) = self.launch();
+            let (launch, life) = self.launch();
             let program = launch.must_start().await;
             self.crowd.move_to(Some(program.addr));
             let stop = CancellationToken::new();
             let clients = (0..CLIENTS).map(|_| self.client(dice.throw(), &stop));
             let clients: Vec<JoinHandle<()>> = clients.collect();
-            let life = Duration::from_millis(10 + dice.below(500) as u64);
-            tokio::time::sleep(life).await;
+            let span = Duration::from_millis(10 + dice.below(500) as u64);
+            tokio::time::sleep(span).await;
             let ended = program.kill().await;
             self.crowd.move_to(None);
             assert!(!ended.log.contains("panicked"), "{}", ended.log);
@@ -170,7 +159,7 @@ impl<'a> Trial<'a> {
                 client.unwrap();
             }
             self.check(kills);
-            self.cut(disk, &mut dice);
+            self.end(life, &mut dice);
         }
         let program = self.home.launch.must_start().await;
         for (wish, chapter) in self.crowd.history.chapters() {
@@ -270,7 +259,12 @@ impl Client {
                 }
                 match call.send(addr).await {
                     Ok(answer) => return self.take(wish, &answer, addr).await,
-                    Err(Broken) => {}
+                    Err(Broken(part)) => {
+                        // Whoever has the end of a stream has all of it.
+                        if part.ends_with(b"data: [DONE]\n\n") {
+                            self.crowd.history.seen(wish, part);
+                        }
+                    }
                 }
             }
             let pause = Duration::from_millis(5 + self.dice.below(40) as u64);
@@ -284,7 +278,7 @@ impl Client {
             return;
         }
         assert_eq!(answer.status, 200, "{wish:?}: {}", answer.brief());
-        self.crowd.history.answered(wish, answer);
+        self.crowd.history.seen(wish, answer.body.clone());
         let Some(poll) = wish.sort().poll(answer) else {
             return;
         };

@@ -5,6 +5,7 @@
  * SHIM_FAIL=N             the Nth call that changes the disk fails
  * SHIM_ERRNO=5            with this error
  * SHIM_STICKY=1           and every later one that needs room, as on a full disk; the Nth write is half done
+ * SHIM_UNREADABLE=/dir    files below this cannot be opened for reading
  * SHIM_LOG=/file          every such call that succeeded, in order, for the one who builds what a power
  *                         cut would leave: lines "C ino path", "W ino offset length" with the bytes behind
  *                         it, "T ino length", "R old<TAB>new", "U path", "M path", "S ino", "D path"
@@ -25,7 +26,7 @@
 #include <unistd.h>
 
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
-static const char *root, *skip;
+static const char *root, *skip, *unreadable;
 static long fail_at, calls;
 static int fail_errno = EIO, sticky, ready, log_fd = -1;
 
@@ -36,6 +37,7 @@ static void prepare(void) {
     ready = 1;
     root = getenv("SHIM_ROOT");
     skip = getenv("SHIM_SKIP");
+    unreadable = getenv("SHIM_UNREADABLE");
     if (getenv("SHIM_FAIL")) fail_at = atol(getenv("SHIM_FAIL"));
     if (getenv("SHIM_ERRNO")) fail_errno = atoi(getenv("SHIM_ERRNO"));
     sticky = getenv("SHIM_STICKY") != NULL;
@@ -98,6 +100,13 @@ static unsigned long inode(int fd) {
 }
 
 static int opened(int (*real)(const char *, int, ...), const char *path, int flags, mode_t mode) {
+    struct stat found;
+    prepare();
+    if ((flags & O_ACCMODE) == O_RDONLY && below(path, unreadable) && stat(path, &found) == 0 &&
+        S_ISREG(found.st_mode)) {
+        errno = fail_errno;
+        return -1;
+    }
     if (!(flags & (O_CREAT | O_TRUNC)) || !ours(path)) return real(path, flags, mode);
     pthread_mutex_lock(&turn);
     int made = access(path, F_OK) != 0, fd = -1;

@@ -1,10 +1,14 @@
 //! The library between the program and its disk, built by the system's C compiler.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::dice::Dice;
+use crate::home::Home;
+use crate::power::{Cut, Disk};
 use crate::program::Launch;
 
 /// The built library; it goes when this is dropped.
@@ -74,9 +78,36 @@ impl Shim {
         launch
     }
 
-    /// On a disk that remembers what it was asked.
-    pub(crate) fn lying(&self, launch: &Launch, log: &Path) -> Launch {
-        self.before(launch)
-            .with("SHIM_LOG", log.display().to_string())
+    /// On a disk whose files in one folder of the data cannot be read.
+    pub(crate) fn unreadable(&self, launch: &Launch, folder: &str) -> Launch {
+        let folder = launch.data.join(folder).display().to_string();
+        self.before(launch).with("SHIM_UNREADABLE", folder)
+    }
+
+    /// On a disk that will have done no more than it had to.
+    pub(crate) fn life(&self, home: &Home) -> (Launch, Life) {
+        let life = Life {
+            disk: Disk::of(&home.launch.data),
+            log: home.path().join("calls"),
+        };
+        let log = life.log.display().to_string();
+        (self.before(&home.launch).with("SHIM_LOG", log), life)
+    }
+}
+
+/// One life of a program, with what was safe before it and every call since.
+pub(crate) struct Life {
+    disk: Disk,
+    log: PathBuf,
+}
+
+impl Life {
+    /// The power is gone: only what was safe stays.
+    pub(crate) fn cut(mut self, home: &Home, how: Cut, dice: &mut Dice) {
+        // None, when it ended before its first call.
+        let calls = fs::read(&self.log).unwrap_or_default();
+        self.disk.replay(&calls);
+        self.disk.cut(&home.launch.data, how, dice);
+        let _ = fs::remove_file(&self.log);
     }
 }

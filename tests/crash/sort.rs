@@ -3,6 +3,7 @@
 use reprise::sandbox::Sandbox;
 use serde_json::{Value, json};
 
+use crate::program::Launch;
 use crate::visitor::{Answer, Call};
 
 /// A sort of generation.
@@ -19,18 +20,21 @@ pub(crate) enum Sort {
     /// A blob that was too large for memory.
     SpeechLarge,
     Chat,
+    /// Chat that shall be asked about, which makes it dear.
+    ChatAsk,
     /// Events, shown while they arrive.
     ChatStream,
     Embedding,
 }
 
-pub(crate) const ALL: [Sort; 8] = [
+pub(crate) const ALL: [Sort; 9] = [
     Sort::Video,
     Sort::Image,
     Sort::ImageInline,
     Sort::Speech,
     Sort::SpeechLarge,
     Sort::Chat,
+    Sort::ChatAsk,
     Sort::ChatStream,
     Sort::Embedding,
 ];
@@ -39,9 +43,12 @@ impl Sort {
     /// Whether nobody runs it again without being asked.
     pub(crate) fn is_dear(self) -> bool {
         match self {
-            Self::Video | Self::Image | Self::ImageInline | Self::Speech | Self::SpeechLarge => {
-                true
-            }
+            Self::Video
+            | Self::Image
+            | Self::ImageInline
+            | Self::Speech
+            | Self::SpeechLarge
+            | Self::ChatAsk => true,
             Self::Chat | Self::ChatStream | Self::Embedding => false,
         }
     }
@@ -51,7 +58,7 @@ impl Sort {
             Self::Video => "/v1/video/generations",
             Self::Image | Self::ImageInline => "/v1/images/generations",
             Self::Speech | Self::SpeechLarge => "/v1/audio/speech",
-            Self::Chat | Self::ChatStream => "/v1/chat/completions",
+            Self::Chat | Self::ChatAsk | Self::ChatStream => "/v1/chat/completions",
             Self::Embedding => "/v1/embeddings",
         }
     }
@@ -65,9 +72,16 @@ impl Sort {
                 json!({"model": "gpt-image-2", "prompt": prompt, "response_format": "b64_json"})
             }
             Self::Speech | Self::SpeechLarge => json!({"model": "tts-1", "input": prompt}),
-            Self::Chat => json!({"model": "grok-4.5", "messages": said}),
+            Self::Chat | Self::ChatAsk => json!({"model": "grok-4.5", "messages": said}),
             Self::ChatStream => json!({"model": "grok-4.5", "messages": said, "stream": true}),
             Self::Embedding => json!({"model": "e", "input": prompt}),
+        }
+    }
+
+    /// What its program is told beside the rest.
+    pub(crate) fn configure(self, launch: &mut Launch) {
+        if self == Self::ChatAsk {
+            *launch = launch.with("REPRISE_CACHE__CHAT__UNKNOWN_OUTCOME", "ask");
         }
     }
 
@@ -91,6 +105,7 @@ impl Sort {
             | Self::Image
             | Self::Speech
             | Self::Chat
+            | Self::ChatAsk
             | Self::ChatStream
             | Self::Embedding => return,
         };

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap};
 use hyper::{Method, Request};
@@ -31,9 +31,9 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// The connection was refused, or it broke before the answer was whole.
+/// The connection was refused, or it broke before the answer was whole: what there was of its body.
 #[derive(Debug)]
-pub(crate) struct Broken;
+pub(crate) struct Broken(pub(crate) Bytes);
 
 impl Call {
     pub(crate) fn post(path: &str, body: &Value) -> Self {
@@ -83,13 +83,22 @@ impl Call {
             let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
                 .pool_max_idle_per_host(0)
                 .build_http();
-            let response = client.request(request).await.map_err(|_| Broken)?;
-            let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+            let response = client.request(request).await;
+            let response = response.map_err(|_| Broken(Bytes::new()))?;
+            let (head, mut body) = response.into_parts();
+            let mut read = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else {
+                    return Err(Broken(read.freeze()));
+                };
+                if let Ok(piece) = frame.into_data() {
+                    read.extend_from_slice(&piece);
+                }
+            }
             Ok(Answer {
                 status: head.status.as_u16(),
                 headers: head.headers,
-                body,
+                body: read.freeze(),
             })
         };
         tokio::time::timeout(PATIENCE, exchange)
