@@ -3,6 +3,7 @@
 //! In one process, so that hundreds of starts take seconds.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -190,7 +191,7 @@ impl Damage {
                 let length = dice.below(2 * bytes.len() + 16);
                 bytes = (0..length).map(|_| dice.throw().to_le_bytes()[0]).collect();
             }
-            How::Longer => bytes.extend((0..1 + dice.below(5000)).map(|at| at as u8)),
+            How::Longer => bytes.resize(bytes.len() + 1 + dice.below(5000), 0x5a),
         }
         fs::write(path, bytes).unwrap();
     }
@@ -222,7 +223,7 @@ async fn trial(original: &Original, seed: u64) -> (&'static str, &'static str) {
     }
     let mut named = format!("REPRISE_SEED={seed}");
     for Damage { file, how, .. } in &damages {
-        named += &format!(" {} {how:?}", file.display());
+        write!(named, " {} {how:?}", file.display()).unwrap();
     }
     let kind = damages.first().map_or("nothing", |damage| damage.kind);
     let touched = |kind: &str| damages.iter().any(|damage| damage.kind == kind);

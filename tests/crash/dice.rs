@@ -1,6 +1,6 @@
 //! Chance that can be had again.
 
-/// SplitMix64: the same seed, the same throws.
+/// `SplitMix64`: the same seed, the same throws.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 

@@ -7,10 +7,10 @@ use futures_util::stream::{self, StreamExt};
 use crate::home::{Home, Memory, furnished};
 
 use crate::long;
-use crate::matrix::{PROMPT, Trial};
 use crate::program::Program;
 use crate::shim::{Failure, Shim};
 use crate::sort::{Sort, succeeded};
+use crate::trial::{PROMPT, Trial};
 use crate::visitor::Answer;
 
 const EIO: i32 = 5;

@@ -32,6 +32,7 @@ mod random;
 mod shim;
 mod sort;
 mod starts;
+mod trial;
 mod visitor;
 
 /// Whether the long form was asked for.

@@ -7,9 +7,9 @@ use futures_util::stream::{self, StreamExt};
 use reprise::fault::{POINTS, VARIABLE};
 
 use crate::home::{Home, Memory, furnished};
-use crate::matrix::{PROMPT, Trial};
 use crate::program::Program;
 use crate::sort::Sort;
+use crate::trial::{PROMPT, Trial};
 use crate::visitor::{Answer, Broken};
 
 const CROWD: usize = 4;

@@ -190,13 +190,14 @@ impl Disk {
         paths.dedup();
         for path in paths {
             let (now, safe) = (self.now.get(path), self.safe.get(path));
-            let chosen = match how {
-                Cut::LosesAll | Cut::LosesNames => safe,
-                Cut::LosesBytes => now,
-                Cut::Chance if dice.below(2) == 0 => safe,
-                Cut::Chance => now,
+            let lost = match how {
+                Cut::LosesAll | Cut::LosesNames => true,
+                Cut::LosesBytes => false,
+                Cut::Chance => dice.below(2) == 0,
             };
-            let Some(thing) = chosen else { continue };
+            let Some(thing) = (if lost { safe } else { now }) else {
+                continue;
+            };
             // Nothing lies in a folder that is not there.
             let parent = path.parent().unwrap();
             if parent == root || left.get(parent) == Some(&Thing::Folder) {

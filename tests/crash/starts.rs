@@ -6,9 +6,9 @@ use std::path::Path;
 use reprise::fault::{POINTS, VARIABLE};
 
 use crate::home::{Home, Memory, copy};
-use crate::matrix::{Trial, visit};
 use crate::program::Ended;
 use crate::sort::Sort;
+use crate::trial::{Trial, visit};
 
 /// A directory before its start, and what a client has seen of it.
 struct Before {
