@@ -10,6 +10,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::generation::Fingerprint;
 use crate::store::{Intent, IntentState, Shelf, Store, StoreError};
 
@@ -60,7 +62,7 @@ impl Pledges {
     /// When it could not be written: then nothing may be sent.
     pub(super) async fn make(&self, intent: Intent) -> Result<Pledge, StoreError> {
         let notes = self.notes.clone();
-        let written = intent.clone();
+        let mut written = intent.clone();
         self.shelf
             .writing(move |store| {
                 let mut notes = stripe(&notes, &written.key);
@@ -69,6 +71,7 @@ impl Pledges {
                     return Ok(());
                 }
                 let before = store.intent(&written.key)?;
+                written.started_at = after_what_is_kept(&written, store)?;
                 store.put_intent(&written)?;
                 let note = Note {
                     live: 1,
@@ -232,6 +235,16 @@ impl Drop for Pledge {
             notes.remove(&self.intent.key);
         }
     }
+}
+
+/// When this run began, as its note says it: later than what is kept already.
+///
+/// MONEY: [`Pledges::reconcile`] tells by these times whether a kept answer is the run's own. After the
+/// clock was set back, one that was kept before must not be taken for it.
+fn after_what_is_kept(intent: &Intent, store: &dyn Store) -> Result<Timestamp, StoreError> {
+    let kept = store.get(&intent.key)?.map(|entry| entry.record.created_at);
+    let later = kept.and_then(|at| at.checked_add(SignedDuration::from_nanos(1)).ok());
+    Ok(later.map_or(intent.started_at, |later| later.max(intent.started_at)))
 }
 
 fn stripe<'a>(notes: &'a [Mutex<Notes>; STRIPES], key: &Fingerprint) -> MutexGuard<'a, Notes> {

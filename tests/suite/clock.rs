@@ -8,7 +8,7 @@ use reprise::clock::Clock;
 use reprise::config::Ttl;
 use serde_json::{Value, json};
 
-use crate::house::{Answer, Call, House};
+use crate::house::{Answer, Call, House, copy};
 use crate::paying_once::{COLLAPSED, STORED};
 
 const IMAGES: &str = "/v1/images/generations";
@@ -118,6 +118,39 @@ async fn a_doubt_stays_one_whatever_the_clock_says() {
         }
         assert_eq!(house.billed(), 1, "{jump}");
     }
+}
+
+/// A run of its own beside what is kept, and the process ends while it is under way: what is kept was
+/// made later by the clock, and is still not what that run has brought.
+#[tokio::test]
+async fn a_run_that_was_lost_is_not_taken_for_an_answer_from_the_future() {
+    let clock = Clock::system();
+    clock.jump(hours(2 * DAY));
+    let house = House::new().clock(&clock).await;
+    let kept = image(&house, "future").send().await;
+    clock.jump(hours(-2 * DAY));
+    let gate = house.hold("POST ");
+    let lost = image(&house, "future").cache_control("no-cache").begin();
+    gate.arrived(1).await;
+    let left = tempfile::tempdir().unwrap();
+    copy(&house.data_dir(), left.path());
+    let after = House::new().clock(&clock).disk(left.path()).await;
+    let pending = std::fs::read_dir(after.data_dir().join("pending")).unwrap();
+    assert_eq!(pending.count(), 1, "nobody knows how it ended");
+    let hit = image(&after, "future").send().await;
+    assert!(hit.is_hit() && hit.body == kept.body);
+    gate.release();
+    lost.answer().await;
+    assert_eq!(
+        image(&house, "future")
+            .send()
+            .await
+            .cache_status()
+            .get(..13),
+        Some("reprise; hit;")
+    );
+    let settled = std::fs::read_dir(house.data_dir().join("pending")).unwrap();
+    assert_eq!(settled.count(), 0);
 }
 
 #[tokio::test]
