@@ -72,7 +72,10 @@ impl Pledges {
                 }
                 let before = store.intent(&written.key)?;
                 written.started_at = after_what_is_kept(&written, store)?;
-                store.put_intent(&written)?;
+                if let Err(error) = store.put_intent(&written) {
+                    take_back(&written.key, before.as_ref(), store);
+                    return Err(error);
+                }
                 let note = Note {
                     live: 1,
                     before,
@@ -234,6 +237,18 @@ impl Drop for Pledge {
         if note.live == 0 {
             notes.remove(&self.intent.key);
         }
+    }
+}
+
+/// A note that may have been written all the same: its folder could not be synced, say. Nothing is sent
+/// now, so it must not say that something was; what stood before stands again.
+fn take_back(key: &Fingerprint, before: Option<&Intent>, store: &dyn Store) {
+    let taken_back = match before {
+        Some(before) => store.put_intent(before),
+        None => store.remove_intent(key).map(drop),
+    };
+    if let Err(error) = taken_back {
+        tracing::warn!(key = key.short(), %error, "a note of a run that was not sent may stay behind");
     }
 }
 

@@ -122,6 +122,7 @@ async fn visit(program: &Program, sort: Sort, memory: &mut Memory, named: &str) 
             (503, "store_unavailable"),
             "{told}"
         );
+        memory.refused = true;
         return;
     }
     assert!(!first.body.is_empty(), "{told}");

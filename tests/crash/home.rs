@@ -82,6 +82,8 @@ impl Home {
 pub(crate) struct Memory {
     /// The answer to its request.
     pub(crate) answer: Option<Bytes>,
+    /// It was told that nothing was started.
+    pub(crate) refused: bool,
     /// A poll that showed the end of its job.
     pub(crate) end: Option<Bytes>,
 }

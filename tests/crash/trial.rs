@@ -139,6 +139,13 @@ impl Trial<'_> {
             assert_eq!(self.home.billed(), billed, "{told}");
             return again;
         }
+        if memory.refused {
+            assert_eq!(
+                (again.status, billed),
+                (200, 0),
+                "nothing was started: {told}"
+            );
+        }
         if again.status == 409 && self.sort.is_dear() {
             assert!(unknown, "no note says so: {told}");
             assert_eq!(again.error_code(), "outcome_unknown", "{told}");
