@@ -18,6 +18,10 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking, its helpers too"
 )]
+#![cfg_attr(
+    not(debug_assertions),
+    allow(dead_code, reason = "a release build has no fail points to kill at")
+)]
 
 mod damage;
 mod dice;
