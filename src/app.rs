@@ -13,9 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::console::Console;
 use crate::fault;
 use crate::proxy::Proxy;
-use crate::server::{Phase, Routes, Server};
+use crate::server::{Patience, Phase, Routes, Server};
 use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
 use crate::upstream::{SetupError, Upstream};
 
@@ -29,6 +30,23 @@ pub struct App {
     addr: SocketAddr,
     report: OpenReport,
     grace: Duration,
+}
+
+/// What the program knows and nobody else may: no configuration holds it.
+pub struct Secrets {
+    /// The key that pays upstream.
+    pub upstream_key: SecretString,
+    /// The token of the admin API; `None`: the one in the data directory, made when there is none.
+    pub admin_token: Option<SecretString>,
+}
+
+impl From<SecretString> for Secrets {
+    fn from(upstream_key: SecretString) -> Self {
+        Self {
+            upstream_key,
+            admin_token: None,
+        }
+    }
 }
 
 /// Why the program cannot start. Each message says what to do.
@@ -67,27 +85,33 @@ impl App {
     ///
     /// # Errors
     /// When the store, the address or the way to upstream cannot be had.
-    pub async fn bind(config: Config, key: SecretString, clock: Clock) -> Result<Self, StartError> {
+    pub async fn bind(
+        config: Config,
+        secrets: impl Into<Secrets>,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let secrets = secrets.into();
         let config = Arc::new(config);
-        let upstream = Arc::new(Upstream::new(&config.upstream, &key)?);
+        let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
-        let shelf = Shelf::new(Arc::new(store));
-        let listening = async {
-            let listener = TcpListener::bind(config.listen).await?;
-            listener.local_addr().map(|addr| (listener, addr))
+        let store = Arc::new(store);
+        let token = match secrets.admin_token {
+            _ if !config.console.enabled => None,
+            Some(token) => Some(token),
+            None => kept_token(store.clone()).await,
         };
-        let (listener, addr) = listening.await.map_err(|source| StartError::Listen {
-            addr: config.listen,
-            source,
-        })?;
+        let shelf = Shelf::new(store.clone());
+        let (listener, addr) = listen(config.listen).await?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
-        let settings = config.server;
+        let (settings, patience) = (config.server, Patience::of(&config));
         let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
         proxy.reconcile().await?;
         fault::point("reconciled");
-        let routes = Arc::new(Routes::new(proxy.clone()));
-        let server = Server::new(listener, routes.clone(), &settings);
+        let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
+        let routes = Arc::new(Routes::new(proxy.clone(), console));
+        let server = Server::new(listener, routes.clone(), &settings, patience);
+        announce(store, addr).await;
         Ok(Self {
             server,
             routes,
@@ -114,16 +138,22 @@ impl App {
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
-        let serving = tokio::spawn(self.server.run(stop.clone()));
+        let tasks = self.tasks.clone();
+        let rest = async move {
+            tasks.close();
+            tasks.wait().await;
+        };
+        let mut serving = tokio::spawn(self.server.run(stop.clone(), rest));
         stop.cancelled().await;
         self.routes.enter(Phase::Draining);
         let drained = async {
             // A panic of the accept loop ends the wait as well; there is nothing more to serve.
-            let _ = serving.await;
+            let _ = (&mut serving).await;
             self.tasks.close();
             self.tasks.wait().await;
         };
         let whole = tokio::time::timeout(self.grace, drained).await.is_ok();
+        serving.abort();
         let under_way = self.proxy.under_way();
         if let Err(error) = self.shelf.flush().await {
             tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");
@@ -136,6 +166,16 @@ impl App {
     }
 }
 
+async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listening = async {
+        let listener = TcpListener::bind(addr).await?;
+        listener.local_addr().map(|addr| (listener, addr))
+    };
+    listening
+        .await
+        .map_err(|source| StartError::Listen { addr, source })
+}
+
 async fn open(
     dir: std::path::PathBuf,
     clock: Clock,
@@ -144,4 +184,21 @@ async fn open(
     opening
         .await
         .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+}
+
+/// The token in the data directory. Without one there is no admin API; all else goes on.
+async fn kept_token(store: Arc<DiskStore>) -> Option<SecretString> {
+    let token = tokio::task::spawn_blocking(move || store.admin_token());
+    let token = token
+        .await
+        .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())));
+    token
+        .inspect_err(|error| tracing::error!(%error, "there is no admin token: /api is not served"))
+        .ok()
+}
+
+/// Notes where this process serves, for the commands.
+async fn announce(store: Arc<DiskStore>, addr: SocketAddr) {
+    // It only fails by a panic, after which the commands do not find this process.
+    let _ = tokio::task::spawn_blocking(move || store.announce(addr)).await;
 }

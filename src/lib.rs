@@ -2,7 +2,7 @@
 //!
 //! # The life of a request
 //!
-//! 1. [`server`] accepts, and gives everything below `/v1` to [`proxy`].
+//! 1. [`server`] accepts, and gives everything below `/v1` to [`proxy`], `/api` to [`console`].
 //! 2. [`proxy`] lets the client in, takes its credentials out, and asks [`generation`] what the
 //!    request is.
 //! 3. A generation has a [`generation::Fingerprint`]; [`once`] says whether it is kept, under way,
@@ -17,6 +17,7 @@
 //! | [`cli`] | the commands |
 //! | [`app`] | wiring: a configuration becomes something that serves and drains |
 //! | [`server`] | connections and routes |
+//! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
@@ -32,6 +33,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod fault;
 pub mod generation;
 pub mod jobs;

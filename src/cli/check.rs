@@ -8,6 +8,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let loaded = config::load(sources)?;
     config::problems_at_start(&loaded.config)?;
     config::upstream_key(&loaded.config, &sources.env)?;
+    config::admin_token(&loaded.config, &sources.env)?;
     for key in &loaded.not_yet {
         println!("not yet supported in this version, and without effect: {key}");
     }

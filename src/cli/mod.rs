@@ -3,13 +3,16 @@
 //! A command returns what went wrong as a [`Failure`], and this page turns it into the exit code:
 //! 0 fine, 1 something failed while running, 2 bad usage or bad configuration.
 
+mod admin;
 mod cache;
 mod check;
 mod demo;
+mod jobs;
 mod log;
 mod sandbox;
 mod serve;
 mod signals;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::config::{Problem, Problems, Sources};
+use crate::store::StoreError;
 
 /// A local, OpenAI-compatible caching proxy: an identical generation is paid for once.
 #[derive(Parser)]
@@ -34,7 +38,7 @@ struct Cli {
 /// What every command takes.
 #[derive(Args)]
 struct Common {
-    /// The configuration file [env: `REPRISE_CONFIG`; default: ./proxy.toml if there is one]
+    /// The configuration file (environment: `REPRISE_CONFIG`; default: ./proxy.toml if there is one)
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
@@ -42,13 +46,13 @@ struct Common {
 /// What `serve` takes.
 #[derive(Args, Default, Clone)]
 struct ServeArgs {
-    /// Where to listen [env: `REPRISE_LISTEN`; default: 127.0.0.1:8787]
+    /// Where to listen (environment: `REPRISE_LISTEN`; default: 127.0.0.1:8787)
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// The upstream's base URL [env: `REPRISE_UPSTREAM`; default: <https://relaydance.com/v1>]
+    /// The upstream's base URL (environment: `REPRISE_UPSTREAM`; default: <https://relaydance.com/v1>)
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Where to keep what was paid for [env: `REPRISE_DATA_DIR`]
+    /// Where to keep what was paid for (environment: `REPRISE_DATA_DIR`)
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// The form of the log
@@ -66,6 +70,8 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Read the configuration and say everything that is wrong with it
     Check(ServeArgs),
+    /// What runs, and what has an unknown outcome
+    Jobs(jobs::JobsArgs),
     /// What is kept
     #[command(subcommand)]
     Cache(cache::CacheCommand),
@@ -103,6 +109,12 @@ impl From<StartError> for Failure {
     }
 }
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Runtime(error.to_string())
@@ -118,6 +130,13 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&sources(&cli.common, &args.or(cli.serve))),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
+        Some(Command::Jobs(mut args)) => {
+            let serve = ServeArgs {
+                data_dir: args.data_dir.take().or(cli.serve.data_dir),
+                ..ServeArgs::default()
+            };
+            jobs::run(args, &sources(&cli.common, &serve))
+        }
         Some(Command::Cache(command)) => {
             cache::run(&command, &sources(&cli.common, &ServeArgs::default()))
         }

@@ -1,7 +1,7 @@
 //! `reprise serve`: the proxy, from its configuration to its drained end.
 
 use super::{Failure, log, runtime, signals};
-use crate::app::{App, Drained};
+use crate::app::{App, Drained, Secrets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Sources};
 
@@ -9,12 +9,16 @@ use crate::config::{self, Config, Loaded, Sources};
 pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let loaded = config::load(sources)?;
     config::problems_at_start(&loaded.config)?;
-    let key = config::upstream_key(&loaded.config, &sources.env)?;
+    let secrets = Secrets {
+        upstream_key: config::upstream_key(&loaded.config, &sources.env)?,
+        admin_token: config::admin_token(&loaded.config, &sources.env)?,
+    };
     log::start(&loaded.config.log);
+    keep_to_ourselves();
     runtime()?.block_on(async {
         let stop = signals::stop()?;
         let format = loaded.config.log.format;
-        let app = App::bind(loaded.config.clone(), key, Clock::system()).await?;
+        let app = App::bind(loaded.config.clone(), secrets, Clock::system()).await?;
         log::announce(format, &opening(&loaded, &app));
         for key in &loaded.not_yet {
             tracing::warn!("not yet supported in this version, and without effect: {key}");
@@ -34,12 +38,25 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     })
 }
 
+/// SECURITY: what this process writes is nobody else's to read, files that sled makes included; and
+/// its memory, which holds the upstream key, goes into no core file.
+fn keep_to_ourselves() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::warn!(%error, "a crash could leave the upstream key in a core file");
+    }
+}
+
 /// The first lines on start.
 fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     let config = &loaded.config;
     let report = app.report();
     let mut lines = vec![
         format!("reprise {}", env!("CARGO_PKG_VERSION")),
+        format!("listening on http://{}", app.addr()),
         format!("upstream {}", config.upstream.base_url),
         format!(
             "data in {} ({} generations kept, {} unresolved)",
@@ -49,10 +66,19 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
         ),
         format!("clients: {}", clients(config)),
     ];
+    if config.console.enabled {
+        lines.push(format!(
+            "admin API http://{}/api (token in {})",
+            reachable(app.addr()),
+            match &config.console.token_env {
+                Some(variable) => variable.clone(),
+                None => config.data_dir.join("admin-token").display().to_string(),
+            }
+        ));
+    }
     if let Some(why) = &report.rebuilt {
         lines.push(format!("index rebuilt from the kept files: {why}"));
     }
-    lines.push(format!("listening on http://{}", app.addr()));
     lines.push(format!(
         "export OPENAI_BASE_URL=http://{}/v1",
         reachable(app.addr())

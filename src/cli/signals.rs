@@ -1,4 +1,5 @@
-//! SIGTERM and Ctrl-C: the first one drains, the second one ends the process at once.
+//! SIGTERM and Ctrl-C: the first one drains, the second one ends the process at once. SIGHUP, which
+//! asks for the configuration to be read again, ends nothing.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,12 @@ use super::Failure;
 pub(super) fn stop() -> Result<CancellationToken, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            tracing::warn!("reload is not supported yet; restart to have the file read again");
+        }
+    });
     let stop = CancellationToken::new();
     let first = stop.clone();
     tokio::spawn(async move {

@@ -19,6 +19,7 @@
 //! ([`Loaded::not_yet`]), or, where going on would cost money or safety, refused.
 
 mod address;
+mod admin_token;
 mod cache;
 mod environment;
 mod file;
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use address::BaseUrl;
+pub use admin_token::admin_token;
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
 pub use network::Network;
 pub use problem::{Problem, Problems};

@@ -46,7 +46,7 @@ pub struct Config {
     pub clients: BTreeMap<String, Client>,
     /// What a model costs, by the model's name.
     pub prices: BTreeMap<String, Price>,
-    /// The page and the admin API.
+    /// The admin API.
     pub console: Console,
     /// How connections are treated.
     pub server: Server,
@@ -216,10 +216,10 @@ pub struct Price {
     pub output_per_million: Option<f64>,
 }
 
-/// The page and the admin API.
+/// The admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Console {
-    /// Whether they are served.
+    /// Whether it is served.
     pub enabled: bool,
     /// The environment variable with the admin token; `None`: made at first start and kept.
     pub token_env: Option<String>,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// `text` with every `%XX` replaced by its byte, once. A `%` that is none stays.
-pub(super) fn decode(text: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
         return Cow::Borrowed(text);
     }

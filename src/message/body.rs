@@ -10,7 +10,6 @@ use futures_util::{TryFutureExt, stream};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Collected, Empty, Full, Limited, StreamBody};
-use hyper::body::Incoming;
 
 /// What can go wrong in the middle of a body.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -33,11 +32,6 @@ pub fn empty() -> Body {
 /// Any body as ours.
 pub fn boxed(body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Body {
     body.boxed_unsync()
-}
-
-/// A body that a connection brings.
-pub fn incoming(body: Incoming) -> Body {
-    body.map_err(BodyError::from).boxed_unsync()
 }
 
 /// The whole of a body that is at most `limit` bytes; a longer one is an error that is a

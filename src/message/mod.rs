@@ -1,9 +1,17 @@
 //! HTTP messages: bodies and headers, without a word about what they mean to us.
 //!
 //! - [`body`] one body type for every answer the proxy gives;
-//! - [`headers`] which headers belong to one connection only, and how to take them out.
+//! - [`headers`] which headers belong to one connection only, and how to take them out;
+//! - [`idle`] a body that may not fall silent.
 
 pub mod body;
 pub mod headers;
+pub mod idle;
 
 pub use body::{Body, BodyError};
+pub use idle::{Idle, Silence};
+
+/// Marks a request that came with `Transfer-Encoding` and `Content-Length`, as an extension of it:
+/// the connection has seen both, and the header map holds only the one that was used.
+#[derive(Clone, Copy, Debug)]
+pub struct TwoLengths;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::generation::Fingerprint;
-use crate::store::{Intent, IntentState, Shelf, Store, StoreError};
+use crate::store::{Intent, IntentState, Record, Shelf, Store, StoreError};
 
 /// How many groups of generations can write notes without waiting for each other.
 const STRIPES: usize = 64;
@@ -119,17 +119,37 @@ impl Pledges {
         self.shelf
             .writing(|store| {
                 for intent in store.intents()? {
-                    let pending = intent.state == IntentState::Pending;
-                    let kept = |at| at >= intent.started_at;
-                    if pending
-                        && store
-                            .get(&intent.key)?
-                            .is_some_and(|entry| kept(entry.record.created_at))
-                    {
+                    let kept = store.get(&intent.key)?;
+                    if kept.is_some_and(|entry| is_settled(&intent, &entry.record)) {
                         store.remove_intent(&intent.key)?;
                     }
                 }
                 Ok(())
+            })
+            .await
+    }
+
+    /// Does something about the note of `key`, unless a run of this process is about to; then
+    /// `None`.
+    ///
+    /// # Errors
+    /// Those of `call`.
+    ///
+    /// # Cancel safety
+    /// What was begun goes on to its end, whether or not anyone waits for it.
+    pub(super) async fn unless_running<T: Send + 'static>(
+        &self,
+        key: Fingerprint,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        let notes = self.notes.clone();
+        self.shelf
+            .exclusively(key, move |store| {
+                let notes = stripe(&notes, &key);
+                if notes.contains_key(&key) {
+                    return Ok(None);
+                }
+                call(store).map(Some)
             })
             .await
     }
@@ -260,6 +280,14 @@ fn after_what_is_kept(intent: &Intent, store: &dyn Store) -> Result<Timestamp, S
     let kept = store.get(&intent.key)?.map(|entry| entry.record.created_at);
     let later = kept.and_then(|at| at.checked_add(SignedDuration::from_nanos(1)).ok());
     Ok(later.map_or(intent.started_at, |later| later.max(intent.started_at)))
+}
+
+/// Whether what is kept answers the very call that the note is about: the process ended, or is,
+/// between keeping the answer and taking the note away.
+pub fn is_settled(intent: &Intent, kept: &Record) -> bool {
+    intent.state == IntentState::Pending
+        && kept.key == intent.key
+        && kept.created_at >= intent.started_at
 }
 
 fn stripe<'a>(notes: &'a [Mutex<Notes>; STRIPES], key: &Fingerprint) -> MutexGuard<'a, Notes> {

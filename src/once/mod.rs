@@ -8,13 +8,16 @@
 //! - [`flight`] a generation under way, and every way in which it can end;
 //! - [`lead`] the permit to run, which ends the flight even when it is dropped;
 //! - [`recording`] an answer while it arrives, read by many;
-//! - [`intent`] the durable note that a paid call is under way.
+//! - [`intent`] the durable note that a paid call is under way;
+//! - [`resolve`](resolve()) what a person decides about a note that stayed.
 
+mod callers;
 mod flight;
 mod intent;
 mod lead;
 mod recorder;
 mod recording;
+mod resolve;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -29,17 +32,21 @@ use crate::generation::Fingerprint;
 use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
-pub use intent::Pledge;
 use intent::Pledges;
+pub use intent::{Pledge, is_settled};
 pub use lead::Lead;
 pub use recorder::Recorder;
 pub use recording::Recording;
+pub use resolve::{NotATaskId, Resolution, TaskId, Unresolved, resolve};
+
+use callers::Callers;
 
 /// What is known about identical generations: kept, under way, or in doubt.
 pub struct Once {
     shelf: Shelf,
     clock: Clock,
     flights: Flights,
+    callers: Callers,
     pledges: Pledges,
 }
 
@@ -106,6 +113,7 @@ impl Once {
             shelf,
             clock,
             flights: Flights::default(),
+            callers: Callers::default(),
             pledges,
         }
     }
@@ -113,6 +121,17 @@ impl Once {
     /// How many generations are under way.
     pub fn under_way(&self) -> usize {
         lock(&self.flights).values().map(Vec::len).sum()
+    }
+
+    /// The generations that are under way at this moment, in no certain order.
+    pub fn keys_under_way(&self) -> Vec<Fingerprint> {
+        lock(&self.flights).keys().copied().collect()
+    }
+
+    /// How many requests asked for a generation in this process's life, at least one; hits of what
+    /// was finished are not counted.
+    pub fn callers(&self, key: &Fingerprint) -> u64 {
+        self.callers.of(key)
     }
 
     /// Notes durably that a paid call is about to be made.
@@ -139,6 +158,15 @@ impl Once {
     /// # Cancel safety
     /// A lead that is dropped here has sent nothing and releases its followers.
     pub async fn look_up(&self, query: &Query) -> Result<Found, StoreError> {
+        let found = self.find(query).await?;
+        match &found {
+            Found::Joined(_) | Found::Follow(_) | Found::Lead(..) => self.callers.note(query.key),
+            Found::Hit(..) | Found::Absent => {}
+        }
+        Ok(found)
+    }
+
+    async fn find(&self, query: &Query) -> Result<Found, StoreError> {
         let first = self.kept(query).await?;
         match (first, query.freshness) {
             (Kept::Usable(found), _) => return Ok(*found),

@@ -49,6 +49,11 @@ pub(crate) enum Error {
     #[error("The request's body did not arrive whole ({0}); nothing was sent upstream.")]
     BodyBroken(String),
     #[error(
+        "The request's body stopped in the middle, and nothing more of it came for as long as \
+         `upstream.idle_timeout` in proxy.toml allows; it was not sent upstream whole."
+    )]
+    TooSlow,
+    #[error(
         "Nothing that answers this request is kept, and `only-if-cached` asks for nothing else. Send \
          it without that directive to run it."
     )]
@@ -88,6 +93,8 @@ pub(crate) enum Error {
     OutcomeUnknown { key: String, reason: String },
     #[error("The store cannot remember a run now, so none was started and nothing paid: {0}")]
     StoreUnavailable(String),
+    #[error("The proxy is shutting down and begins nothing new; nothing was sent upstream.")]
+    ShuttingDown,
     #[error("{0}")]
     PassedThrough(SendError),
     #[error("{0}; a run may have been paid for, and its answer is not kept.")]
@@ -105,7 +112,7 @@ impl From<StoreError> for Error {
 const INVALID: &str = "invalid_request_error";
 
 /// What a client is to know of an error beside its message.
-struct Form {
+pub(crate) struct Form {
     status: u16,
     kind: &'static str,
     code: &'static str,
@@ -154,7 +161,7 @@ impl Error {
         }
     }
 
-    fn form(&self) -> Form {
+    pub(crate) fn form(&self) -> Form {
         let form = |status, kind, code, final_answer| Form {
             status,
             kind,
@@ -164,6 +171,7 @@ impl Error {
         match self {
             Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
             Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
+            Self::TooSlow => form(408, INVALID, "request_timeout", false),
             Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),
             Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
             Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),
@@ -186,20 +194,39 @@ impl Error {
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
                 SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
             },
-            Self::Poll(PollError::Gone) => form(503, "api_error", "shutting_down", false),
+            Self::ShuttingDown | Self::Poll(PollError::Gone) => {
+                form(503, "api_error", "shutting_down", false)
+            }
         }
     }
 
     /// The answer: envelope, status, and whether a client should try again.
     pub(crate) fn response(&self) -> Response<Body> {
-        let Form {
+        self.form().answer(&self.to_string())
+    }
+}
+
+impl Form {
+    /// An error that says nothing about trying again.
+    pub(crate) fn new(status: u16, kind: &'static str, code: &'static str) -> Self {
+        Self {
+            status,
+            kind,
+            code,
+            final_answer: false,
+        }
+    }
+
+    /// The error as an answer.
+    pub(crate) fn answer(&self, message: &str) -> Response<Body> {
+        let Self {
             status,
             kind,
             code,
             final_answer,
-        } = self.form();
+        } = *self;
         let envelope = json!({
-            "error": { "message": self.to_string(), "type": kind, "param": null, "code": code }
+            "error": { "message": message, "type": kind, "param": null, "code": code }
         });
         let mut response = Response::new(body::full(envelope.to_string()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);

@@ -1,6 +1,6 @@
 //! Everything else: through, both ways, as it came.
 
-use http::header::HeaderValue;
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::response;
 use http::{Request, Response, StatusCode, Uri};
@@ -41,7 +41,11 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let mut request = Request::from_parts(parts, body);
         *request.uri_mut() = target;
+        let wants_trailers = accepts_trailers(request.headers());
         headers::remove_hop_by_hop(request.headers_mut());
+        if wants_trailers {
+            ask_for_trailers(request.headers_mut());
+        }
         let reuse = match kind {
             Some(_) => Reuse::Fresh,
             None => Reuse::Pooled,
@@ -58,6 +62,21 @@ impl Proxy {
             Some(_) | None => Ok(Response::from_parts(head, body::boxed(body))),
         }
     }
+}
+
+/// Whether this hop takes trailers (RFC 9110 §10.1.4). They are end-to-end, the word for them is not.
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+fn ask_for_trailers(headers: &mut HeaderMap) {
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
 }
 
 /// MONEY: where upstream's answer leaves open whether a run was paid for, the stock SDKs are told

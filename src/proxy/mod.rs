@@ -2,7 +2,7 @@
 //!
 //! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
-//! 3. [`generation::classify`](crate::generation::classify) tells what it is:
+//! 3. [`generation::classify`] tells what it is:
 //!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
 //!    - a poll of a job that went through here ([`poll`]);
 //!    - everything else, which is passed through ([`forward`]).
@@ -35,12 +35,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Polls, dialect};
-use crate::message::Body;
+use crate::message::{Body, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
 use auth::{Client, Keys};
-pub(crate) use error::Error;
+pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
 use guard::Guard;
@@ -95,6 +95,16 @@ impl Proxy {
         self.once.under_way()
     }
 
+    /// Refuses what must not come further, whatever it asks for.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Error> {
+        self.guard.check(parts)
+    }
+
+    /// What is under way.
+    pub(crate) fn once(&self) -> &Once {
+        &self.once
+    }
+
     /// Brings what an earlier process left behind into agreement with what it kept.
     ///
     /// # Errors
@@ -127,14 +137,15 @@ impl Proxy {
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
         }
-        let id = name_request(response.headers_mut());
+        name_request(response.headers_mut());
+        let told = |name: &str| headers::text(response.headers(), name).unwrap_or("-");
         tracing::info!(
             %method,
             path = %printable(&path),
             status = response.status().as_u16(),
-            cache = ?response.headers().get(reply::CACHE_STATUS),
+            cache = told("cache-status"),
             head_ms = started.elapsed().as_millis(),
-            id = ?id,
+            id = told("x-request-id"),
             "request"
         );
         response
@@ -249,12 +260,12 @@ fn printable(path: &str) -> String {
 }
 
 /// Every answer has an id; upstream's own, where it gave one.
-fn name_request(headers: &mut http::HeaderMap) -> HeaderValue {
-    if let Some(id) = headers.get(REQUEST_ID) {
-        return id.clone();
+fn name_request(headers: &mut http::HeaderMap) {
+    if headers.contains_key(REQUEST_ID) {
+        return;
     }
     let id = format!("req_{}", uuid::Uuid::now_v7().simple());
-    let id = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("req_unknown"));
-    headers.insert(REQUEST_ID, id.clone());
-    id
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.insert(REQUEST_ID, id);
+    }
 }

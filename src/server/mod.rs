@@ -1,9 +1,18 @@
 //! Connections: accepted, limited, spoken to in HTTP/1.1 or HTTP/2, and drained at the end.
 //!
-//! [`Server::run`] accepts until it is told to stop; then nothing new is accepted, requests that
-//! are being answered end, and connections close. [`routes`] says who answers what.
+//! [`Server::run`] accepts until it is told to stop; then nothing new is begun, requests that are
+//! being answered end, and connections close. [`routes`] says who answers what.
+//!
+//! Between the socket and hyper lies the [`wire`], which ends what would wait for ever and reads
+//! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
+//! The two speak through the connection's [`tally`].
 
+mod deadline;
+mod exchange;
+mod framing;
 mod routes;
+mod tally;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +22,22 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config;
+use crate::config::{self, Config};
+use exchange::Service;
 pub use routes::{Phase, Routes};
+use tally::Tally;
+use wire::Wire;
 
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
+const MOST_HEADERS: usize = 1024;
+
+type Connection = auto::Connection<'static, TokioIo<Wire<TcpStream>>, Service, TokioExecutor>;
 
 /// A bound socket and what answers on it.
 pub struct Server {
@@ -27,23 +45,47 @@ pub struct Server {
     routes: Arc<Routes>,
     protocol: auto::Builder<TokioExecutor>,
     places: Arc<Semaphore>,
+    patience: Patience,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    head: Duration,
+    body: Duration,
+}
+
+impl Patience {
+    /// For heads as `server.header_timeout` says, for bodies as `upstream.idle_timeout` does.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            head: config.server.header_timeout,
+            body: config.upstream.idle_timeout,
+        }
+    }
 }
 
 impl Server {
     /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port.
-    pub fn new(listener: TcpListener, routes: Arc<Routes>, settings: &config::Server) -> Self {
+    pub fn new(
+        listener: TcpListener,
+        routes: Arc<Routes>,
+        settings: &config::Server,
+        patience: Patience,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(settings.max_connections));
         Self {
             listener,
             routes,
             protocol: protocol(settings),
             places,
+            patience,
         }
     }
 
-    /// Accepts until `stop`; then waits for the answers that are under way, as long as it is
-    /// polled.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Accepts until `stop`; then waits for the answers that are under way and for `rest`, as long as
+    /// it is polled. Meanwhile whoever comes is told that nothing new is begun.
+    pub async fn run(self, stop: CancellationToken, rest: impl Future<Output = ()>) {
         let open = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
@@ -54,9 +96,35 @@ impl Server {
                 self.serve(stream, place, &open);
             }
         }
-        // Closed before the wait: a new client is refused at once instead of hanging.
-        drop(self.listener);
-        open.shutdown().await;
+        let over = async {
+            open.shutdown().await;
+            rest.await;
+        };
+        tokio::select! {
+            () = over => {}
+            () = self.turn_away() => {}
+        }
+    }
+
+    /// Serves whoever comes while the program drains: a supervisor that asks `/readyz` has to be
+    /// answered, and nobody waits for these connections.
+    async fn turn_away(&self) {
+        let mut late = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(_) = late.join_next() => {}
+                accepted = self.accept() => {
+                    if let Some((stream, place)) = accepted {
+                        let connection = self.connection(stream);
+                        late.spawn(async move {
+                            // How it ends is nobody's concern any more.
+                            let _ = connection.await;
+                            drop(place);
+                        });
+                    }
+                }
+            }
+        }
     }
 
     /// The next connection, once there is a place for it.
@@ -78,20 +146,28 @@ impl Server {
         place: tokio::sync::OwnedSemaphorePermit,
         open: &GracefulShutdown,
     ) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-        let service = routes::Service(self.routes.clone());
-        let connection = self
-            .protocol
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = open.watch(connection.into_owned());
+        let connection = open.watch(self.connection(stream));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);
         });
+    }
+
+    fn connection(&self, stream: TcpStream) -> Connection {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let tally = Arc::new(Tally::default());
+        let wire = Wire::new(stream, tally.clone(), self.patience);
+        let service = Service {
+            routes: self.routes.clone(),
+            tally,
+            idle: self.patience.body,
+        };
+        let connection = self.protocol.serve_connection(TokioIo::new(wire), service);
+        connection.into_owned()
     }
 }
 
@@ -101,14 +177,16 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
     protocol
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+        // The wire keeps time: hyper's limit would also end connections that are idle.
+        .header_read_timeout(None)
         .preserve_header_case(true)
+        .max_headers(MOST_HEADERS)
         .max_buf_size(largest.max(8192));
     protocol
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(largest).unwrap_or(u32::MAX))
-        .max_concurrent_streams(256)
+        .max_concurrent_streams(100)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     protocol

@@ -1,18 +1,15 @@
-//! Who answers what: health here, everything else the proxy.
+//! Who answers what: health here, `/api` the console, everything else the proxy.
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
-use crate::message::{Body, body};
-use crate::proxy::Proxy;
+use crate::console::Console;
+use crate::message::{Body, TwoLengths, body};
+use crate::proxy::{Error, Proxy};
 
 /// How far the program is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +26,16 @@ pub enum Phase {
 /// The table of routes, and the state that `/readyz` tells.
 pub struct Routes {
     proxy: Arc<Proxy>,
+    console: Option<Console>,
     phase: AtomicU8,
 }
 
 impl Routes {
-    /// Routes to `proxy`; not ready yet.
-    pub fn new(proxy: Arc<Proxy>) -> Self {
+    /// Routes to `proxy` and to `console`, if there is one; not ready yet.
+    pub fn new(proxy: Arc<Proxy>, console: Option<Console>) -> Self {
         Self {
             proxy,
+            console,
             phase: AtomicU8::new(Phase::Starting as u8),
         }
     }
@@ -46,7 +45,12 @@ impl Routes {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    fn is_in(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
+
+    /// Answers one request; never fails.
+    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         let response = self.route(request).await;
         if head {
@@ -58,16 +62,24 @@ impl Routes {
 
     /// Up, not draining, and able to keep what would be paid for.
     async fn is_ready(&self) -> bool {
-        self.phase.load(Ordering::Relaxed) == Phase::Ready as u8 && self.proxy.can_keep().await
+        self.is_in(Phase::Ready) && self.proxy.can_keep().await
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
-        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    async fn route(&self, request: Request<Body>) -> Response<Body> {
+        let plain = request.extensions().get::<TwoLengths>().is_none();
+        let reads = plain && matches!(*request.method(), Method::GET | Method::HEAD);
+        if plain
+            && let Some(console) = &self.console
+            && Console::serves(request.uri().path())
+        {
+            return console.handle(request).await;
+        }
         match request.uri().path() {
             "/healthz" if reads => ok(),
             "/readyz" if reads && self.is_ready().await => ok(),
             "/readyz" if reads => unready(),
-            _ => self.proxy.handle(request.map(body::incoming)).await,
+            _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
+            _ => self.proxy.handle(request).await,
         }
     }
 }
@@ -100,18 +112,4 @@ fn json(status: StatusCode, text: &'static str) -> Response<Body> {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
-}
-
-/// The routes as hyper calls them.
-pub(super) struct Service(pub(super) Arc<Routes>);
-
-impl hyper::service::Service<Request<Incoming>> for Service {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let routes = self.0.clone();
-        Box::pin(async move { Ok(routes.answer(request).await) })
-    }
 }

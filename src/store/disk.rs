@@ -1,6 +1,7 @@
 //! The store in one directory: files for what must last, the index for speed.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,7 +42,7 @@ pub struct DiskStore {
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
     /// Last, so that the directory is free only once the index is closed.
-    pub(super) _lock: DirLock,
+    pub(super) lock: DirLock,
 }
 
 /// One mutex for each group of keys.
@@ -196,6 +197,11 @@ impl Store for DiskStore {
 }
 
 impl DiskStore {
+    /// Notes for the commands of other processes where this one serves HTTP, until it is dropped.
+    pub fn announce(&self, addr: SocketAddr) {
+        self.lock.announce(addr);
+    }
+
     /// The entry of `key` from the index or its file, without a look at its blobs.
     fn read(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
         if let Some(bytes) = self.index.get(key).and_then(|row| row.content) {

@@ -11,6 +11,7 @@
 //! idempotency/ab/<hash>    which request a client's Idempotency-Key came with   (bindings)
 //! blobs/ab/<blake3>        larger bodies and media, named by content   (blobs)
 //! index/                   sled, derived from the files                (index, rebuild, reconcile, rows)
+//! admin-token              who may administer the proxy                (token)
 //! ```
 //!
 //! **The files are the truth.** Each is written aside, synced, renamed, and its folder synced
@@ -31,6 +32,7 @@ mod error;
 mod files;
 mod form;
 mod generations;
+mod glance;
 mod headers;
 mod index;
 mod intents;
@@ -45,6 +47,7 @@ mod rows;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -54,13 +57,15 @@ pub use blob_hash::BlobHash;
 pub use blobs::{Blob, BlobWriter};
 pub use disk::DiskStore;
 pub use error::StoreError;
+pub use glance::Glance;
 pub use headers::{StoredHeaders, keepable, restore};
+pub use lock::{Holder, holder};
 pub use open::OpenReport;
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,
 };
-
 pub use shelf::{Change, Shelf};
+pub use token::admin_token;
 
 use crate::generation::Fingerprint;
 

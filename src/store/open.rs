@@ -89,7 +89,7 @@ impl DiskStore {
             bindings: Bindings::in_dir(dir.join(IDEMPOTENCY)),
             index,
             writing: Writing::new(),
-            _lock: lock,
+            lock,
         };
         Ok((store, report))
     }

@@ -131,6 +131,27 @@ impl Shelf {
         self.writing(move |store| store.remove_intent(&key)).await
     }
 
+    /// Does several things about one generation, with nobody else changing what is kept of it in
+    /// between.
+    ///
+    /// # Errors
+    /// Those of `call`.
+    ///
+    /// # Cancel safety
+    /// What was begun goes on to its end, whether or not anyone waits for it.
+    pub async fn exclusively<T: Send + 'static>(
+        &self,
+        key: Fingerprint,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let stripes = self.stripes.clone();
+        self.writing(move |store| {
+            let _turn = turn(&stripes, &key);
+            call(store)
+        })
+        .await
+    }
+
     /// The generation that a client's `Idempotency-Key` stands for.
     ///
     /// # Errors

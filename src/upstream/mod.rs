@@ -3,14 +3,14 @@
 //! - [`connect`] the connector: TCP, TLS, and one deadline over both;
 //! - [`tls`] whom we believe: the system's roots and `ca_file`;
 //! - [`failure`] why an answer did not come, and whether anything was sent;
-//! - [`idle`] a body that may not fall silent for longer than `idle_timeout`.
+//! - [`scrub`] the key, should an answer show it, replaced before anybody sees it.
 //!
 //! Every request that leaves the process leaves through [`Upstream::send`], which is therefore the
 //! only place where the real key is put in.
 
 mod connect;
 mod failure;
-mod idle;
+mod scrub;
 mod tls;
 
 use std::time::Duration;
@@ -23,14 +23,18 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use failure::{SendError, SetupError};
-pub use idle::Idle;
 
 use crate::config::{self, BaseUrl};
-use crate::message::Body;
+use crate::message::{Body, Idle};
 use connect::Connector;
+use scrub::{Scrub, Scrubbed};
+
+/// Headers of one answer. MONEY: one too many costs an answer that was paid for, and hyper's own
+/// limit is 100.
+const MOST_HEADERS: usize = 1024;
 
 /// What an upstream answer's body is while it arrives.
-pub type Received = Idle<hyper::body::Incoming>;
+pub type Received = Scrubbed<Idle<hyper::body::Incoming>>;
 
 /// Which connection a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,7 @@ pub struct Upstream {
     fresh: Client<Connector, Body>,
     base: BaseUrl,
     authorization: HeaderValue,
+    scrub: Scrub,
     response_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -65,6 +70,7 @@ impl Upstream {
                 .pool_idle_timeout(Duration::from_secs(30))
                 .pool_max_idle_per_host(idle_connections)
                 .http1_preserve_header_case(true)
+                .http1_max_headers(MOST_HEADERS)
                 .build(connector.clone())
         };
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
@@ -75,6 +81,7 @@ impl Upstream {
             fresh: client(0),
             base: settings.base_url.clone(),
             authorization,
+            scrub: Scrub::new(key),
             response_timeout: settings.response_timeout,
             idle_timeout: settings.idle_timeout,
         })
@@ -108,7 +115,10 @@ impl Upstream {
         };
         let answer = tokio::time::timeout(self.response_timeout, client.request(request)).await;
         match answer {
-            Ok(Ok(response)) => Ok(response.map(|body| Idle::new(body, self.idle_timeout))),
+            Ok(Ok(response)) => {
+                let idle = |body| Idle::new(body, self.idle_timeout, "upstream");
+                Ok(self.scrub.clean(response.map(idle)).await)
+            }
             Ok(Err(error)) => Err(SendError::of_client(&error)),
             Err(_) => Err(SendError::TimedOut(self.response_timeout)),
         }

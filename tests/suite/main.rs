@@ -6,12 +6,19 @@
 )]
 
 mod clock;
+mod credentials;
+mod doors;
 mod endings;
 mod fingerprints;
 mod house;
+mod jobs;
 mod joins;
 mod keeping;
 mod leaving;
+mod pass_through;
 mod paying_once;
 mod reuse;
+mod shutdown;
+mod tls;
 mod unknown;
+mod wire;

@@ -247,9 +247,11 @@ fn what_is_not_built_is_told_or_refused() {
     let told = [
         ("[media]\narchive = false", &["media.archive ("][..]),
         ("[media]\narchive = true", &[]),
+        ("[console]\nenabled = false\ntoken_env = 'T'", &[]),
+        ("[server]\nmax_connections = 1\nheader_timeout = '1s'", &[]),
         (
-            "[console]\nenabled = false\ntoken_env = 'T'",
-            &["console.enabled (", "console.token_env ("],
+            "[media]\nmax_file = '1GiB'\nlink_lifetime = '1h'",
+            &["media.link_lifetime (", "media.max_file ("],
         ),
         ("[cache]\nmax_size = '20480MiB'", &[]),
         ("[callbacks]\nallow = []", &[]),

@@ -3,6 +3,7 @@
 mod codec;
 mod concurrency;
 mod crash;
+mod glance;
 mod golden;
 mod index;
 mod intents;

@@ -6,26 +6,34 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
-use crate::message::BodyError;
+use super::BodyError;
 
-/// Ends a body with an error when the next piece takes longer than a limit.
+/// A sender kept silent for too long in the middle of a body.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{who} was silent for {} s in the middle of a message", .limit.as_secs_f32())]
+pub struct Silence {
+    who: &'static str,
+    limit: Duration,
+}
+
+/// Ends a body with a [`Silence`] when the next piece takes longer than a limit.
 ///
 /// The clock runs only while somebody waits for a piece: a slow reader is not a silent sender.
 pub struct Idle<B> {
     body: B,
-    limit: Duration,
+    error: Silence,
     silence: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
 impl<B> Idle<B> {
-    /// Lets `body` be silent for at most `limit` at a time.
-    pub fn new(body: B, limit: Duration) -> Self {
+    /// Lets `body` be silent for at most `limit` at a time; `who` sends it, for the error.
+    pub fn new(body: B, limit: Duration, who: &'static str) -> Self {
         Self {
             body,
-            limit,
+            error: Silence { who, limit },
             silence: None,
             waiting: false,
         }
@@ -48,23 +56,18 @@ where
             self.waiting = false;
             return Poll::Ready(piece.map(|piece| piece.map_err(Into::into)));
         }
-        let limit = self.limit;
+        let limit = self.error.limit;
         let started = self.waiting;
         self.waiting = true;
+        // `sleep` takes any duration; adding a long one to an instant would panic.
         let silence = self
             .silence
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         if !started {
-            silence.as_mut().reset(Instant::now() + limit);
+            silence.set(tokio::time::sleep(limit));
         }
         match silence.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                let error = format!(
-                    "upstream was silent for {} s in the middle of an answer",
-                    limit.as_secs()
-                );
-                Poll::Ready(Some(Err(error.into())))
-            }
+            Poll::Ready(()) => Poll::Ready(Some(Err(self.error.clone().into()))),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -90,7 +93,11 @@ mod tests {
         let stream = futures_util::stream::unfold(receive, |mut receive| async {
             receive.recv().await.map(|frame| (frame, receive))
         });
-        let mut body = Idle::new(Box::pin(StreamBody::new(stream)), Duration::from_secs(5));
+        let mut body = Idle::new(
+            Box::pin(StreamBody::new(stream)),
+            Duration::from_secs(5),
+            "upstream",
+        );
         for piece in ["a", "b"] {
             send.send(Ok(Frame::data(Bytes::from(piece)))).unwrap();
         }
@@ -100,8 +107,9 @@ mod tests {
             body.frame().await.unwrap().is_ok(),
             "the reader was slow, not the sender"
         );
-        let before = Instant::now();
-        assert!(body.frame().await.unwrap().is_err());
+        let before = tokio::time::Instant::now();
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(error.is::<Silence>(), "{error}");
         assert_eq!(before.elapsed().as_secs(), 5);
     }
 }

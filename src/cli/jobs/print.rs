@@ -1,0 +1,98 @@
+//! What the commands about jobs print: for people on a terminal, else for programs.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::cli::admin::printable;
+use crate::cli::{Failure, table};
+use crate::console::{Action, Job, JobDetail, JobState, Resolved};
+
+/// One line of JSON.
+pub(super) fn json(what: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(what).map_err(|error| Failure::Runtime(error.to_string()))?;
+    print(&format!("{text}\n"))
+}
+
+/// A table; one line a job, with tabs, where nobody looks.
+pub(super) fn list(jobs: &[Job]) -> Result<(), Failure> {
+    let head = [
+        "KEY", "STATE", "KIND", "MODEL", "CLIENT", "STARTED", "CALLERS", "TASK",
+    ];
+    let rows: Vec<_> = jobs.iter().map(row).collect();
+    if !std::io::stdout().is_terminal() {
+        return print(&table::tabbed(&rows));
+    }
+    if rows.is_empty() {
+        return print("Nothing runs, and no outcome is unknown.\n");
+    }
+    print(&table::aligned(head, &rows))
+}
+
+fn row(job: &Job) -> [String; 8] {
+    [
+        job.key.short(),
+        job.state.as_str().to_owned(),
+        job.kind.to_string(),
+        job.model.clone().unwrap_or_else(|| "-".to_owned()),
+        job.client.clone(),
+        format!("{:.0}", job.started_at),
+        job.callers.to_string(),
+        job.task_id.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+/// One line for each thing that is known.
+pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
+    let JobDetail {
+        job,
+        path,
+        ended_at,
+        reason,
+    } = detail;
+    let lines = [
+        ("key", Some(job.key.to_string())),
+        ("state", Some(job.state.as_str().to_owned())),
+        ("reason", reason.clone()),
+        ("task", job.task_id.clone()),
+        ("kind", Some(job.kind.to_string())),
+        ("path", Some(path.clone())),
+        ("model", job.model.clone()),
+        ("client", Some(job.client.clone())),
+        ("started", Some(format!("{:.0}", job.started_at))),
+        ("ended", ended_at.map(|at| format!("{at:.0}"))),
+        ("callers", Some(job.callers.to_string())),
+    ];
+    let known = lines.into_iter().filter_map(|(name, value)| {
+        let value = printable(&value?).replace('\n', "?");
+        Some(format!("{name:8} {value}\n"))
+    });
+    let advice = (job.state == JobState::Unknown).then(|| {
+        let key = job.key.short();
+        format!("\nDecide with `reprise jobs resolve {key}` and --rerun, --task ID or --forget.\n")
+    });
+    let text: String = known.chain(advice).collect();
+    print(&text)
+}
+
+/// What comes of a decision.
+pub(super) fn done(done: &Resolved) -> Result<(), Failure> {
+    let key = done.key.short();
+    let task = done.task_id.as_deref().unwrap_or_default();
+    print(&match done.action {
+        Action::Rerun => format!("{key}: the next identical request runs again.\n"),
+        Action::Forget => format!("{key}: forgotten; the next identical request runs.\n"),
+        Action::Task => format!(
+            "{key}: task {task} stands for it; polls show how it is, an identical request joins it.\n"
+        ),
+    })
+}
+
+/// Unlike `print!` no panic when the reader of a pipe has gone.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

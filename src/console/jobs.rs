@@ -1,0 +1,212 @@
+//! Jobs: generations that run upstream, and paid calls without a known outcome.
+//!
+//! An intent is a job of any kind: under way in this process, or of unknown outcome. A kept entry
+//! with a task is a video job, which runs or has succeeded. Failed ones are forgotten, so there is
+//! no word for them.
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::generation::{Fingerprint, Kind};
+use crate::once::is_settled;
+use crate::store::{Glance, Intent, IntentState, Record, Store, StoreError, Task, TaskState};
+
+/// One job, as `reprise jobs list --json` and `GET /api/jobs` show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The key of its generation: 64 hexadecimal digits.
+    pub key: Fingerprint,
+    /// Upstream's id; null when none is known.
+    pub task_id: Option<String>,
+    /// What it makes.
+    pub kind: Kind,
+    /// The model that the request named; null when it named none.
+    pub model: Option<String>,
+    /// The client that pays.
+    pub client: String,
+    /// How it stands.
+    pub state: JobState,
+    /// When it was sent, in UTC (RFC 3339).
+    pub started_at: Timestamp,
+    /// How many requests asked for it since the proxy started, at least 1; 1 while none runs.
+    pub callers: u64,
+}
+
+/// One job with everything that is known about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub job: Job,
+    /// The path it was sent to; empty when its note was damaged.
+    pub path: String,
+    /// When it ended; null while it has not.
+    pub ended_at: Option<Timestamp>,
+    /// Why its outcome is unknown, in words; null when it is not.
+    pub reason: Option<String>,
+}
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Sent, and not answered yet.
+    Pending,
+    /// Sent, and nobody knows what became of it.
+    Unknown,
+    /// Accepted by upstream, not ended.
+    Running,
+    /// Ended well.
+    Succeeded,
+}
+
+impl JobState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Unknown => "unknown",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+        }
+    }
+}
+
+/// What a running process knows about a generation beyond what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether a call for it is under way.
+    pub under_way: bool,
+    /// How many requests asked for it.
+    pub callers: u64,
+}
+
+impl Seen {
+    /// While no process runs, nothing is under way.
+    pub const BY_NOBODY: Self = Self {
+        under_way: false,
+        callers: 1,
+    };
+}
+
+/// What a store holds that jobs are made from.
+#[derive(Debug)]
+pub struct Census {
+    intents: Vec<Intent>,
+    records: Vec<Record>,
+}
+
+impl Census {
+    /// Goes through an open store. Blocks, and reads every record.
+    ///
+    /// # Errors
+    /// When not all could be listed.
+    pub fn of_store(store: &dyn Store) -> Result<Self, StoreError> {
+        Self::take(store.intents()?, |visit| store.list(visit))
+    }
+
+    /// Goes through a data directory that no process has. Blocks, and reads every record.
+    ///
+    /// # Errors
+    /// When not all could be listed.
+    pub fn of_glance(glance: &Glance) -> Result<Self, StoreError> {
+        Self::take(glance.intents()?, |visit| glance.list(visit))
+    }
+
+    fn take(
+        intents: Vec<Intent>,
+        list: impl FnOnce(&mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
+        let mut records = Vec::new();
+        list(&mut |record| {
+            let noted = intents.iter().any(|intent| intent.key == record.key);
+            if noted || record.task.is_some() {
+                records.push(record.clone());
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(Self { intents, records })
+    }
+
+    /// Every job, the oldest first.
+    pub fn jobs(&self, seen: impl Fn(&Fingerprint) -> Seen) -> Vec<JobDetail> {
+        let settled =
+            |intent: &Intent| self.records.iter().any(|record| is_settled(intent, record));
+        let notes = self.intents.iter().filter(|intent| !settled(intent));
+        let notes = notes.map(|intent| of_intent(intent, seen(&intent.key)));
+        let kept = self.records.iter().filter_map(|record| {
+            let task = record.task.as_ref()?;
+            Some(of_task(record, task, seen(&record.key)))
+        });
+        let mut jobs: Vec<_> = notes.chain(kept).collect();
+        jobs.sort_by_key(|detail| (detail.job.started_at, detail.job.key));
+        jobs
+    }
+
+    /// The keys of all notes, those included that a kept answer has settled.
+    pub fn notes(&self) -> impl Iterator<Item = Fingerprint> {
+        self.intents.iter().map(|intent| intent.key)
+    }
+
+    /// The keys of all jobs that are kept.
+    pub fn kept(&self) -> impl Iterator<Item = Fingerprint> {
+        self.records.iter().map(|record| record.key)
+    }
+}
+
+fn of_intent(intent: &Intent, seen: Seen) -> JobDetail {
+    let state = match (intent.state, seen.under_way) {
+        (IntentState::Pending, true) => JobState::Pending,
+        (IntentState::Pending, false) | (IntentState::Unknown, _) => JobState::Unknown,
+    };
+    let reason = match state {
+        JobState::Unknown => Some(
+            intent
+                .reason
+                .clone()
+                .unwrap_or_else(|| "the proxy ended while it was under way".to_owned()),
+        ),
+        JobState::Pending | JobState::Running | JobState::Succeeded => None,
+    };
+    JobDetail {
+        job: Job {
+            key: intent.key,
+            task_id: None,
+            kind: intent.kind,
+            model: intent.model.clone(),
+            client: intent.client.clone(),
+            state,
+            started_at: intent.started_at,
+            callers: seen.callers,
+        },
+        path: intent.path.clone(),
+        ended_at: None,
+        reason,
+    }
+}
+
+fn of_task(record: &Record, task: &Task, seen: Seen) -> JobDetail {
+    JobDetail {
+        job: Job {
+            key: record.key,
+            task_id: Some(task.id.clone()),
+            kind: record.kind,
+            model: record.model.clone(),
+            client: record.client.clone(),
+            state: match task.state {
+                TaskState::Running => JobState::Running,
+                TaskState::Succeeded => JobState::Succeeded,
+            },
+            started_at: task.started_at,
+            callers: seen.callers,
+        },
+        path: record.path.clone(),
+        ended_at: task.ended_at,
+        reason: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The admin API below `/api`: what a person asks a running proxy, and decides.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /api/jobs[?all=1]` | an array of [`Job`] |
+//! | `GET /api/jobs/{id}` | one [`JobDetail`], by task id, key, or the beginning of a key |
+//! | `POST /api/jobs/{key}/resolve` | carries out a decision ([`Decision`]), tells it ([`Resolved`]) |
+//!
+//! Every request needs `Authorization: Bearer ADMIN_TOKEN`, and comes past the same guard of hosts
+//! and origins as those below `/v1`. Errors have the form of all errors.
+//!
+//! - `jobs` what a job is here, made from what the store holds;
+//! - `pick` which one is meant;
+//! - `decision` what can be decided, as JSON;
+//! - `api` who answers what; `refusal` why not.
+//!
+//! The commands use the same pieces on the store itself while no proxy runs.
+
+mod api;
+mod decision;
+mod jobs;
+mod pick;
+mod refusal;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Request, Response};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::message::{Body, headers};
+use crate::proxy::Proxy;
+use crate::store::Shelf;
+pub use decision::{Action, Decision, Resolved};
+pub use jobs::{Census, Job, JobDetail, JobState, Seen};
+pub use pick::{NotOne, note_of, pick};
+use refusal::Refusal;
+
+/// The admin API of one proxy.
+pub struct Console {
+    proxy: Arc<Proxy>,
+    shelf: Shelf,
+    token: blake3::Hash,
+}
+
+impl Console {
+    /// Lets in whoever shows `token`; of the token itself only the hash stays.
+    pub fn new(proxy: Arc<Proxy>, shelf: Shelf, token: &SecretString) -> Self {
+        Self {
+            proxy,
+            shelf,
+            token: blake3::hash(token.expose_secret().as_bytes()),
+        }
+    }
+
+    /// Whether a path is one of the admin API's.
+    pub fn serves(path: &str) -> bool {
+        path.strip_prefix("/api")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Answers one request. Never fails: an error is an answer too.
+    ///
+    /// # Cancel safety
+    /// A decision that was begun is carried out, whether or not its client stays.
+    pub async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let answer = match self.admit(&parts) {
+            Ok(()) => self.answer(&parts, body).await,
+            Err(refusal) => Err(refusal),
+        };
+        answer.unwrap_or_else(|refusal| refusal.response())
+    }
+
+    fn admit(&self, parts: &Parts) -> Result<(), Refusal> {
+        self.proxy.check(parts).map_err(Refusal::Guard)?;
+        let shown = headers::text(&parts.headers, "authorization")
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| blake3::hash(token.trim().as_bytes()));
+        // SECURITY: comparing two hashes takes the same time wherever they differ.
+        if shown.is_some_and(|shown| shown == self.token) {
+            Ok(())
+        } else {
+            Err(Refusal::NoToken)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Why the admin API does not do what it was asked to, as an answer.
+
+use http::Response;
+
+use super::pick::NotOne;
+use crate::message::Body;
+use crate::once::Unresolved;
+use crate::proxy::{self, Form};
+use crate::store::StoreError;
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Said by the guard that stands before everything.
+    #[error(transparent)]
+    Guard(proxy::Error),
+    #[error(
+        "No admin token, or not the one of this proxy. Send `Authorization: Bearer TOKEN` with the \
+         content of `admin-token` in data_dir, or of the variable that console.token_env names."
+    )]
+    NoToken,
+    #[error(
+        "{0} is not served here; the admin API is GET /api/jobs, GET /api/jobs/ID and POST /api/jobs/KEY/resolve."
+    )]
+    NotFound(String),
+    #[error("{0} is not what this path takes.")]
+    Method(String),
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("The request's body is larger than {0} bytes.")]
+    TooLarge(usize),
+    #[error(transparent)]
+    NotOne(#[from] NotOne),
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
+    #[error("The store cannot say: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Refusal {
+    fn form(&self) -> Form {
+        const INVALID: &str = "invalid_request_error";
+        const CONFLICT: &str = "conflict_error";
+        match self {
+            Self::Guard(error) => error.form(),
+            Self::NoToken => Form::new(401, INVALID, "invalid_admin_token"),
+            Self::NotFound(_) => Form::new(404, INVALID, "not_found"),
+            Self::Method(_) => Form::new(405, INVALID, "method_not_allowed"),
+            Self::BadRequest(_) => Form::new(400, INVALID, "invalid_request"),
+            Self::TooLarge(_) => Form::new(413, INVALID, "request_too_large"),
+            Self::NotOne(NotOne::None(_)) => Form::new(404, INVALID, "job_not_found"),
+            Self::NotOne(NotOne::Several { .. }) => Form::new(409, CONFLICT, "ambiguous_key"),
+            Self::Unresolved(Unresolved::NotUnknown(_)) => Form::new(409, CONFLICT, "not_unknown"),
+            Self::Unresolved(Unresolved::UnderWay(_)) => Form::new(409, CONFLICT, "under_way"),
+            Self::Unresolved(Unresolved::NotAJob { .. }) => Form::new(409, CONFLICT, "not_a_job"),
+            Self::Unresolved(Unresolved::Kept(_)) => Form::new(409, CONFLICT, "already_kept"),
+            Self::Unresolved(Unresolved::Taken { .. }) => Form::new(409, CONFLICT, "task_taken"),
+            Self::Unresolved(Unresolved::Store(_)) | Self::Store(_) => {
+                Form::new(503, "api_error", "store_unavailable")
+            }
+        }
+    }
+
+    /// The answer, in the form of all errors.
+    pub(super) fn response(&self) -> Response<Body> {
+        self.form().answer(&self.to_string())
+    }
+}

@@ -1,0 +1,118 @@
+//! One request and its answer, between hyper and the routes.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header;
+use http::{Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use super::Routes;
+use super::tally::Tally;
+use crate::message::{Body, BodyError, Idle, Silence, TwoLengths, body};
+use crate::proxy::Error;
+
+/// The routes as hyper calls them, for one connection.
+pub(super) struct Service {
+    pub(super) routes: Arc<Routes>,
+    pub(super) tally: Arc<Tally>,
+    /// How long a request's body may be silent.
+    pub(super) idle: Duration,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response<Answered>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Answered>, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if self.tally.ask() {
+            request.extensions_mut().insert(TwoLengths);
+        }
+        let underway = Underway(self.tally.clone());
+        let routes = self.routes.clone();
+        let silent = Arc::new(AtomicBool::new(false));
+        let request = request.map(|body| patient(body, self.idle, silent.clone()));
+        Box::pin(async move {
+            let mut response = routes.answer(request).await;
+            if silent.load(Ordering::Relaxed) {
+                response = timed_out(&response);
+            }
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                underway.0.upgrade();
+            }
+            Ok(response.map(|body| Answered { body, underway }))
+        })
+    }
+}
+
+/// The body of a request, which ends with an error when its client falls silent; `silent` says so
+/// to whoever makes the answer.
+fn patient(body: Incoming, limit: Duration, silent: Arc<AtomicBool>) -> Body {
+    if body.is_end_stream() {
+        return body::empty();
+    }
+    let body = Idle::new(body, limit, "the client");
+    body::boxed(body.map_err(move |error: BodyError| {
+        if error.is::<Silence>() {
+            silent.store(true, Ordering::Relaxed);
+        }
+        error
+    }))
+}
+
+/// Whatever the proxy made of a body that did not arrive, the client is told that it was too slow.
+fn timed_out(response: &Response<Body>) -> Response<Body> {
+    let mut told = Error::TooSlow.response();
+    for (name, value) in response.headers() {
+        if *name != header::CONTENT_LENGTH && !told.headers().contains_key(name) {
+            told.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    tracing::info!("a client fell silent in the middle of a request's body");
+    told
+}
+
+/// Counts its request as answered when it is dropped, however that came about.
+struct Underway(Arc<Tally>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.answer();
+    }
+}
+
+/// The body of an answer. hyper drops it when it has its last byte.
+pub(super) struct Answered {
+    body: Body,
+    #[expect(dead_code, reason = "its drop is what it is for")]
+    underway: Underway,
+}
+
+impl http_body::Body for Answered {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,341 @@
+//! A client's connection as hyper gets it: with an end to every wait, and an end that can be read.
+//!
+//! hyper has no limit for a connection that says nothing, and only one for a head and the time
+//! before it. Here each wait has its own: for the first byte and for the rest of a head
+//! [`Patience::head`], for the next request [`KEEP_ALIVE`], for a client that takes nothing of what it
+//! is sent [`Patience::body`]. While a request is being answered nothing is expected of a client.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Patience;
+use super::deadline::Deadline;
+use super::framing::{Framing, Place};
+use super::tally::Tally;
+
+/// How long a connection may wait for its next request: longer than the pools of clients keep one
+/// (90 s for Go's and for hyper's, less for Python's and Node's), so that it is the client who
+/// closes it, and no request meets a connection that is just being closed.
+const KEEP_ALIVE: Duration = Duration::from_mins(2);
+
+/// How long, and for how many bytes, a client is listened to that still sends when its answer is
+/// complete. Closing at once would reset the connection, and take the answer away with what the
+/// client has not read yet (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// A client's connection.
+pub(super) struct Wire<S> {
+    stream: S,
+    framing: Framing,
+    tally: Arc<Tally>,
+    patience: Patience,
+    reading: Deadline<(Place, u64)>,
+    writing: Deadline<()>,
+    lingering: Lingering,
+    /// The client has said that nothing more comes.
+    ended: bool,
+}
+
+struct Lingering {
+    shut: bool,
+    heard: usize,
+    time: Deadline<()>,
+}
+
+impl<S> Wire<S> {
+    pub(super) fn new(stream: S, tally: Arc<Tally>, patience: Patience) -> Self {
+        Self {
+            stream,
+            framing: Framing::default(),
+            tally,
+            patience,
+            reading: Deadline::new(),
+            writing: Deadline::new(),
+            lingering: Lingering {
+                shut: false,
+                heard: 0,
+                time: Deadline::new(),
+            },
+            ended: false,
+        }
+    }
+
+    /// What is expected of the client now, and for how long.
+    fn expected(&mut self) -> Option<((Place, u64), Duration)> {
+        if self.tally.is_upgraded() {
+            self.framing.leave();
+        }
+        let heads = self.framing.heads();
+        if !self.tally.has_answered(heads) {
+            return None;
+        }
+        let place = self.framing.place();
+        let limit = match place {
+            Place::Opening | Place::Head => self.patience.head,
+            Place::Between => KEEP_ALIVE,
+            Place::Body | Place::Beyond => return None,
+        };
+        Some(((place, heads), limit))
+    }
+
+    /// Whether the client may be in the middle of something that nobody will read: a request, or a
+    /// frame of HTTP/2, such as the window updates for the answer it is reading.
+    fn is_speaking(&self) -> bool {
+        match self.framing.place() {
+            Place::Head | Place::Body | Place::Beyond => !self.ended,
+            Place::Opening | Place::Between => false,
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.writing.forget();
+            // A client that still takes its answer is not idle.
+            if let Some((what @ (Place::Between, _), limit)) = self.expected() {
+                self.reading.forget();
+                let _ = self.reading.poll(what, limit, context);
+            }
+            return written;
+        }
+        ready!(self.writing.poll((), self.patience.body, context));
+        Poll::Ready(Err(too_slow("the client takes nothing of its answer")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Ready once the client has ended, or was listened to for long enough.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut scrap = [0; 8 * 1024];
+        while self.lingering.heard < LINGER_BYTES {
+            let mut buffer = ReadBuf::new(&mut scrap);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.lingering.heard += buffer.filled().len();
+                }
+                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return self.lingering.time.poll((), LINGER, context),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
+            let new = buffer.filled().get(before..).unwrap_or_default();
+            this.ended |= new.is_empty();
+            this.framing.read(new);
+            this.tally.note(&this.framing);
+            return Poll::Ready(read);
+        }
+        let Some((what, limit)) = this.expected() else {
+            this.reading.forget();
+            // hyper does not ask again when the answer is out: it knows that nothing was there.
+            this.tally.wake_when_answered(context.waker());
+            return Poll::Pending;
+        };
+        ready!(this.reading.poll(what, limit, context));
+        Poll::Ready(Err(too_slow(match what.0 {
+            Place::Between => "the connection was idle for long",
+            Place::Opening | Place::Head | Place::Body | Place::Beyond => {
+                "the request's head took longer than server.header_timeout"
+            }
+        })))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.wrote(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.lingering.shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.lingering.shut = true;
+        }
+        if self.is_speaking() {
+            ready!(self.poll_linger(context));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn too_slow(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http::Response;
+    use http_body_util::Empty;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioIo, TokioTimer};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::Instant;
+
+    const HEAD: Duration = Duration::from_secs(10);
+
+    fn wire() -> (Wire<DuplexStream>, DuplexStream, Arc<Tally>) {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let tally = Arc::new(Tally::default());
+        let patience = Patience {
+            head: HEAD,
+            body: HEAD * 3,
+        };
+        (Wire::new(ours, tally.clone(), patience), theirs, tally)
+    }
+
+    async fn take(wire: &mut Wire<DuplexStream>, mut length: usize) {
+        let mut buffer = [0; 64];
+        while length > 0 {
+            length -= wire.read(&mut buffer).await.unwrap();
+        }
+    }
+
+    /// After how many seconds reading fails.
+    async fn gives_up(wire: &mut Wire<DuplexStream>) -> u64 {
+        let started = Instant::now();
+        let error = wire.read(&mut [0; 64]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        started.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_has_its_end() {
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        let (mut wire, _theirs, _) = wire();
+        assert_eq!(gives_up(&mut wire).await, 10, "nothing comes");
+
+        let (mut wire, mut theirs, _) = self::wire();
+        theirs.write_all(&request[..5]).await.unwrap();
+        take(&mut wire, 5).await;
+        assert_eq!(gives_up(&mut wire).await, 10, "a head does not go on");
+
+        let (mut wire, mut theirs, tally) = self::wire();
+        theirs.write_all(request).await.unwrap();
+        take(&mut wire, request.len()).await;
+        tally.answer();
+        assert_eq!(gives_up(&mut wire).await, 120, "no further request comes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hyper_asks_again_when_the_answer_is_out() {
+        let (wire, mut theirs, tally) = wire();
+        let service = service_fn(move |_| {
+            let tally = tally.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                tally.answer();
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(None);
+        let connection = http1.serve_connection(TokioIo::new(wire), service);
+        tokio::spawn(connection);
+        let started = Instant::now();
+        theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        theirs.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+        assert_eq!(started.elapsed().as_secs(), 30 + 120);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_its_time_and_the_wait_behind_it_begins_with_its_end() {
+        let (mut wire, mut theirs, tally) = wire();
+        let request = b"GET / HTTP/1.1\r\n\r\nGET";
+        theirs.write_all(request).await.unwrap();
+        take(&mut wire, request.len()).await;
+        let began = Instant::now();
+        let answering = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_hours(1)).await;
+            tally.answer();
+        });
+        assert_eq!(gives_up(&mut wire).await, 3610, "it is woken by the answer");
+        answering.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 3610);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_byte_now_and_then_is_waited_for() {
+        let (mut wire, mut theirs, _) = wire();
+        let writing = tokio::spawn(async move {
+            let started = Instant::now();
+            let error = wire.write_all(&[0; 1000]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            started.elapsed().as_secs()
+        });
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            theirs.read_exact(&mut [0; 10]).await.unwrap();
+        }
+        assert_eq!(writing.await.unwrap(), 5 * 20 + 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_still_speaks_is_listened_to_for_a_while() {
+        for (sent, seconds) in [
+            ("P / HTTP/1.1\r\ncontent-length: 9\r\n\r\n1", 2),
+            ("GET / HTTP/1.1\r\n", 2),
+            ("GET / HTTP/1.1\r\n\r\n", 0),
+        ] {
+            let (mut wire, mut theirs, _) = wire();
+            theirs.write_all(sent.as_bytes()).await.unwrap();
+            take(&mut wire, sent.len()).await;
+            let started = Instant::now();
+            wire.shutdown().await.unwrap();
+            assert_eq!(started.elapsed().as_secs(), seconds, "{sent:?}");
+            assert_eq!(
+                theirs.read(&mut [0]).await.unwrap(),
+                0,
+                "it is told at once"
+            );
+        }
+    }
+}

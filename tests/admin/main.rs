@@ -1,0 +1,14 @@
+//! What a person does about a proxy: the admin API, and the commands that use it. The real program
+//! before the simulated upstream, with a home of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod api;
+mod call;
+mod deciding;
+mod listing;
+mod usage;
+mod world;

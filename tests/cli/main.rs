@@ -1,0 +1,18 @@
+//! The real program, as a person or a supervisor runs it: arguments, exit codes, lines, signals,
+//! and what is left after `kill -9`.
+//!
+//! Every test has a home folder and an environment of its own; upstream is the sandbox, inside the
+//! test process, so that a gate can hold it while the program dies.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod call;
+mod commands;
+mod configuration;
+mod crash;
+mod ending;
+mod program;
+mod secrets;
+mod start;

@@ -1,0 +1,14 @@
+//! The proxy's door, knocked on with raw sockets: what is said too slowly, too ambiguously, too
+//! largely or not at all; and what must not come out of it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod early;
+mod framing;
+mod house;
+mod key;
+mod program;
+mod sizes;
+mod slow;
