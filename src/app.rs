@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::console::Console;
+use crate::fault;
 use crate::proxy::Proxy;
 use crate::server::{Patience, Phase, Routes, Server};
 use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
@@ -106,6 +107,7 @@ impl App {
         let (settings, patience) = (config.server, Patience::of(&config));
         let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
         proxy.reconcile().await?;
+        fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
         let server = Server::new(listener, routes.clone(), &settings, patience);

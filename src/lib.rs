@@ -24,7 +24,7 @@
 //! | [`upstream`] | the one way out, with the real key |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
-//! | [`config`], [`clock`], [`message`] | what everybody needs |
+//! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
 //! | [`sandbox`] | a simulated upstream, for the demo and the tests |
 //!
 //! A room uses only rooms below it in this table; a test holds that.
@@ -34,6 +34,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod fault;
 pub mod generation;
 pub mod jobs;
 pub mod message;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::dialect::{self, State};
 use crate::clock::Clock;
+use crate::fault;
 use crate::generation::Fingerprint;
 use crate::message::{body, headers};
 use crate::store::{self, Change, Entry, Payload, PollRecord, Shelf, TaskState};
@@ -179,10 +180,12 @@ impl Polls {
             place: Some(&place),
         };
         let answer = self.fetch(&question).await;
+        fault::point("before-note");
         let over = match &answer {
             Ok(answer) => self.note(&question, answer).await,
             Err(_) => false,
         };
+        fault::point("after-note");
         self.settle(&place, &answer, over);
         cleared.disarm();
         tell.send_replace(Some(answer));

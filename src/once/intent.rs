@@ -10,6 +10,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::generation::Fingerprint;
 use crate::store::{Intent, IntentState, Record, Shelf, Store, StoreError};
 
@@ -60,7 +62,7 @@ impl Pledges {
     /// When it could not be written: then nothing may be sent.
     pub(super) async fn make(&self, intent: Intent) -> Result<Pledge, StoreError> {
         let notes = self.notes.clone();
-        let written = intent.clone();
+        let mut written = intent.clone();
         self.shelf
             .writing(move |store| {
                 let mut notes = stripe(&notes, &written.key);
@@ -69,7 +71,11 @@ impl Pledges {
                     return Ok(());
                 }
                 let before = store.intent(&written.key)?;
-                store.put_intent(&written)?;
+                written.started_at = after_what_is_kept(&written, store)?;
+                if let Err(error) = store.put_intent(&written) {
+                    take_back(&written.key, before.as_ref(), store);
+                    return Err(error);
+                }
                 let note = Note {
                     live: 1,
                     before,
@@ -252,6 +258,28 @@ impl Drop for Pledge {
             notes.remove(&self.intent.key);
         }
     }
+}
+
+/// A note that may have been written all the same: its folder could not be synced, say. Nothing is sent
+/// now, so it must not say that something was; what stood before stands again.
+fn take_back(key: &Fingerprint, before: Option<&Intent>, store: &dyn Store) {
+    let taken_back = match before {
+        Some(before) => store.put_intent(before),
+        None => store.remove_intent(key).map(drop),
+    };
+    if let Err(error) = taken_back {
+        tracing::warn!(key = key.short(), %error, "a note of a run that was not sent may stay behind");
+    }
+}
+
+/// When this run began, as its note says it: later than what is kept already.
+///
+/// MONEY: [`Pledges::reconcile`] tells by these times whether a kept answer is the run's own. After the
+/// clock was set back, one that was kept before must not be taken for it.
+fn after_what_is_kept(intent: &Intent, store: &dyn Store) -> Result<Timestamp, StoreError> {
+    let kept = store.get(&intent.key)?.map(|entry| entry.record.created_at);
+    let later = kept.and_then(|at| at.checked_add(SignedDuration::from_nanos(1)).ok());
+    Ok(later.map_or(intent.started_at, |later| later.max(intent.started_at)))
 }
 
 /// Whether what is kept answers the very call that the note is about: the process ended, or is,

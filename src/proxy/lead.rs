@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::Proxy;
 use super::record::{self, Judged, Taken};
 use crate::config::UnknownOutcome;
+use crate::fault;
 use crate::generation::{Identity, Kind};
 use crate::message::body;
 use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
@@ -68,22 +69,28 @@ impl Proxy {
     /// MONEY: never dropped while the process lives; it is a task that only the drain waits for.
     /// If the process dies, the intent stands.
     pub(super) async fn run(self: Arc<Self>, mut lead: Lead, run: Run) {
+        fault::point("before-intent");
         let pledge = match self.prepare(&lead, &run).await {
             Ok(pledge) => pledge,
             Err(reason) => return lead.end(Ending::Failed(Failure::Store(reason))),
         };
+        fault::point("after-intent");
         lead.about_to_send();
+        fault::point("before-send");
         let call = Call {
             lead,
             pledge,
             run,
             started: Instant::now(),
         };
-        let answer = match self.send(&call.run).await {
+        let answer = self.send(&call.run).await;
+        fault::point("after-send");
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return call.fail(error).await,
         };
         let taken = record::take(&self.shelf, &call.lead, answer, &call.run).await;
+        fault::point("answer-whole");
         match taken.judged.clone() {
             Judged::Success => self.keep(call, taken).await,
             Judged::Refused => call.pass(taken).await,
@@ -141,17 +148,21 @@ impl Proxy {
 
     /// The run succeeded: durable first, then the intent goes, then the last byte.
     async fn keep(&self, call: Call, mut taken: Taken) {
+        fault::point("before-record");
         let entry = match self.entry(&call, &mut taken).await {
             Ok(entry) => entry,
             Err(error) => return call.not_kept(taken, &error).await,
         };
+        fault::point("after-record");
         // Before anybody hears of the end: who asks for a younger answer at once must not find the
         // note of a run that is over.
         if let Some(pledge) = call.pledge {
             pledge.settle().await;
         }
+        fault::point("after-settle");
         let answer = taken.answer;
         call.lead.end(Ending::Kept { entry, answer });
+        fault::point("after-flight");
         taken.recorder.end();
     }
 

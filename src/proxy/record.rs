@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::lead::Run;
+use crate::fault;
 use crate::generation::Kind;
 use crate::generation::events::EventScanner;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
@@ -90,6 +91,7 @@ pub(super) async fn take(
     if !matches!(showing, Showing::Whole) {
         lead.live(answer.clone());
     }
+    fault::point("answer-head");
     let broken = copy(&mut body, &mut recorder, &mut showing).await.err();
     // JSON and event streams prove their own end; anything else has to be framed (RFC 9112 §6.3).
     let end_is_sure = framed || !matches!(showing, Showing::AllButLast);
@@ -128,6 +130,7 @@ async fn copy(
             .append(&piece)
             .await
             .map_err(|error| error.to_string())?;
+        fault::point("mid-answer");
         let len = recorder.recording().len();
         if len > LARGEST || Instant::now() > deadline {
             return Err(format!(

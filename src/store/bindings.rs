@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::files;
+use crate::fault;
 use crate::generation::Fingerprint;
 
 const FORMAT: u64 = 1;
@@ -101,6 +102,7 @@ impl Bindings {
         let bytes = serde_json::to_vec(&form)
             .map_err(|_| StoreError::Refused("the binding has no form in JSON"))?;
         files::write_durably(&path, &bytes)?;
+        fault::point("binding-written");
         Ok(binding.generation)
     }
 

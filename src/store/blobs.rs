@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::blob_hash::BlobHash;
 use super::error::StoreError;
 use super::files::{self, Stamp, Temporary};
+use crate::fault;
 
 /// A finished blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ impl Blobs {
 
     pub(super) fn begin(&self) -> Result<BlobWriter, StoreError> {
         let temporary = Temporary::create_in(&self.root)?;
+        fault::point("blob-begun");
         Ok(BlobWriter {
             blobs: self.clone(),
             temporary,
@@ -197,6 +199,7 @@ impl BlobWriter {
         let hash = BlobHash::from_bytes(*self.hasher.finalize().as_bytes());
         // Also where a blob of that name is: it may be a damaged one.
         let stamp = self.temporary.persist(&self.blobs.path(&hash))?;
+        fault::point("blob-finished");
         self.blobs.note_checked(hash, stamp);
         Ok(Blob {
             hash,

@@ -19,6 +19,7 @@ use super::lock::DirLock;
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::Row;
 use super::{Store, StoreError};
+use crate::fault;
 use crate::generation::Fingerprint;
 
 /// How much a probe writes: as much as a generation's own file may hold. A disk that takes less
@@ -94,8 +95,10 @@ impl Store for DiskStore {
         let _writing = self.writing.begin(key);
         match self.files.write(key, &bytes) {
             Ok(stamp) => {
+                fault::point("before-row");
                 let task = entry.record.task.as_ref().map(|task| task.id.as_str());
                 self.index.put(key, &Row::new(stamp, task, &bytes));
+                fault::point("after-row");
                 Ok(())
             }
             Err(error) => {

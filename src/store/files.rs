@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::error::StoreError;
+use crate::fault;
 
 /// Mode of every file. SECURITY: prompts' answers are nobody else's business.
 const FILE_MODE: u32 = 0o600;
@@ -82,6 +83,7 @@ impl Temporary {
     /// A failed sync is never tried again: the kernel may have dropped the pages, so a second
     /// sync would succeed without them. The temporary file goes instead.
     pub(super) fn persist(mut self, target: &Path) -> Result<Stamp, StoreError> {
+        fault::point("file-written");
         self.file
             .sync_all()
             .map_err(StoreError::io("sync", &self.path))?;
@@ -89,6 +91,7 @@ impl Temporary {
             .file
             .metadata()
             .map_err(StoreError::io("look at", &self.path))?;
+        fault::point("before-rename");
         let renamed = match std::fs::rename(&self.path, target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(dir) = target.parent() {
@@ -100,7 +103,9 @@ impl Temporary {
         };
         renamed.map_err(StoreError::io("rename a temporary file to", target))?;
         self.persisted = true;
+        fault::point("after-rename");
         sync_folder_of(target)?;
+        fault::point("folder-synced");
         Ok(Stamp::of(&metadata))
     }
 }
@@ -154,11 +159,13 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<Stamp, StoreErr
 
 /// Removes a file durably; says whether it was there.
 pub(super) fn remove_durably(path: &Path) -> Result<bool, StoreError> {
+    fault::point("before-unlink");
     match std::fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(StoreError::io("remove", path)(error)),
     }
+    fault::point("after-unlink");
     sync_folder_of(path)?;
     Ok(true)
 }

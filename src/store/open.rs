@@ -15,6 +15,7 @@ use super::intents::Intents;
 use super::layout::{self, BLOBS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
 use super::lock::DirLock;
 use crate::clock::Clock;
+use crate::fault;
 
 /// What was found when a directory was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,7 @@ impl DiskStore {
         layout::inspect(dir)?;
         files::ensure_dir(dir)?;
         let lock = DirLock::take(dir, clock.now())?;
+        fault::point("lock-taken");
         // Again, now that nobody else can be at it.
         match layout::inspect(dir)? {
             Layout::Ours => {}
@@ -55,6 +57,7 @@ impl DiskStore {
                 layout::establish(dir)?;
             }
         }
+        fault::point("layout-made");
         keep_private(dir);
         let generations = Generations::in_dir(dir.join(GENERATIONS));
         let intents = Intents::in_dir(dir.join(PENDING));
@@ -63,8 +66,10 @@ impl DiskStore {
         blobs.prepare()?;
         let removed_temporaries =
             files::sweep(dir)? + generations.sweep()? + intents.sweep()? + blobs.sweep()?;
+        fault::point("swept");
         let listing = intents.list()?;
         let (index, opened) = Index::open(dir.join(INDEX), generations.clone(), clock)?;
+        fault::point("index-open");
         let mut damaged = opened.tally.damaged;
         damaged.extend(listing.damaged);
         let report = OpenReport {

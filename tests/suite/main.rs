@@ -5,8 +5,10 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod clock;
 mod credentials;
 mod doors;
+mod endings;
 mod fingerprints;
 mod house;
 mod jobs;
@@ -15,6 +17,7 @@ mod keeping;
 mod leaving;
 mod pass_through;
 mod paying_once;
+mod reuse;
 mod shutdown;
 mod tls;
 mod unknown;
