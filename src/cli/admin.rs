@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::Failure;
 use crate::config::{self, Config};
-use crate::message::{Body, BodyError, body};
+use crate::message::{Body, BodyError, body, causes};
 use crate::store::{self, Holder};
 
 /// How long a connection to the proxy may take.
@@ -140,7 +140,7 @@ impl Admin {
         let (status, bytes) = match tokio::time::timeout(ANSWER, exchange).await {
             Ok(Ok((status, Ok(bytes)))) => (status, bytes),
             Ok(Ok((_, Err(error)))) => return Err(failed(format!("broke off: {error}"))),
-            Ok(Err(error)) => return Err(failed(format!("does not answer: {}", chain(&error)))),
+            Ok(Err(error)) => return Err(failed(format!("does not answer: {}", causes(&error)))),
             Err(_) => {
                 return Err(failed(format!(
                     "did not answer within {} s",
@@ -201,15 +201,6 @@ fn reachable(mut addr: SocketAddr) -> SocketAddr {
         });
     }
     addr
-}
-
-/// An error with its causes: the outer ones only say that something went wrong.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 /// SECURITY: what clients and upstream chose must not steer a terminal.

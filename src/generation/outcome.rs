@@ -236,7 +236,8 @@ fn whole(kind: Kind, format: Format, body: &[u8]) -> Verdict {
     }
     match kind {
         Kind::Video => submitted(body),
-        Kind::Images if !data.is_some_and(holds_something) => Verdict::Failed(Reason::NoImages),
+        // Another shape than OpenAI's may hold images all the same; an empty list holds none.
+        Kind::Images if data.is_some_and(holds_nothing) => Verdict::Failed(Reason::NoImages),
         // A response in the background is answered before it is made, and may still fail.
         Kind::Chat if matches!(state, Some(State::Waiting | State::Working)) => {
             Verdict::Failed(Reason::Unfinished)
@@ -269,14 +270,18 @@ fn submitted(body: &[u8]) -> Verdict {
         Verdict::Failed(Reason::FailureStatus)
     } else if task::is_refusal(&answer) {
         Verdict::Failed(Reason::NotSuccess)
+    } else if matches!(task::state(&answer), Some(State::Waiting | State::Working)) {
+        // A job has begun, in a shape that does not tell us which.
+        Verdict::Unknown(Reason::NoTask)
     } else {
         Verdict::Failed(Reason::NoTask)
     }
 }
 
-/// Is `list` a list with something in it?
-fn holds_something(list: &RawValue) -> bool {
-    serde_json::from_str::<Vec<&RawValue>>(list.get()).is_ok_and(|items| !items.is_empty())
+/// Is `data` an empty list, or null?
+fn holds_nothing(data: &RawValue) -> bool {
+    !top::is_set(data)
+        || serde_json::from_str::<Vec<&RawValue>>(data.get()).is_ok_and(|items| items.is_empty())
 }
 
 #[cfg(test)]

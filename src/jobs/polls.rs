@@ -41,6 +41,14 @@ pub struct PollAnswer {
     at: Instant,
 }
 
+impl PollAnswer {
+    /// Whether this says that the job is accepted or under way.
+    pub fn still_runs(&self) -> bool {
+        let poll = dialect::read_poll(self.status, &self.body);
+        poll.is_some_and(|poll| matches!(poll.state, State::Waiting | State::Working))
+    }
+}
+
 /// Who asked upstream for the answer that a poll gets.
 pub enum Polled {
     /// This poll did.

@@ -1,14 +1,17 @@
 //! HTTP messages: bodies and headers, without a word about what they mean to us.
 //!
+//! - [`causes()`] an error and its causes as one line;
 //! - [`body`] one body type for every answer the proxy gives;
 //! - [`headers`] which headers belong to one connection only, and how to take them out;
 //! - [`idle`] a body that may not fall silent.
 
 pub mod body;
+mod causes;
 pub mod headers;
 pub mod idle;
 
 pub use body::{Body, BodyError};
+pub use causes::causes;
 pub use idle::{Idle, Silence};
 
 /// Marks a request that came with `Transfer-Encoding` and `Content-Length`, as an extension of it:

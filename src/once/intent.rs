@@ -97,7 +97,10 @@ impl Pledges {
     ///
     /// # Errors
     /// When the store cannot tell.
-    pub(super) async fn doubt(&self, key: Fingerprint) -> Result<Option<Intent>, StoreError> {
+    pub(super) async fn open_question(
+        &self,
+        key: Fingerprint,
+    ) -> Result<Option<Intent>, StoreError> {
         let notes = self.notes.clone();
         self.shelf
             .blocking(move |store| {

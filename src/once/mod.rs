@@ -8,11 +8,13 @@
 //! - [`flight`] a generation under way, and every way in which it can end;
 //! - [`lead`] the permit to run, which ends the flight even when it is dropped;
 //! - [`recording`] an answer while it arrives, read by many;
+//! - [`heard`] when a running job was last heard of;
 //! - [`intent`] the durable note that a paid call is under way;
 //! - [`resolve`](resolve()) what a person decides about a note that stayed.
 
 mod callers;
 mod flight;
+mod heard;
 mod intent;
 mod lead;
 mod recorder;
@@ -32,6 +34,7 @@ use crate::generation::Fingerprint;
 use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
+use heard::Heard;
 use intent::Pledges;
 pub use intent::{Pledge, is_settled};
 pub use lead::Lead;
@@ -48,6 +51,7 @@ pub struct Once {
     flights: Flights,
     callers: Callers,
     pledges: Pledges,
+    heard: Heard,
 }
 
 /// Flights by fingerprint. More than one only when a client asked for a run of its own beside one
@@ -65,7 +69,7 @@ pub struct Query {
     pub ttl: Ttl,
     /// What to do when an earlier run's outcome is unknown.
     pub unknown_outcome: UnknownOutcome,
-    /// After this long a job that is not known to have ended is given up, and may run again.
+    /// After so long a silence a job that is not known to have ended is given up, and may run again.
     pub job_deadline: Duration,
 }
 
@@ -115,6 +119,7 @@ impl Once {
             flights: Flights::default(),
             callers: Callers::default(),
             pledges,
+            heard: Heard::new(),
         }
     }
 
@@ -132,6 +137,11 @@ impl Once {
     /// was finished are not counted.
     pub fn callers(&self, key: &Fingerprint) -> u64 {
         self.callers.of(key)
+    }
+
+    /// Upstream has said that the job of `key` still runs, so it is not silent.
+    pub fn heard_of(&self, key: Fingerprint, deadline: Duration) {
+        self.heard.note(key, deadline);
     }
 
     /// Notes durably that a paid call is about to be made.
@@ -197,7 +207,7 @@ impl Once {
                 return Err(error);
             }
         };
-        match self.doubt(query).await {
+        match self.open_question(query).await {
             Ok(None) => Ok(Found::Lead(lead, reason)),
             Ok(Some(intent)) => {
                 let flight = lead.flight();
@@ -214,11 +224,11 @@ impl Once {
     /// An earlier run of this generation whose outcome is unknown and has to be asked about.
     ///
     /// An intent without a flight is from a process that ended, or from a run that was cut.
-    async fn doubt(&self, query: &Query) -> Result<Option<Intent>, StoreError> {
+    async fn open_question(&self, query: &Query) -> Result<Option<Intent>, StoreError> {
         if query.freshness.no_cache || query.unknown_outcome == UnknownOutcome::Rerun {
             return Ok(None);
         }
-        self.pledges.doubt(query.key).await
+        self.pledges.open_question(query.key).await
     }
 
     async fn kept(&self, query: &Query) -> Result<Kept, StoreError> {
@@ -228,7 +238,8 @@ impl Once {
         let Some(entry) = self.shelf.get(query.key).await? else {
             return Ok(Kept::Unusable(Reason::Miss));
         };
-        match usable(query, &entry, self.clock.now()) {
+        let silence = self.heard.silence(&query.key);
+        match usable(query, &entry, (self.clock.now(), silence)) {
             Use::Hit => self.hit(entry).await,
             Use::Join => Ok(Kept::Usable(Box::new(Found::Joined(entry)))),
             Use::Not(reason) => Ok(Kept::Unusable(reason)),
@@ -279,14 +290,16 @@ enum Use {
     Not(Reason),
 }
 
-fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
+fn usable(query: &Query, entry: &Entry, (now, silence): (Timestamp, Duration)) -> Use {
     let age = clock::age_seconds(now, entry.record.created_at);
     if let Some(task) = &entry.record.task
         && task.state == TaskState::Running
     {
         // A job under way is joined whatever its age: `max-age` speaks of answers. And
         // `only-if-cached` joins nothing.
-        return if clock::age_seconds(now, task.started_at) >= query.job_deadline.as_secs() {
+        let age = clock::age_seconds(now, task.started_at);
+        let given_up = age >= query.job_deadline.as_secs() && silence >= query.job_deadline;
+        return if given_up {
             Use::Not(Reason::Expired)
         } else if query.freshness.only_if_cached {
             Use::Not(Reason::Miss)

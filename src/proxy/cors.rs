@@ -5,6 +5,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
+use super::reply::CACHE_STATUS;
 use crate::message::{Body, body};
 
 /// The answer to a preflight; `None` when the request is none. The origin's own headers are added
@@ -17,6 +18,10 @@ pub(super) fn preflight(parts: &Parts) -> Option<Response<Body>> {
     let mut response = Response::new(body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
+    headers.insert(
+        CACHE_STATUS,
+        HeaderValue::from_static("reprise; detail=preflight"),
+    );
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, asked.clone());
     if let Some(names) = parts.headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
@@ -38,7 +43,7 @@ pub(super) fn allow(headers: &mut HeaderMap, origin: &str) {
     let readable = "age, cache-status, retry-after, retry-after-ms, x-ratelimit-limit-requests, \
                     x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-request-id, \
                     x-should-retry";
-    headers.insert(
+    headers.append(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
         HeaderValue::from_static(readable),
     );

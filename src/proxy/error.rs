@@ -126,8 +126,8 @@ impl Error {
         let key = key.short();
         let advice = match policy {
             UnknownOutcome::Ask => {
-                "The same request is answered with 409 until `reprise jobs resolve` decides, or it \
-                 is sent with `Cache-Control: no-cache`."
+                "Unless an older answer is kept, the same request is answered with 409 until \
+                 `reprise jobs resolve` decides, or it is sent with `Cache-Control: no-cache`."
             }
             UnknownOutcome::Rerun => "The same request will run again.",
         };
@@ -202,7 +202,12 @@ impl Error {
 
     /// The answer: envelope, status, and whether a client should try again.
     pub(crate) fn response(&self) -> Response<Body> {
-        self.form().answer(&self.to_string())
+        let mut response = self.form().answer(&self.to_string());
+        if let Self::MethodNotAllowed(_) = self {
+            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        response
     }
 }
 
@@ -235,10 +240,6 @@ impl Form {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        if status == 405 {
-            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-            headers.insert(header::ALLOW, allowed);
-        }
         if final_answer {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }

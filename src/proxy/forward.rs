@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::response;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri, Version};
 
 use super::reply::{self, Status};
 use super::{Error, Proxy};
@@ -49,6 +49,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let mut request = Request::from_parts(parts, body);
         *request.uri_mut() = target;
+        join_cookies(request.headers_mut());
         let wants_trailers = accepts_trailers(request.headers());
         headers::remove_hop_by_hop(request.headers_mut());
         if wants_trailers {
@@ -61,6 +62,8 @@ impl Proxy {
         let answer = self.upstream.send(request, reuse).await;
         let answer = answer.map_err(|error| refused(error, kind))?;
         let (mut head, body) = answer.into_parts();
+        // The version is one of the connection to upstream, not of the one to the client.
+        head.version = Version::HTTP_11;
         headers::remove_hop_by_hop(&mut head.headers);
         reply::mark(&mut head.headers, Status::Bypass(why), None);
         match kind {
@@ -69,6 +72,20 @@ impl Proxy {
             }
             Some(_) | None => Ok(Response::from_parts(head, body::boxed(body))),
         }
+    }
+}
+
+/// HTTP/2 may split a cookie over several fields; elsewhere it is one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, whole);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Response, Uri};
+use http::{HeaderMap, HeaderValue, Response, Uri};
 use http_body_util::LengthLimitError;
 
 use super::auth::Client;
@@ -52,18 +52,24 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let policy = *self.config.cache.policy(asked.kind);
         let wishes = Directives::read(&asked.parts.headers)?;
-        if let Some(why) = passed_by(&policy, &wishes) {
+        let passed_by = passed_by(&policy, &wishes);
+        if let Some(why) = passed_by
+            && idempotency_key(&asked.parts.headers).is_none()
+        {
             return self.bypass(asked, body, (why, &wishes)).await;
         }
         let body = self.collect(&asked.parts.headers, body).await?;
         let identity = self.identify(&asked, wishes.take, &body);
+        self.check_idempotency(&asked, &identity, &wishes, &body)
+            .await?;
+        if let Some(why) = passed_by {
+            return self.bypass(asked, body::full(body), (why, &wishes)).await;
+        }
         if policy.mode == Mode::Deterministic && !identity.deterministic {
             return self
                 .bypass(asked, body::full(body), ("not-deterministic", &wishes))
                 .await;
         }
-        self.check_idempotency(&asked, &identity, &wishes, &body)
-            .await?;
         let query = Query {
             key: identity.fingerprint,
             freshness: wishes.freshness,
@@ -209,7 +215,7 @@ impl Proxy {
         wishes: &Directives,
         body: &Bytes,
     ) -> Result<(), Error> {
-        let Some(key) = asked.parts.headers.get("idempotency-key") else {
+        let Some(key) = idempotency_key(&asked.parts.headers) else {
             return Ok(());
         };
         let generation = match wishes.take {
@@ -296,6 +302,11 @@ impl Role {
             (Self::Follower, _) => Status::Collapsed,
         }
     }
+}
+
+/// The client's own name for its request; an empty one is none.
+fn idempotency_key(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get("idempotency-key").filter(|key| !key.is_empty())
 }
 
 /// Why a generation is passed by without a look at what is kept.

@@ -50,6 +50,10 @@ impl Proxy {
             Polled::Now(answer) => (answer, Status::Bypass(asked_because(&entry)), None),
             Polled::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
         };
+        if answer.still_runs() {
+            let deadline = self.config.jobs.deadline;
+            self.once.heard_of(entry.record.key, deadline);
+        }
         let mut response = Response::new(body::full(answer.body.clone()));
         *response.status_mut() = answer.status;
         // Those who did not ask get nothing that speaks of that exchange.

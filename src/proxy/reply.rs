@@ -64,7 +64,8 @@ fn word(reason: Reason) -> &'static str {
 /// Says how the answer came about, and how old it is.
 pub(super) fn mark(headers: &mut HeaderMap, status: Status, age: Option<u64>) {
     if let Ok(value) = HeaderValue::try_from(status.to_string()) {
-        headers.insert(CACHE_STATUS, value);
+        // Behind what caches further up have said (RFC 9211 §2).
+        headers.append(CACHE_STATUS, value);
     }
     if let Some(age) = age {
         headers.insert(header::AGE, HeaderValue::from(age));

@@ -1,9 +1,10 @@
 //! Why no answer came, and whether anything was sent.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::message::causes;
 
 /// The upstream cannot even be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -45,14 +46,14 @@ impl SendError {
     /// request on a new connection when the reused one turned out closed before the first byte.
     pub(super) fn of_client(error: &hyper_util::client::legacy::Error) -> Self {
         if error.is_connect() {
-            Self::Unreachable(chain(error))
+            Self::Unreachable(causes(error))
         } else {
-            Self::Cut(chain(error))
+            Self::Cut(causes(error))
         }
     }
 
     pub(super) fn of_address(error: impl Error) -> Self {
-        Self::Unreachable(chain(&error))
+        Self::Unreachable(causes(&error))
     }
 
     /// Whether the request may have reached upstream, and a run may have begun.
@@ -62,20 +63,6 @@ impl SendError {
             Self::Cut(_) | Self::TimedOut(_) => true,
         }
     }
-}
-
-/// An error and its causes in one line, each said once.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            let _ = write!(text, ": {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn seconds(duration: &Duration) -> String {

@@ -80,8 +80,12 @@ pub(super) fn done(done: &Resolved) -> Result<(), Failure> {
     let key = done.key.short();
     let task = done.task_id.as_deref().unwrap_or_default();
     print(&match done.action {
-        Action::Rerun => format!("{key}: the next identical request runs again.\n"),
-        Action::Forget => format!("{key}: forgotten; the next identical request runs.\n"),
+        Action::Rerun => format!(
+            "{key}: resolved; unless an older answer is kept, the next identical request runs again.\n"
+        ),
+        Action::Forget => format!(
+            "{key}: forgotten; unless an older answer is kept, the next identical request runs.\n"
+        ),
         Action::Task => format!(
             "{key}: task {task} stands for it; polls show how it is, an identical request joins it.\n"
         ),

@@ -41,8 +41,9 @@ images | {"created":1,"data":[{"url":"https://h/1.png"}]} | success
 images | {"data":[{"b64_json":"eA=="}],"usage":{}} | success
 images | {"data":[]} | no-images
 images | {"data":null} | no-images
-images | {"created":1} | no-images
-images | {"data":{"url":"x"}} | no-images
+images | {"created":1} | success
+images | {"data":{"url":"x"}} | success
+images | {"images":[{"url":"x"}]} | success
 images | [] | no-images
 images | {"data":[],"error":{"message":"m"}} | error-object
 images | {"data":[{"b64_json":"eA | ?not-json
@@ -61,7 +62,8 @@ video | {"task_id":"task_1","error":{"message":"m"}} | error-object
 video | {"success":false,"task_id":"task_1"} | not-success
 video | {"code":"fail_to_fetch_task","message":"m","data":null} | not-success
 video | {"code":"invalid_request","task_id":"task_1"} | not-success
-video | {"status":"submitted"} | no-task
+video | {"status":"submitted"} | ?no-task
+video | {"id":4711,"status":"queued"} | ?no-task
 video | {"id":917} | no-task
 video | {"task_id":""} | no-task
 video | {"data":{"data":{"id":"cgt-1"}}} | no-task
