@@ -73,9 +73,26 @@ pub fn read_poll(status: StatusCode, body: &[u8]) -> Option<Poll> {
 /// The id in `GET /v1/video/generations/{id}` and `GET /v1/videos/{id}`, as it stands in the path;
 /// `None` for every other request, also for the content of a video.
 pub fn poll_target<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
-    if *method != Method::GET {
-        return None;
-    }
+    (*method == Method::GET).then(|| job_of(path))?
+}
+
+/// The id of the job that a request deletes: exactly the job's own path, nothing below it.
+pub fn deletion_target<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
+    (*method == Method::DELETE).then(|| job_of(path))?
+}
+
+/// Whether a 2xx answer to a deletion says that the job is gone, in OpenAI's form or any other.
+pub fn is_deleted(body: &[u8]) -> bool {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+        // 204, or nothing that says otherwise.
+        return true;
+    };
+    let denied = |name| answer.get(name).and_then(Value::as_bool) == Some(false);
+    let failed = answer.get("error").is_some_and(|error| !error.is_null());
+    !(denied("deleted") || denied("success") || failed || task::is_refusal(&answer))
+}
+
+fn job_of(path: &str) -> Option<&str> {
     ["/v1/video/generations/", "/v1/videos/"]
         .into_iter()
         .find_map(|prefix| path.strip_prefix(prefix))

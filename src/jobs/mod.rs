@@ -7,4 +7,4 @@
 pub mod dialect;
 mod polls;
 
-pub use polls::{Asked, PollAnswer, PollError, Polls};
+pub use polls::{PollAnswer, PollError, Polled, Polls};

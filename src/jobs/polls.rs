@@ -42,7 +42,7 @@ pub struct PollAnswer {
 }
 
 /// Who asked upstream for the answer that a poll gets.
-pub enum Asked {
+pub enum Polled {
     /// This poll did.
     Now(Arc<PollAnswer>),
     /// Another one did, this long ago.
@@ -126,9 +126,9 @@ impl Polls {
         task_id: &str,
         target: Uri,
         headers: HeaderMap,
-    ) -> Result<Asked, PollError> {
+    ) -> Result<Polled, PollError> {
         let (mut told, mine) = match self.board(&target) {
-            Boarded::Latest(answer, age) => return Ok(Asked::Before(answer, age)),
+            Boarded::Latest(answer, age) => return Ok(Polled::Before(answer, age)),
             Boarded::Wait(told) => (told, false),
             Boarded::Ask(tell, told) => {
                 let question = Question {
@@ -148,9 +148,9 @@ impl Polls {
             Err(_) => return Err(PollError::Gone),
         };
         if mine {
-            Ok(Asked::Now(answer))
+            Ok(Polled::Now(answer))
         } else {
-            Ok(Asked::Before(answer, Duration::ZERO))
+            Ok(Polled::Before(answer, Duration::ZERO))
         }
     }
 
@@ -177,7 +177,7 @@ impl Polls {
         // Even a panic below leaves no slot behind in which everybody waits for nobody.
         let cleared = Cleared {
             polls: self,
-            place: &place,
+            place: Some(&place),
         };
         let answer = self.fetch(&question).await;
         fault::point("before-note");
@@ -187,7 +187,7 @@ impl Polls {
         };
         fault::point("after-note");
         self.settle(&place, &answer, over);
-        drop(cleared);
+        cleared.disarm();
         tell.send_replace(Some(answer));
     }
 
@@ -195,7 +195,9 @@ impl Polls {
         let mut slots = self.slots();
         match (answer, over) {
             (Ok(answer), false) => {
-                slots.entry(place.to_owned()).or_default().latest = Some(answer.clone());
+                let slot = slots.entry(place.to_owned()).or_default();
+                slot.latest = Some(answer.clone());
+                slot.asking = None;
             }
             (Ok(_), true) | (Err(_), _) => {
                 slots.remove(place);
@@ -242,9 +244,7 @@ impl Polls {
             State::Waiting | State::Working | State::Unknown => return false,
             State::Failed | State::Cancelled => {
                 self.shelf
-                    .change(question.key, move |entry| {
-                        if_current(entry, &id, Change::Remove)
-                    })
+                    .change(question.key, move |entry| fail(entry, &id))
                     .await
             }
             State::Succeeded => {
@@ -296,23 +296,33 @@ impl Slot {
     }
 }
 
+/// Empties a slot whose question was not settled.
 struct Cleared<'a> {
     polls: &'a Polls,
-    place: &'a str,
+    place: Option<&'a str>,
+}
+
+impl Cleared<'_> {
+    fn disarm(mut self) {
+        self.place = None;
+    }
 }
 
 impl Drop for Cleared<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = self.polls.slots().get_mut(self.place) {
-            slot.asking = None;
+        if let Some(place) = self.place {
+            self.polls.slots().remove(place);
         }
     }
 }
 
-/// MONEY: an old job's end must not touch the newer run that took its place.
-fn if_current(entry: &Entry, id: &str, change: Change) -> Change {
-    let current = entry.record.task.as_ref().is_some_and(|task| task.id == id);
-    if current { change } else { Change::Nothing }
+/// MONEY: an old job's end must not touch the newer run that took its place. And a success that is
+/// kept stays: another view of the job that lags behind, or has expired, takes nothing away.
+fn fail(entry: &Entry, id: &str) -> Change {
+    match &entry.record.task {
+        Some(task) if task.id == id && task.state == TaskState::Running => Change::Remove,
+        Some(_) | None => Change::Nothing,
+    }
 }
 
 fn succeed(

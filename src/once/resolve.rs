@@ -255,6 +255,7 @@ fn record(intent: &Intent, id: &TaskId, now: Timestamp) -> Record {
         created_at: now,
         elapsed_ms: 0,
         usd: None,
+        previous: None,
         task: Some(Task {
             id: id.as_str().to_owned(),
             state: TaskState::Running,

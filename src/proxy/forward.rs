@@ -24,6 +24,14 @@ pub(super) struct Passing {
     pub(super) kind: Option<Kind>,
 }
 
+impl Passing {
+    /// What is no generation at all.
+    pub(super) const NO_GENERATION: Self = Self {
+        why: "not-a-generation",
+        kind: None,
+    };
+}
+
 impl Proxy {
     /// Passes a request on and its answer back, both streamed.
     ///

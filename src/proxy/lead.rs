@@ -54,8 +54,10 @@ impl Run {
 
 /// A paid call that has been sent, until its flight ends.
 struct Call {
-    lead: Lead,
+    /// MONEY: before the lead, so that in a panic the note is in doubt before the flight ends;
+    /// otherwise somebody could board in between and find neither.
     pledge: Option<Pledge>,
+    lead: Lead,
     run: Run,
     started: Instant,
 }
@@ -183,6 +185,7 @@ impl Proxy {
             created_at: now,
             elapsed_ms: u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             usd: None,
+            previous: None,
             task: task.map(|id| Task {
                 id,
                 state: TaskState::Running,
@@ -192,13 +195,12 @@ impl Proxy {
                 polls: Vec::new(),
             }),
         };
-        let entry = Arc::new(Entry {
+        let entry = Entry {
             record,
             body,
             polls: Vec::new(),
-        });
-        self.shelf.put(entry.clone()).await?;
-        Ok(entry)
+        };
+        self.shelf.put(entry).await
     }
 }
 

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, Uri};
+use http::{Request, Response, Uri};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -35,15 +35,18 @@ use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Polls, dialect};
-use crate::message::{Body, headers};
+use crate::message::{Body, body, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
-use crate::upstream::Upstream;
+use crate::upstream::{SendError, Upstream};
 use auth::{Client, Keys};
 pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
 use guard::Guard;
+
+/// The largest answer to a job's deletion, in bytes.
+const LARGEST_DELETION: usize = 1024 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -185,25 +188,43 @@ impl Proxy {
     }
 
     async fn pass_through(
-        &self,
+        self: &Arc<Self>,
         mut parts: Parts,
         target: Uri,
         body: Body,
     ) -> Result<Response<Body>, Error> {
         directives::strip(&mut parts.headers);
-        let deleted = match parts.method {
-            Method::DELETE => generation::job_ids(parts.uri.path()),
-            _ => Vec::new(),
-        };
-        let passing = Passing {
-            why: "not-a-generation",
-            kind: None,
-        };
-        let response = self.forward(parts, target, body, passing).await?;
-        if response.status().is_success() {
-            self.forget_deleted(deleted).await;
+        if let Some(task) = dialect::deletion_target(&parts.method, parts.uri.path()) {
+            let task = task.to_owned();
+            return self.delete((parts, target, body), task).await;
         }
-        Ok(response)
+        self.forward(parts, target, body, Passing::NO_GENERATION)
+            .await
+    }
+
+    /// Passes a job's deletion on. What upstream deletes is forgotten here too, also when the client
+    /// does not wait for the answer.
+    async fn delete(
+        self: &Arc<Self>,
+        (parts, target, body): (Parts, Uri, Body),
+        task: String,
+    ) -> Result<Response<Body>, Error> {
+        let proxy = self.clone();
+        let deleting = self.tasks.spawn(async move {
+            let passing = Passing::NO_GENERATION;
+            let (head, body) = proxy
+                .forward(parts, target, body, passing)
+                .await?
+                .into_parts();
+            let answer = body::collect(body, LARGEST_DELETION).await;
+            let answer =
+                answer.map_err(|error| Error::PassedThrough(SendError::Cut(error.to_string())))?;
+            if head.status.is_success() && dialect::is_deleted(&answer) {
+                proxy.forget_deleted(task).await;
+            }
+            Ok(Response::from_parts(head, body::full(answer)))
+        });
+        deleting.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
     /// Under `scope = "client"` nobody reads, downloads, remixes or deletes another client's job,

@@ -11,9 +11,9 @@ use super::reply::{self, Status};
 use super::{Error, Proxy};
 use crate::clock;
 use crate::config::Scope;
-use crate::jobs::Asked;
+use crate::jobs::Polled;
 use crate::message::{Body, body, headers};
-use crate::store::{Change, Entry, StoreError};
+use crate::store::{Change, Entry, StoreError, TaskState};
 
 impl Proxy {
     /// Answers a poll: a finished job's from what is kept, a running one's from upstream at most
@@ -47,8 +47,8 @@ impl Proxy {
             .ask(entry.record.key, task_id, target.clone(), sent)
             .await?
         {
-            Asked::Now(answer) => (answer, Status::Bypass("job-running"), None),
-            Asked::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
+            Polled::Now(answer) => (answer, Status::Bypass(asked_because(&entry)), None),
+            Polled::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
         };
         let mut response = Response::new(body::full(answer.body.clone()));
         *response.status_mut() = answer.status;
@@ -71,22 +71,20 @@ impl Proxy {
         Ok(entry.filter(|entry| is_job(entry, task_id)))
     }
 
-    /// Upstream has deleted these jobs, so nobody may be joined to them.
-    pub(super) async fn forget_deleted(&self, tasks: Vec<String>) {
-        for task in tasks {
-            let Ok(Some(entry)) = self.job(&task).await else {
-                continue;
-            };
-            let forget = move |entry: &Entry| {
-                if is_job(entry, &task) {
-                    Change::Remove
-                } else {
-                    Change::Nothing
-                }
-            };
-            if let Err(error) = self.shelf.change(entry.record.key, forget).await {
-                tracing::warn!(%error, "a deleted job could not be forgotten");
+    /// Upstream has deleted this job, so nobody may be joined to it.
+    pub(super) async fn forget_deleted(&self, task: String) {
+        let Ok(Some(entry)) = self.job(&task).await else {
+            return;
+        };
+        let forget = move |entry: &Entry| {
+            if is_job(entry, &task) {
+                Change::Remove
+            } else {
+                Change::Nothing
             }
+        };
+        if let Err(error) = self.shelf.change(entry.record.key, forget).await {
+            tracing::warn!(%error, "a deleted job could not be forgotten");
         }
     }
 
@@ -114,6 +112,14 @@ impl Proxy {
             Some(age),
         );
         Some(response)
+    }
+}
+
+/// Why upstream was asked about a job.
+fn asked_because(entry: &Entry) -> &'static str {
+    match &entry.record.task {
+        Some(task) if task.state == TaskState::Succeeded => "poll-not-kept",
+        Some(_) | None => "job-running",
     }
 }
 

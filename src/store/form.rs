@@ -32,6 +32,8 @@ pub(super) struct RecordForm {
     body: Section,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task: Option<TaskForm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<Fingerprint>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,6 +114,7 @@ impl RecordForm {
             elapsed_ms,
             usd,
             task,
+            previous,
         } = entry.record.clone();
         Ok(Self {
             key,
@@ -126,6 +129,7 @@ impl RecordForm {
             usd,
             body: Section::of(&entry.body),
             task: task_form(task, &entry.polls)?,
+            previous,
         })
     }
 
@@ -144,6 +148,7 @@ impl RecordForm {
             usd,
             body,
             task,
+            previous,
         } = self;
         let body = body.take(&mut sections)?;
         let mut polls = Vec::new();
@@ -166,6 +171,7 @@ impl RecordForm {
             elapsed_ms,
             usd,
             task,
+            previous,
         };
         Ok(Entry {
             record,

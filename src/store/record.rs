@@ -84,6 +84,8 @@ pub struct Record {
     pub usd: Option<f64>,
     /// The job that the answer started, for kinds that are jobs.
     pub task: Option<Task>,
+    /// Where the job that this one took the place of is kept, until this one has succeeded.
+    pub previous: Option<Fingerprint>,
 }
 
 /// A job upstream and what is kept of its polls.

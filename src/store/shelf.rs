@@ -1,7 +1,7 @@
 //! The store as the async threads see it: every call on a thread that may block.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -20,15 +20,16 @@ const STRIPES: usize = 64;
 pub struct Shelf {
     store: Arc<dyn Store>,
     stripes: Arc<[Mutex<()>; STRIPES]>,
-    /// A write failed, and none has succeeded since.
-    failing: Arc<AtomicBool>,
+    /// How many writes have failed, and how many had when a probe last succeeded.
+    failures: Arc<AtomicU64>,
+    forgiven: Arc<AtomicU64>,
 }
 
 /// What a look at an entry decides about it.
 pub enum Change {
     /// Keep this instead.
     Put(Box<Entry>),
-    /// Forget it.
+    /// Forget it. A job whose place it took comes back.
     Remove,
     /// Leave it as it is.
     Nothing,
@@ -40,13 +41,9 @@ impl Shelf {
         Self {
             store,
             stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
-            failing: Arc::default(),
+            failures: Arc::default(),
+            forgiven: Arc::default(),
         }
-    }
-
-    /// The store itself, for callers that may block.
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
     }
 
     /// What is kept of a generation.
@@ -58,15 +55,23 @@ impl Shelf {
             .await
     }
 
-    /// Keeps a generation; durable when it returns.
+    /// Keeps a generation, and gives back what is kept; durable when it returns.
+    ///
+    /// MONEY: a job's answer only says that it was accepted. Until it has succeeded, the job whose
+    /// place it takes stays beside it, and comes back if the new one fails.
     ///
     /// # Errors
     /// As [`Store::put`].
-    pub async fn put(&self, entry: Arc<Entry>) -> Result<(), StoreError> {
+    pub async fn put(&self, mut entry: Entry) -> Result<Arc<Entry>, StoreError> {
         let stripes = self.stripes.clone();
         self.writing(move |store| {
             let _turn = turn(&stripes, &entry.record.key);
-            store.put(&entry)
+            if let Some(task) = &entry.record.task {
+                let task = task.id.clone();
+                entry.record.previous = set_aside(store, &entry.record.key, &task)?;
+            }
+            store.put(&entry)?;
+            Ok(Arc::new(entry))
         })
         .await
     }
@@ -89,7 +94,7 @@ impl Shelf {
             };
             match decide(&entry) {
                 Change::Nothing => Ok(Some(Arc::new(entry))),
-                Change::Remove => store.remove(&key).map(|_| None),
+                Change::Remove => bring_back(store, &entry),
                 Change::Put(entry) => {
                     store.put(&entry)?;
                     Ok(Some(Arc::new(*entry)))
@@ -227,11 +232,13 @@ impl Shelf {
     /// # Errors
     /// When the disk still does not take anything.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        if !self.failing.load(Ordering::Relaxed) {
+        let failures = self.failures.load(Ordering::Acquire);
+        if failures == self.forgiven.load(Ordering::Acquire) {
             return Ok(());
         }
         self.writing(Store::probe).await?;
-        self.failing.store(false, Ordering::Relaxed);
+        // Only those that were seen: one that failed meanwhile asks for a probe of its own.
+        self.forgiven.store(failures, Ordering::Release);
         Ok(())
     }
 
@@ -244,8 +251,7 @@ impl Shelf {
     }
 
     /// A call that writes. One that fails says that the disk may take nothing; that it takes
-    /// something again is only believed when [`check_writable`](Self::check_writable) has tried, or
-    /// an answer was kept.
+    /// something again is only believed when [`check_writable`](Self::check_writable) has tried.
     ///
     /// # Errors
     /// As the call.
@@ -255,7 +261,7 @@ impl Shelf {
     ) -> Result<T, StoreError> {
         let result = self.blocking(call).await;
         if matches!(result, Err(StoreError::Io { .. })) {
-            self.failing.store(true, Ordering::Relaxed);
+            self.failures.fetch_add(1, Ordering::AcqRel);
         }
         result
     }
@@ -274,6 +280,46 @@ impl Shelf {
             Err(error) => Err(StoreError::Panicked(error.to_string())),
         }
     }
+}
+
+/// Keeps the job that stands under `key` beside the one that takes its place, unless that is the
+/// same; says where.
+fn set_aside(
+    store: &dyn Store,
+    key: &Fingerprint,
+    task: &str,
+) -> Result<Option<Fingerprint>, StoreError> {
+    let Some(mut old) = store.get(key)? else {
+        return Ok(None);
+    };
+    let Some(id) = old.record.task.as_ref().map(|task| task.id.clone()) else {
+        return Ok(None);
+    };
+    if id == task {
+        return Ok(old.record.previous);
+    }
+    let mut place = blake3::Hasher::new_derive_key("reprise 2026-11 job set aside, format 1");
+    place.update(key.as_bytes()).update(id.as_bytes());
+    let place = Fingerprint::from_bytes(*place.finalize().as_bytes());
+    old.record.key = place;
+    store.put(&old)?;
+    Ok(Some(place))
+}
+
+/// Forgets an entry; a job that was set aside for it stands again.
+fn bring_back(store: &dyn Store, entry: &Entry) -> Result<Option<Arc<Entry>>, StoreError> {
+    let key = entry.record.key;
+    let old = match &entry.record.previous {
+        Some(place) => store.get(place)?,
+        None => None,
+    };
+    let Some(mut old) = old else {
+        return store.remove(&key).map(|_| None);
+    };
+    let place = std::mem::replace(&mut old.record.key, key);
+    store.put(&old)?;
+    store.remove(&place)?;
+    Ok(Some(Arc::new(old)))
 }
 
 fn turn<'a>(stripes: &'a [Mutex<()>; STRIPES], key: &Fingerprint) -> std::sync::MutexGuard<'a, ()> {

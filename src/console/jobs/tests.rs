@@ -51,6 +51,7 @@ fn entry(n: u8, task: Option<TaskState>) -> Entry {
             created_at: at(5),
             elapsed_ms: 1,
             usd: None,
+            previous: None,
             task,
         },
         body: Payload::Bytes(Bytes::new()),

@@ -56,6 +56,7 @@ fn image(n: u8) -> Entry {
             created_at: at(i64::from(n)),
             elapsed_ms: 1_234,
             usd: Some(0.0368),
+            previous: None,
             task: None,
         },
         body: Payload::Bytes(Bytes::from(format!("{{\"n\":{n}}}\nand a line more"))),
