@@ -58,7 +58,8 @@ pub(crate) const fn point(_name: &'static str) {}
 
 #[cfg(debug_assertions)]
 mod armed {
-    use std::process::{Command, id};
+    use std::panic::panic_any;
+    use std::process::{Command, exit, id};
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -96,7 +97,10 @@ mod armed {
             if order == "trace" {
                 return Some(Armed::Trace);
             }
-            let order = read(&order).unwrap_or_else(|| panic!("{VARIABLE}={order}: no such fault"));
+            let Some(order) = read(&order) else {
+                eprintln!("{VARIABLE}={order}: no such fault");
+                exit(2);
+            };
             let passed = AtomicU64::new(0);
             Some(Armed::Die { order, passed })
         });
@@ -110,7 +114,7 @@ mod armed {
         }
         match order.action {
             Action::Kill => kill(),
-            Action::Panic => panic!("the fail point {name}"),
+            Action::Panic => panic_any(name),
         }
     }
 

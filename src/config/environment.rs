@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use super::keys::{self, KEYS, Key};
 use super::problem::{Place, Problem};
 use super::settings::{Setting, Settings, Value};
-use crate::fault;
 
 /// What every variable of ours begins with.
 const OURS: &str = "REPRISE_";
@@ -27,7 +26,7 @@ const UPSTREAM: &str = "REPRISE_UPSTREAM";
 const APART: [&str; 3] = [CONFIG, "REPRISE_CALLBACK_SECRET", "REPRISE_ADMIN_TOKEN"];
 
 /// Variables of the crash tests; a release build knows none of them.
-const OF_TESTS: [&str; 3] = [fault::VARIABLE, "REPRISE_LONG", "REPRISE_SEED"];
+const OF_TESTS: [&str; 3] = ["REPRISE_FAULT", "REPRISE_LONG", "REPRISE_SEED"];
 
 /// Takes in every variable of ours.
 pub(super) fn read(env: &BTreeMap<String, String>, settings: &mut Settings) {
