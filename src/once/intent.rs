@@ -18,6 +18,9 @@ use crate::store::{Intent, IntentState, Record, Shelf, Store, StoreError};
 /// How many groups of generations can write notes without waiting for each other.
 const STRIPES: usize = 64;
 
+/// What a note says while it stands for more than one run.
+const SHARED: &str = "more than one run of it was under way when the proxy ended";
+
 /// The notes of this process's runs.
 #[derive(Clone)]
 pub(super) struct Pledges {
@@ -67,6 +70,9 @@ impl Pledges {
             .writing(move |store| {
                 let mut notes = stripe(&notes, &written.key);
                 if let Some(note) = notes.get_mut(&written.key) {
+                    // The answer that one of them keeps must not pass for the other's after a crash.
+                    written.reason = Some(SHARED.to_owned());
+                    store.put_intent(&written)?;
                     note.live += 1;
                     return Ok(());
                 }
@@ -171,12 +177,12 @@ impl Pledges {
                     return Ok(());
                 };
                 note.live = note.live.saturating_sub(1);
-                let ended = end(note, store);
                 if note.live > 0 {
-                    return ended;
+                    return end(note, store);
                 }
-                let note = notes.remove(&key).unwrap_or_default();
-                ended?;
+                // Out of the map before anything can go wrong: nobody waits for a note of no run.
+                let mut note = notes.remove(&key).unwrap_or_default();
+                end(&mut note, store)?;
                 note.conclude(&key, store)
             })
             .await
@@ -288,7 +294,9 @@ fn after_what_is_kept(intent: &Intent, store: &dyn Store) -> Result<Timestamp, S
 /// Whether what is kept answers the very call that the note is about: the process ended, or is,
 /// between keeping the answer and taking the note away.
 pub fn is_settled(intent: &Intent, kept: &Record) -> bool {
+    // A note that stands for several runs has a reason, and no answer settles it.
     intent.state == IntentState::Pending
+        && intent.reason.is_none()
         && kept.key == intent.key
         && kept.created_at >= intent.started_at
 }
@@ -299,113 +307,4 @@ fn stripe<'a>(notes: &'a [Mutex<Notes>; STRIPES], key: &Fingerprint) -> MutexGua
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::generation::Kind;
-    use crate::store::DiskStore;
-
-    fn intent(clock: &Clock) -> Intent {
-        Intent {
-            key: Fingerprint::from_bytes([7; 32]),
-            kind: Kind::Video,
-            path: "/v1/videos".to_owned(),
-            model: None,
-            client: "local".to_owned(),
-            started_at: clock.now(),
-            state: IntentState::Pending,
-            reason: None,
-        }
-    }
-
-    struct Desk {
-        _dir: tempfile::TempDir,
-        shelf: Shelf,
-        pledges: Pledges,
-        clock: Clock,
-    }
-
-    impl Desk {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let clock = Clock::system();
-            let store = DiskStore::open(dir.path(), clock.clone()).unwrap().0;
-            let shelf = Shelf::new(Arc::new(store));
-            Self {
-                _dir: dir,
-                pledges: Pledges::new(shelf.clone()),
-                shelf,
-                clock,
-            }
-        }
-
-        async fn make(&self) -> Pledge {
-            self.pledges.make(intent(&self.clock)).await.unwrap()
-        }
-
-        async fn stands(&self) -> Option<IntentState> {
-            let key = intent(&self.clock).key;
-            let intent = self.shelf.intent(key).await.unwrap();
-            intent.map(|intent| intent.state)
-        }
-    }
-
-    #[tokio::test]
-    async fn a_run_alone() {
-        let desk = Desk::new();
-        let pledge = desk.make().await;
-        assert_eq!(desk.stands().await, Some(IntentState::Pending));
-        pledge.settle().await;
-        assert_eq!(desk.stands().await, None);
-        desk.make().await.withdraw().await.unwrap();
-        assert_eq!(desk.stands().await, None);
-        desk.make().await.doubt("cut".to_owned()).await;
-        assert_eq!(desk.stands().await, Some(IntentState::Unknown));
-    }
-
-    #[tokio::test]
-    async fn a_run_that_did_not_happen_leaves_the_earlier_doubt() {
-        let desk = Desk::new();
-        desk.make().await.doubt("cut".to_owned()).await;
-        desk.make().await.withdraw().await.unwrap();
-        assert_eq!(desk.stands().await, Some(IntentState::Unknown));
-        desk.make().await.settle().await;
-        assert_eq!(desk.stands().await, None, "a success settles it");
-    }
-
-    #[tokio::test]
-    async fn one_run_does_not_take_the_note_of_another() {
-        for first_succeeds in [true, false] {
-            let desk = Desk::new();
-            let (first, second) = (desk.make().await, desk.make().await);
-            if first_succeeds {
-                first.settle().await;
-            } else {
-                first.withdraw().await.unwrap();
-            }
-            let stands = desk.stands().await;
-            assert_eq!(
-                stands,
-                Some(IntentState::Pending),
-                "the second is under way"
-            );
-            second.withdraw().await.unwrap();
-            assert_eq!(desk.stands().await, None);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_doubt_outlives_the_success_beside_it_and_a_panic_is_one() {
-        let desk = Desk::new();
-        let (first, second) = (desk.make().await, desk.make().await);
-        first.doubt("cut".to_owned()).await;
-        second.settle().await;
-        assert_eq!(desk.stands().await, Some(IntentState::Unknown));
-
-        let desk = Desk::new();
-        let (first, second) = (desk.make().await, desk.make().await);
-        drop(first);
-        second.settle().await;
-        assert!(desk.stands().await.is_some());
-    }
-}
+mod tests;

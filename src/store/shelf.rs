@@ -120,22 +120,6 @@ impl Shelf {
         self.blocking(move |store| store.intent(&key)).await
     }
 
-    /// Writes a note; durable when it returns.
-    ///
-    /// # Errors
-    /// As [`Store::put_intent`].
-    pub async fn put_intent(&self, intent: Intent) -> Result<(), StoreError> {
-        self.writing(move |store| store.put_intent(&intent)).await
-    }
-
-    /// Removes a note; durable when it returns.
-    ///
-    /// # Errors
-    /// As [`Store::remove_intent`].
-    pub async fn remove_intent(&self, key: Fingerprint) -> Result<bool, StoreError> {
-        self.writing(move |store| store.remove_intent(&key)).await
-    }
-
     /// Does several things about one generation, with nobody else changing what is kept of it in
     /// between.
     ///

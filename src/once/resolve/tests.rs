@@ -218,7 +218,7 @@ async fn a_call_that_is_under_way_is_not_in_doubt() {
 async fn a_look_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let (once, shelf) = once(dir.path());
-    shelf.put_intent(intent(1, Kind::Images)).await.unwrap();
+    note(&shelf, intent(1, Kind::Images)).await;
     let looking = {
         let flight = Flight::new();
         lock(&once.flights).insert(key(1), vec![flight.clone()]);
@@ -241,7 +241,7 @@ async fn a_look_is_waited_for() {
 async fn a_run_that_a_client_insists_on_keeps_its_note() {
     let dir = tempfile::tempdir().unwrap();
     let (once, shelf) = once(dir.path());
-    shelf.put_intent(intent(1, Kind::Images)).await.unwrap();
+    note(&shelf, intent(1, Kind::Images)).await;
     let pledge = once.pledge(intent(1, Kind::Images)).await.unwrap();
     let refused = once.resolve(key(1), Resolution::Rerun).await;
     assert!(
@@ -260,12 +260,15 @@ async fn a_run_that_a_client_insists_on_keeps_its_note() {
 async fn who_waits_for_a_decision_looks_again() {
     let dir = tempfile::tempdir().unwrap();
     let (once, shelf) = once(dir.path());
-    shelf.put_intent(intent(1, Kind::Images)).await.unwrap();
+    note(&shelf, intent(1, Kind::Images)).await;
     let deciding = once.board_alone(key(1)).await.unwrap();
     let Found::Follow(flight) = once.look_up(&query(false)).await.unwrap() else {
         panic!("it was to wait");
     };
-    shelf.remove_intent(key(1)).await.unwrap();
+    shelf
+        .writing(|store| store.remove_intent(&key(1)))
+        .await
+        .unwrap();
     drop(deciding);
     assert!(matches!(
         flight.answer().await,
@@ -276,4 +279,10 @@ async fn who_waits_for_a_decision_looks_again() {
     };
     assert_eq!(reason, Reason::Miss);
     assert_eq!(once.callers(&key(1)), 2);
+}
+
+/// A note as an earlier process left it.
+async fn note(shelf: &Shelf, intent: Intent) {
+    let written = shelf.writing(move |store| store.put_intent(&intent)).await;
+    written.unwrap();
 }

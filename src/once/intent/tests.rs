@@ -1,0 +1,147 @@
+use super::*;
+use crate::clock::Clock;
+use crate::generation::Kind;
+use crate::store::DiskStore;
+
+fn intent(clock: &Clock) -> Intent {
+    Intent {
+        key: Fingerprint::from_bytes([7; 32]),
+        kind: Kind::Video,
+        path: "/v1/videos".to_owned(),
+        model: None,
+        client: "local".to_owned(),
+        started_at: clock.now(),
+        state: IntentState::Pending,
+        reason: None,
+    }
+}
+
+struct Desk {
+    _dir: tempfile::TempDir,
+    shelf: Shelf,
+    pledges: Pledges,
+    clock: Clock,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::system();
+        let store = DiskStore::open(dir.path(), clock.clone()).unwrap().0;
+        let shelf = Shelf::new(Arc::new(store));
+        Self {
+            _dir: dir,
+            pledges: Pledges::new(shelf.clone()),
+            shelf,
+            clock,
+        }
+    }
+
+    async fn make(&self) -> Pledge {
+        self.pledges.make(intent(&self.clock)).await.unwrap()
+    }
+
+    async fn stands(&self) -> Option<IntentState> {
+        let key = intent(&self.clock).key;
+        let intent = self.shelf.intent(key).await.unwrap();
+        intent.map(|intent| intent.state)
+    }
+}
+
+#[tokio::test]
+async fn a_run_alone() {
+    let desk = Desk::new();
+    let pledge = desk.make().await;
+    assert_eq!(desk.stands().await, Some(IntentState::Pending));
+    pledge.settle().await;
+    assert_eq!(desk.stands().await, None);
+    desk.make().await.withdraw().await.unwrap();
+    assert_eq!(desk.stands().await, None);
+    desk.make().await.doubt("cut".to_owned()).await;
+    assert_eq!(desk.stands().await, Some(IntentState::Unknown));
+}
+
+#[tokio::test]
+async fn a_run_that_did_not_happen_leaves_the_earlier_doubt() {
+    let desk = Desk::new();
+    desk.make().await.doubt("cut".to_owned()).await;
+    desk.make().await.withdraw().await.unwrap();
+    assert_eq!(desk.stands().await, Some(IntentState::Unknown));
+    desk.make().await.settle().await;
+    assert_eq!(desk.stands().await, None, "a success settles it");
+}
+
+#[tokio::test]
+async fn one_run_does_not_take_the_note_of_another() {
+    for first_succeeds in [true, false] {
+        let desk = Desk::new();
+        let (first, second) = (desk.make().await, desk.make().await);
+        if first_succeeds {
+            first.settle().await;
+        } else {
+            first.withdraw().await.unwrap();
+        }
+        let stands = desk.stands().await;
+        assert_eq!(
+            stands,
+            Some(IntentState::Pending),
+            "the second is under way"
+        );
+        second.withdraw().await.unwrap();
+        assert_eq!(desk.stands().await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_doubt_outlives_the_success_beside_it_and_a_panic_is_one() {
+    let desk = Desk::new();
+    let (first, second) = (desk.make().await, desk.make().await);
+    first.doubt("cut".to_owned()).await;
+    second.settle().await;
+    assert_eq!(desk.stands().await, Some(IntentState::Unknown));
+
+    let desk = Desk::new();
+    let (first, second) = (desk.make().await, desk.make().await);
+    drop(first);
+    second.settle().await;
+    assert!(desk.stands().await.is_some());
+}
+
+#[test]
+fn an_answer_settles_the_note_of_its_own_run_only() {
+    let clock = Clock::system();
+    let note = intent(&clock);
+    let record = |key, at| Record {
+        key,
+        kind: Kind::Video,
+        path: note.path.clone(),
+        model: None,
+        client: note.client.clone(),
+        status: 200,
+        headers: Vec::new(),
+        created_at: at,
+        elapsed_ms: 0,
+        usd: None,
+        task: None,
+        previous: None,
+    };
+    let earlier = note.started_at - SignedDuration::from_secs(1);
+    let other = Fingerprint::from_bytes([8; 32]);
+    assert!(is_settled(&note, &record(note.key, clock.now())));
+    assert!(!is_settled(&note, &record(note.key, earlier)));
+    assert!(!is_settled(&note, &record(other, clock.now())));
+    let shared = Intent {
+        reason: Some(SHARED.to_owned()),
+        ..note.clone()
+    };
+    assert!(!is_settled(&shared, &record(note.key, clock.now())));
+}
+
+#[tokio::test]
+async fn a_note_says_when_it_stands_for_more_than_one_run() {
+    let desk = Desk::new();
+    let (_first, _second) = (desk.make().await, desk.make().await);
+    let key = intent(&desk.clock).key;
+    let note = desk.shelf.blocking(move |store| store.intent(&key)).await;
+    assert_eq!(note.unwrap().unwrap().reason.as_deref(), Some(SHARED));
+}
