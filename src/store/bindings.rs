@@ -48,11 +48,6 @@ impl Binding {
             at,
         }
     }
-
-    /// The generation that the key came with.
-    pub fn generation(&self) -> Fingerprint {
-        self.generation
-    }
 }
 
 #[derive(Serialize, Deserialize)]
