@@ -1,14 +1,11 @@
 //! `reprise check`: the configuration, and every problem with it.
 
 use super::Failure;
-use crate::config::{self, Sources};
+use crate::config::{self, Ready, Sources};
 
 /// Reads what `serve` would read.
 pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
-    let loaded = config::load(sources)?;
-    config::problems_at_start(&loaded.config)?;
-    config::upstream_key(&loaded.config, &sources.env)?;
-    config::admin_token(&loaded.config, &sources.env)?;
+    let Ready { loaded, .. } = config::load_to_serve(sources)?;
     for key in &loaded.not_yet {
         println!("not yet supported in this version, and without effect: {key}");
     }

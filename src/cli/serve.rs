@@ -3,15 +3,18 @@
 use super::{Failure, log, runtime, signals};
 use crate::app::{App, Drained, Secrets};
 use crate::clock::Clock;
-use crate::config::{self, Config, Loaded, Sources};
+use crate::config::{self, Config, Loaded, Ready, Sources};
 
 /// Serves until a signal.
 pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
-    let loaded = config::load(sources)?;
-    config::problems_at_start(&loaded.config)?;
+    let Ready {
+        loaded,
+        upstream_key,
+        admin_token,
+    } = config::load_to_serve(sources)?;
     let secrets = Secrets {
-        upstream_key: config::upstream_key(&loaded.config, &sources.env)?,
-        admin_token: config::admin_token(&loaded.config, &sources.env)?,
+        upstream_key,
+        admin_token,
     };
     log::start(&loaded.config.log);
     keep_to_ourselves();

@@ -8,6 +8,8 @@
 //!              Reader + rules               every broken rule is collected
 //!                     │
 //!                  Config                   units in types, defaults filled in
+//!                     │
+//!              start + secrets              what nobody may serve with: found with the rest
 //! ```
 //!
 //! A flag goes before the environment, that before the file, that before the default. Two types
@@ -28,6 +30,7 @@ mod locate;
 mod network;
 mod problem;
 mod reader;
+mod reading;
 mod resolve;
 mod resolved;
 mod rules;
@@ -39,8 +42,10 @@ mod upstream_key;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
+
+use secrecy::SecretString;
 
 pub use address::BaseUrl;
 pub use admin_token::admin_token;
@@ -51,12 +56,9 @@ pub use resolved::{
     Callbacks, Client, Config, Console, Deliver, Jobs, Limits, Links, Log, LogFormat, Media,
     OwnLimits, Price, Server, Tls, Upstream,
 };
-pub use start::problems_at_start;
-pub use upstream_key::upstream_key;
 
-use problem::Place;
-use reader::Reader;
-use settings::{Setting, Settings, Value};
+use reading::Reading;
+use settings::Value;
 
 /// Where a configuration comes from: the flags, the environment, and the folder they are relative
 /// to. All of it is handed in, so that a test can make its own.
@@ -125,37 +127,49 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with any of them, at once.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
-    let mut settings = Settings::default();
-    let found = locate::config_file(sources).unwrap_or_else(|problem| {
-        settings.problems.push(problem);
-        None
-    });
-    if let Some(found) = &found {
-        file::read(&found.text, &found.name, &mut settings);
+    let Reading {
+        loaded, problems, ..
+    } = Reading::of(sources);
+    Problems::none_or(problems, loaded)
+}
+
+/// All that it takes to serve: a configuration that is safe to start with, and its secrets.
+#[derive(Debug)]
+pub struct Ready {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// The key that pays.
+    pub upstream_key: SecretString,
+    /// The token of the admin API, if a variable holds it; else it is the one in `data_dir`.
+    pub admin_token: Option<SecretString>,
+}
+
+/// Reads what [`load`] reads, the secrets, and whatever else would keep the proxy from serving.
+///
+/// Reads files, so it blocks; opens no socket and writes nothing.
+///
+/// # Errors
+/// Everything that is wrong with any of it, at once: what [`load`] would say is no reason to keep
+/// the rest for the next try.
+pub fn load_to_serve(sources: &Sources) -> Result<Ready, Problems> {
+    let reading = Reading::of(sources);
+    let config = &reading.loaded.config;
+    let upstream_key = upstream_key::upstream_key(config, &sources.env);
+    let admin_token = admin_token(config, &sources.env);
+
+    let mut found = start::problems(&reading);
+    if upstream_key::is_certain(&reading) {
+        found.extend(upstream_key.as_ref().err().cloned());
     }
-    environment::read(&sources.env, &mut settings);
-    flags(sources, &mut settings);
-
-    let folder = found
-        .as_ref()
-        .and_then(|found| found.path.parent())
-        .unwrap_or(Path::new(""));
-    let mut reader = Reader::of(&settings, folder, &sources.cwd);
-    let config = resolve::resolve(&mut reader, locate::data_dir(&sources.env, &sources.cwd));
-    let Reader {
-        problems, not_yet, ..
-    } = reader;
-
-    let strangers = strangers(&settings, &config);
-    let problems = [settings.problems, problems, strangers].concat();
-    Problems::none_or(
-        problems,
-        Loaded {
-            config,
-            file: found.map(|found| found.path),
-            not_yet,
-        },
-    )
+    found.extend(admin_token.as_ref().err().cloned());
+    let found = found.into_iter().map(|problem| reading.placed(problem));
+    let problems = reading.problems.iter().cloned().chain(found).collect();
+    Problems::none_or(problems, ())?;
+    Ok(Ready {
+        upstream_key: upstream_key?,
+        admin_token: admin_token?,
+        loaded: reading.loaded,
+    })
 }
 
 /// Reads a duration as `proxy.toml` writes one: `300ms`, `30s`, `12h`.
@@ -164,45 +178,4 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 /// The rule that was broken, as words.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     rules::duration(&Value::Plain(text.to_owned()))
-}
-
-/// Takes in the flags, which go before everything else.
-fn flags(sources: &Sources, settings: &mut Settings) {
-    let plain = |text: &Option<String>| text.clone().map(Value::Plain);
-    let given = [
-        ("listen", "--listen", plain(&sources.listen)),
-        ("upstream.base_url", "--upstream", plain(&sources.upstream)),
-        (
-            "data_dir",
-            "--data-dir",
-            sources.data_dir.clone().map(Value::Path),
-        ),
-        ("log.format", "--log-format", plain(&sources.log_format)),
-    ];
-    for (path, flag, value) in given {
-        if let (Some(key), Some(value)) = (keys::find(path), value) {
-            settings.put(
-                key,
-                "",
-                Setting {
-                    value,
-                    place: Place::Flag(flag),
-                },
-            );
-        }
-    }
-}
-
-/// The variables of ours that set nothing, but for those that hold a secret some key asks for.
-fn strangers(settings: &Settings, config: &Config) -> Vec<Problem> {
-    let asked = [
-        Some(&config.upstream.api_key_env),
-        config.callbacks.secret_env.as_ref(),
-        config.console.token_env.as_ref(),
-    ];
-    let strangers = settings.strangers.iter();
-    strangers
-        .filter(|(name, _)| !asked.contains(&Some(name)))
-        .map(|(_, problem)| problem.clone())
-        .collect()
 }

@@ -52,6 +52,25 @@ impl Problem {
     pub fn about(key: &str, rule: impl Into<String>) -> Self {
         Self::at(&Place::Key(key.to_owned()), rule)
     }
+
+    /// The key it is about, if that is its only place.
+    pub(super) fn key(&self) -> Option<&str> {
+        match &self.place {
+            Place::Key(key) => Some(key),
+            Place::File { .. } | Place::Variable(_) | Place::Flag(_) => None,
+        }
+    }
+
+    /// The same problem at `place`, where its key was written. A line of the file does not say
+    /// which key it sets; a variable and a flag do.
+    pub(super) fn moved(self, place: &Place) -> Self {
+        let rule = match (place, self.key()) {
+            (Place::File { .. }, Some(key)) => format!("`{key}`: {}", self.rule),
+            (Place::File { .. }, None)
+            | (Place::Variable(_) | Place::Flag(_) | Place::Key(_), Some(_) | None) => self.rule,
+        };
+        Self::at(place, rule)
+    }
 }
 
 impl fmt::Display for Problem {

@@ -1,5 +1,6 @@
 //! From settings to typed values: every broken rule is collected, nothing stops at the first.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -50,9 +51,11 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Vec<Problem>,
     /// What is asked for and not built yet.
     pub(super) not_yet: Vec<String>,
+    /// The keys whose last value breaks its rule, so that their default is only a stand-in.
+    pub(super) unsound: BTreeSet<&'static str>,
     /// Every key that was asked for: a test compares it with the list.
     #[cfg(test)]
-    pub(super) asked: std::collections::BTreeSet<&'static str>,
+    pub(super) asked: BTreeSet<&'static str>,
 }
 
 impl<'a> Reader<'a> {
@@ -64,8 +67,9 @@ impl<'a> Reader<'a> {
             cwd,
             problems: Vec::new(),
             not_yet: Vec::new(),
+            unsound: BTreeSet::new(),
             #[cfg(test)]
-            asked: std::collections::BTreeSet::new(),
+            asked: BTreeSet::new(),
         }
     }
 
@@ -177,6 +181,9 @@ impl<'a> Reader<'a> {
                     self.broken(slot, &setting.place, &rule);
                 }
             }
+        }
+        if last.is_none() && !self.settings.get(slot.path, slot.name).is_empty() {
+            self.unsound.insert(slot.path);
         }
         last
     }

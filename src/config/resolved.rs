@@ -11,7 +11,7 @@ use super::network::Network;
 
 /// The whole configuration, resolved from flags, environment, file and defaults.
 ///
-/// It holds no secret: the upstream key is read apart ([`super::upstream_key()`]), and of a client's
+/// It holds no secret: the upstream key is read apart ([`super::load_to_serve()`]), and of a client's
 /// key only the hash is known. So it may be printed with `Debug`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

@@ -3,17 +3,22 @@
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
+use super::reading::Reading;
 use super::resolved::Config;
 
-/// What would make a start with `config` unsafe or senseless. Looks at files, opens no socket.
-///
-/// # Errors
-/// Every such problem.
-pub fn problems_at_start(config: &Config) -> Result<(), Problems> {
+/// What would make a start with what was read unsafe or senseless, but for the echoes of problems
+/// that it has already. Looks at files, opens no socket.
+pub(super) fn problems(reading: &Reading) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let config = &reading.loaded.config;
+    let listen_is_certain = reading.is_certain("listen");
     // SECURITY: without client keys everybody who reaches the proxy spends the account.
-    if config.clients.is_empty() && !config.listen.ip().to_canonical().is_loopback() {
+    if config.clients.is_empty()
+        && !config.listen.ip().to_canonical().is_loopback()
+        && listen_is_certain
+        && reading.is_surely_empty("clients")
+    {
         let rule = format!(
             "{} can be reached from other machines and no client key is defined: \
              listen on 127.0.0.1:{}, or add a key with `reprise keys add NAME`",
@@ -22,7 +27,7 @@ pub fn problems_at_start(config: &Config) -> Result<(), Problems> {
         );
         problems.push(Problem::about("listen", rule));
     }
-    if is_its_own_upstream(config) {
+    if is_its_own_upstream(config) && listen_is_certain && reading.is_certain("upstream.base_url") {
         let rule = "is where this proxy itself listens: name the real upstream";
         problems.push(Problem::about("upstream.base_url", rule));
     }
@@ -32,7 +37,7 @@ pub fn problems_at_start(config: &Config) -> Result<(), Problems> {
         let rule = format!("cannot read {}: {error}", file.display());
         problems.push(Problem::about("upstream.ca_file", rule));
     }
-    Problems::none_or(problems, ())
+    problems
 }
 
 /// Whether requests would go round in a circle.
@@ -57,7 +62,7 @@ fn is_its_own_upstream(config: &Config) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Sources, load};
+    use crate::config::Sources;
 
     /// A name, the variables that are set, and how each problem begins.
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
@@ -124,11 +129,9 @@ mod tests {
                 env: env.chain(home).collect(),
                 ..Sources::default()
             };
-            let config = load(&sources).expect(name).config;
-            let lines: Vec<String> = match problems_at_start(&config) {
-                Ok(()) => Vec::new(),
-                Err(problems) => problems.iter().map(ToString::to_string).collect(),
-            };
+            let reading = Reading::of(&sources);
+            assert_eq!(reading.problems, [], "{name}");
+            let lines: Vec<String> = problems(&reading).iter().map(Problem::to_string).collect();
             assert_eq!(lines.len(), expected.len(), "{name}: {lines:?}");
             for (line, start) in lines.iter().zip(expected) {
                 assert!(line.starts_with(start), "{name}: {line}");

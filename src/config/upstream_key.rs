@@ -8,6 +8,7 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::problem::Problem;
+use super::reading::Reading;
 use super::resolved::Config;
 
 /// The most that is read of a key file, in bytes.
@@ -18,7 +19,7 @@ const MOST: u64 = 16 * 1024;
 /// # Errors
 /// If there is none, if its file is open to others, or if it cannot stand in a header. The problem
 /// names the variable or the file, and never shows any of the key.
-pub fn upstream_key(
+pub(super) fn upstream_key(
     config: &Config,
     env: &BTreeMap<String, String>,
 ) -> Result<SecretString, Problem> {
@@ -57,6 +58,13 @@ pub fn upstream_key(
         return Err(Problem::about(place, rule));
     }
     Ok(SecretString::from(key))
+}
+
+/// Whether the key was looked for where the user said, and not where a broken line left it.
+pub(super) fn is_certain(reading: &Reading) -> bool {
+    let upstream = &reading.loaded.config.upstream;
+    reading.is_certain("upstream.api_key_file")
+        && (upstream.api_key_file.is_some() || reading.is_certain("upstream.api_key_env"))
 }
 
 fn from_file(path: &Path) -> Result<String, String> {

@@ -91,6 +91,41 @@ async fn every_problem_of_a_file_is_told_with_its_place() {
     }
 }
 
+/// What would only show at start is no second round: it is told with the rest, place and all.
+#[tokio::test]
+async fn what_keeps_from_starting_is_told_with_every_other_problem() {
+    let home = Home::new();
+    home.write(
+        "proxy.toml",
+        "listen = \"0.0.0.0:1\"\n\
+         [cache]\n\
+         scoop = \"shared\"\n\
+         [upstream]\n\
+         api_key_file = \"nope\"\n\
+         ca_file = \"none.pem\"\n",
+    );
+    let lines = [
+        "proxy.toml:1:10: `listen`: 0.0.0.0:1 can be reached",
+        "proxy.toml:3:1: unknown key `scoop`",
+        "proxy.toml:5:16: `upstream.api_key_file`: cannot read",
+        "proxy.toml:6:11: `upstream.ca_file`: cannot read",
+    ];
+    for args in [&["check"][..], &["serve"][..], &[][..]] {
+        let ended = home.run(args).await;
+        assert_usage(&ended, &lines);
+        assert_eq!(ended.err.lines().count(), lines.len(), "{ended:?}");
+    }
+    let flagged = home.run(&["check", "--listen", "[::]:1"]).await;
+    assert_usage(&flagged, &["--listen: [::]:1 can be reached", lines[2]]);
+
+    let other = Home::new();
+    other.write("proxy.toml", "[upstream]\napi_key_env = \"TEAM_KEY\"\n");
+    for args in [["check"], ["serve"]] {
+        let ended = other.run_with_key(&args).await;
+        assert_usage(&ended, &["proxy.toml:2:15: `upstream.api_key_env`: "]);
+    }
+}
+
 #[tokio::test]
 async fn check_ends_with_0_when_all_is_fine() {
     let home = Home::new();

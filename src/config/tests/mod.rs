@@ -2,6 +2,7 @@
 
 mod documented;
 mod problems;
+mod serving;
 mod sources;
 
 use std::collections::BTreeMap;
