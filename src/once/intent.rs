@@ -77,6 +77,11 @@ impl Pledges {
                     return Ok(());
                 }
                 let before = store.intent(&written.key)?;
+                if before.is_some() {
+                    // Counted with the ledger's lines once there is one; until then the log tells.
+                    let key = written.key.short();
+                    tracing::warn!(key, "runs again although an earlier run's outcome is unknown: a possible double payment");
+                }
                 written.started_at = after_what_is_kept(&written, store)?;
                 if let Err(error) = store.put_intent(&written) {
                     take_back(&written.key, before.as_ref(), store);
