@@ -193,7 +193,7 @@ impl Admin {
 }
 
 /// An address to connect to, also when all are listened on.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(mut addr: SocketAddr) -> SocketAddr {
     if addr.ip().is_unspecified() {
         addr.set_ip(match addr.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

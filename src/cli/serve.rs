@@ -1,6 +1,6 @@
 //! `reprise serve`: the proxy, from its configuration to its drained end.
 
-use super::{Failure, log, runtime, signals};
+use super::{Failure, admin, log, runtime, signals};
 use crate::app::{App, Drained, Secrets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Ready, Sources};
@@ -72,7 +72,7 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     if config.console.enabled {
         lines.push(format!(
             "admin API http://{}/api (token in {})",
-            reachable(app.addr()),
+            admin::reachable(app.addr()),
             match &config.console.token_env {
                 Some(variable) => variable.clone(),
                 None => config.data_dir.join("admin-token").display().to_string(),
@@ -84,7 +84,7 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     }
     lines.push(format!(
         "export OPENAI_BASE_URL=http://{}/v1",
-        reachable(app.addr())
+        admin::reachable(app.addr())
     ));
     lines
 }
@@ -95,12 +95,4 @@ fn clients(config: &Config) -> String {
         1 => "1 key".to_owned(),
         many => format!("{many} keys"),
     }
-}
-
-/// An address that a client on this machine can use, also when all are listened on.
-fn reachable(mut addr: std::net::SocketAddr) -> std::net::SocketAddr {
-    if addr.ip().is_unspecified() {
-        addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    addr
 }
