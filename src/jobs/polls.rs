@@ -356,5 +356,7 @@ fn succeed(
         task.polls.push(record);
         entry.polls.push(body);
     }
+    // It has succeeded: nothing that stood before comes back in its place.
+    entry.record.previous = None;
     Change::Put(Box::new(entry))
 }
