@@ -15,6 +15,8 @@ mod jobs;
 mod joins;
 mod keeping;
 mod leaving;
+mod media_egress;
+mod media_serve;
 mod pass_through;
 mod paying_once;
 mod reuse;
