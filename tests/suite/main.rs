@@ -16,6 +16,7 @@ mod joins;
 mod keeping;
 mod leaving;
 mod media_egress;
+mod media_links;
 mod media_serve;
 mod pass_through;
 mod paying_once;
