@@ -145,6 +145,7 @@ impl App {
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
+        self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
             tasks.close();
