@@ -16,6 +16,7 @@ use super::index::Index;
 use super::intents::Intents;
 use super::layout::{BLOBS, GENERATIONS, PENDING};
 use super::lock::DirLock;
+use super::medium::MediumState;
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::Row;
 use super::{Store, StoreError};
@@ -96,8 +97,7 @@ impl Store for DiskStore {
         match self.files.write(key, &bytes) {
             Ok(stamp) => {
                 fault::point("before-row");
-                let task = entry.record.task.as_ref().map(|task| task.id.as_str());
-                self.index.put(key, &Row::new(stamp, task, &bytes));
+                self.index.put(key, &Row::of(stamp, &entry), &bytes);
                 fault::point("after-row");
                 Ok(())
             }
@@ -134,16 +134,33 @@ impl Store for DiskStore {
     fn list(&self, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError> {
         for shard in 0..=u8::MAX {
             for key in self.files.shard(shard)?.files.keys() {
-                let entry = match self.read(key) {
-                    Err(error @ StoreError::NewerFormat { .. }) => {
-                        tracing::warn!(%key, %error, "left out of a listing");
-                        continue;
-                    }
-                    other => other?,
-                };
+                let entry = self.read_listed(key)?;
                 if entry.is_some_and(|entry| visit(&entry.record).is_break()) {
                     return Ok(());
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_work(
+        &self,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let Ok(keys) = self.index.open_keys() else {
+            return self.list(&mut |record| {
+                if record.is_open() {
+                    visit(record)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        };
+        for key in keys {
+            let entry = self.read_listed(&key)?;
+            let record = entry.map(|entry| entry.record).filter(Record::is_open);
+            if record.is_some_and(|record| visit(&record).is_break()) {
+                return Ok(());
             }
         }
         Ok(())
@@ -204,7 +221,7 @@ impl DiskStore {
 
     /// The entry of `key` from the index or its file, without a look at its blobs.
     fn read(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        if let Some(bytes) = self.index.get(key).and_then(|row| row.content) {
+        if let Some(bytes) = self.index.content(key) {
             if let Ok(entry) = codec::decode(key, &bytes) {
                 return Ok(Some(entry));
             }
@@ -222,8 +239,24 @@ impl DiskStore {
         }
     }
 
+    /// The entry of `key` for a listing, which leaves out what a newer version has kept.
+    fn read_listed(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
+        match self.read(key) {
+            Err(error @ StoreError::NewerFormat { .. }) => {
+                tracing::warn!(%key, %error, "left out of a listing");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
     /// The entry as it goes into its file: large bodies are blobs, and every blob is there.
     fn settle(&self, entry: &Entry) -> Result<Entry, StoreError> {
+        for medium in &entry.record.media {
+            if let MediumState::Kept { hash, len, .. } = &medium.state {
+                self.blobs.check(hash, *len)?;
+            }
+        }
         let mut entry = entry.clone();
         let mut room = INLINE_TOTAL_MAX;
         for payload in std::iter::once(&mut entry.body).chain(&mut entry.polls) {

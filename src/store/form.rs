@@ -11,10 +11,15 @@ use serde::{Deserialize, Serialize};
 use super::blob_hash::BlobHash;
 use super::codec::Flaw;
 use super::error::StoreError;
+use super::medium::Medium;
+use super::medium_form::MediumForm;
 use super::record::{Entry, HeaderBytes, Payload, PollRecord, Record, Task, TaskState};
 use crate::generation::{Fingerprint, Kind};
 
-/// The record of format 1. MONEY: format 1 is read for ever; a change needs a new form beside it.
+/// The record of formats 1 and 2, which differ in `media` alone: format 1 has none.
+///
+/// MONEY: both are read for ever. A field that older versions may skip can join them; any other
+/// change needs a new format, and a form beside this one.
 #[derive(Serialize, Deserialize)]
 pub(super) struct RecordForm {
     key: Fingerprint,
@@ -34,6 +39,8 @@ pub(super) struct RecordForm {
     task: Option<TaskForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<Fingerprint>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    media: Vec<MediumForm>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,6 +122,7 @@ impl RecordForm {
             usd,
             task,
             previous,
+            media,
         } = entry.record.clone();
         Ok(Self {
             key,
@@ -130,6 +138,7 @@ impl RecordForm {
             body: Section::of(&entry.body),
             task: task_form(task, &entry.polls)?,
             previous,
+            media: media.into_iter().map(MediumForm::from).collect(),
         })
     }
 
@@ -149,6 +158,7 @@ impl RecordForm {
             body,
             task,
             previous,
+            media,
         } = self;
         let body = body.take(&mut sections)?;
         let mut polls = Vec::new();
@@ -172,6 +182,7 @@ impl RecordForm {
             usd,
             task,
             previous,
+            media: media.into_iter().map(Medium::from).collect(),
         };
         Ok(Entry {
             record,

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::error::StoreError;
 use super::generations::Generations;
 use super::rebuild::{Opened, open_or_rebuild};
@@ -94,14 +96,24 @@ impl Index {
         self.ask(|rows| rows.get(key)).ok().flatten()
     }
 
+    /// The file of `key`, when it is a small one. `None` as for [`get`](Self::get).
+    pub(super) fn content(&self, key: &Fingerprint) -> Option<Bytes> {
+        self.ask(|rows| rows.content(key)).ok().flatten()
+    }
+
+    /// The keys of records with something still to be done.
+    pub(super) fn open_keys(&self) -> Result<Vec<Fingerprint>, Away> {
+        self.ask(Rows::open_keys)
+    }
+
     /// The key of a job's generation.
     pub(super) fn find_task(&self, task_id: &str) -> Result<Option<Fingerprint>, Away> {
         self.ask(|rows| rows.find_task(&task_hash(task_id)))
     }
 
     /// Notes a new version of the file of `key`.
-    pub(super) fn put(&self, key: &Fingerprint, row: &Row) {
-        self.change(key, |rows| rows.put(key, row));
+    pub(super) fn put(&self, key: &Fingerprint, row: &Row, file: &[u8]) {
+        self.change(key, |rows| rows.put(key, row, file));
     }
 
     /// Forgets the row of `key`.

@@ -38,6 +38,8 @@ mod index;
 mod intents;
 mod layout;
 mod lock;
+mod medium;
+mod medium_form;
 mod open;
 mod rebuild;
 mod reconcile;
@@ -60,6 +62,7 @@ pub use error::StoreError;
 pub use glance::Glance;
 pub use headers::{StoredHeaders, keepable, restore};
 pub use lock::{Holder, holder};
+pub use medium::{Medium, MediumState};
 pub use open::OpenReport;
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,
@@ -120,6 +123,17 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When not all could be listed.
     fn list(&self, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError>;
+
+    /// Shows every kept record with something still to be done ([`Record::is_open`]) to `visit`, in
+    /// no certain order, until it breaks; fast however much is kept. Otherwise as
+    /// [`list`](Self::list).
+    ///
+    /// # Errors
+    /// When not all could be listed.
+    fn open_work(
+        &self,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
 
     /// Notes that a paid call is about to leave, or what became of it; in place of an earlier
     /// intent for the key. Durable when it returns.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::error::StoreError;
 use super::generations::Generations;
-use super::row::Row;
+use super::row::{self, Row};
 use super::rows::{IndexError, Rows};
 use crate::generation::Fingerprint;
 
@@ -43,10 +43,16 @@ pub(super) fn reconcile(rows: &Rows, files: &Generations) -> Result<Tally, Recon
         let mut found = files.shard(shard)?;
         tally.damaged.append(&mut found.misplaced);
         tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
+        let mut contents = rows.contents(shard)?;
         for (key, row) in rows.shard(shard)? {
+            let content = contents.remove(&key).flatten();
             match (found.files.get(&key), row) {
-                (Some(stamp), Some(row)) if row.stamp == *stamp => {
+                (Some(stamp), Some(row))
+                    if row.stamp == *stamp
+                        && (content == Some(*stamp) || !row::has_content(*stamp)) =>
+                {
                     restore_task(rows, &key, &row)?;
+                    rows.mark_open(&key, row.open)?;
                     found.files.remove(&key);
                     tally.generations += 1;
                 }
@@ -54,6 +60,9 @@ pub(super) fn reconcile(rows: &Rows, files: &Generations) -> Result<Tally, Recon
                 (Some(_), _) => {}
                 (None, _) => rows.remove(&key)?,
             }
+        }
+        for key in contents.keys().filter(|key| !found.files.contains_key(key)) {
+            rows.remove(key)?;
         }
         for key in found.files.keys() {
             refresh(rows, files, key, &mut tally)?;
@@ -88,8 +97,7 @@ pub(super) fn refresh(
     }
     match files.read(key) {
         Ok(Some(file)) => {
-            let task = file.entry.record.task.as_ref().map(|task| task.id.as_str());
-            rows.put(key, &Row::new(file.stamp, task, &file.bytes))?;
+            rows.put(key, &Row::of(file.stamp, &file.entry), &file.bytes)?;
             tally.generations += 1;
             Ok(())
         }

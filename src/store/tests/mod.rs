@@ -7,6 +7,7 @@ mod glance;
 mod golden;
 mod index;
 mod intents;
+mod open_work;
 mod opening;
 mod round_trip;
 
@@ -57,6 +58,7 @@ fn image(n: u8) -> Entry {
             elapsed_ms: 1_234,
             usd: Some(0.0368),
             previous: None,
+            media: Vec::new(),
             task: None,
         },
         body: Payload::Bytes(Bytes::from(format!("{{\"n\":{n}}}\nand a line more"))),
