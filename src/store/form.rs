@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::blob_hash::BlobHash;
 use super::codec::Flaw;
 use super::error::StoreError;
+use super::hold::Hold;
 use super::medium::Medium;
 use super::medium_form::MediumForm;
 use super::record::{Entry, HeaderBytes, Payload, PollRecord, Record, Task, TaskState};
@@ -79,7 +80,7 @@ impl Section {
                 len: bytes.len() as u64,
                 blob: None,
             },
-            Payload::Blob { hash, len } => Self {
+            Payload::Blob { hash, len, .. } => Self {
                 len: *len,
                 blob: Some(*hash),
             },
@@ -92,6 +93,7 @@ impl Section {
             return Ok(Payload::Blob {
                 hash,
                 len: self.len,
+                hold: Hold::default(),
             });
         }
         match usize::try_from(self.len) {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::blob_hash::BlobHash;
 use super::blobs::Blob;
+use super::hold::Hold;
 use super::medium::{Medium, MediumState};
 use crate::generation::{Fingerprint, Kind};
 
@@ -36,6 +37,8 @@ pub enum Payload {
         hash: BlobHash,
         /// Its size in bytes.
         len: u64,
+        /// Keeps it while this value lives, where the store has made it.
+        hold: Hold,
     },
 }
 
@@ -55,8 +58,8 @@ impl Payload {
 }
 
 impl From<Blob> for Payload {
-    fn from(Blob { hash, len }: Blob) -> Self {
-        Self::Blob { hash, len }
+    fn from(Blob { hash, len, hold }: Blob) -> Self {
+        Self::Blob { hash, len, hold }
     }
 }
 

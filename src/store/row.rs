@@ -75,7 +75,7 @@ pub(super) fn blobs_of(entry: &Entry) -> Vec<(BlobHash, u64)> {
     let payloads = std::iter::once(&entry.body).chain(&entry.polls);
     let bodies = payloads.filter_map(|payload| match payload {
         Payload::Bytes(_) => None,
-        Payload::Blob { hash, len } => Some((*hash, *len)),
+        Payload::Blob { hash, len, .. } => Some((*hash, *len)),
     });
     let media = entry.record.media.iter();
     let files = media.filter_map(|medium| match &medium.state {

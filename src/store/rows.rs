@@ -60,6 +60,12 @@ impl IndexError {
     }
 }
 
+/// The rows of one folder, in the order of their keys; `None` for a row that is not one of ours.
+pub(super) type ShardRows = Vec<(Fingerprint, Option<Row>)>;
+
+/// When generations were last asked for.
+pub(super) type LastUsed = BTreeMap<Fingerprint, Timestamp>;
+
 /// The open index.
 pub(super) struct Rows {
     db: sled::Db,
@@ -196,9 +202,8 @@ impl Rows {
         guarded(|| self.tasks.insert(task, key.as_bytes()).map(drop))
     }
 
-    /// The rows of one of the 256 folders, in the order of their keys. `None` for a row that is
-    /// not one of ours.
-    pub(super) fn shard(&self, shard: u8) -> Result<Vec<(Fingerprint, Option<Row>)>, IndexError> {
+    /// The rows of one of the 256 folders.
+    pub(super) fn shard(&self, shard: u8) -> Result<ShardRows, IndexError> {
         scan(&self.generations, &[shard], Row::from_bytes)
     }
 
@@ -212,20 +217,20 @@ impl Rows {
     }
 
     /// When the generations of one folder were last asked for, as far as that is known.
-    pub(super) fn used(&self, shard: u8) -> Result<BTreeMap<Fingerprint, Timestamp>, IndexError> {
-        let rows = scan(&self.used, &[shard], |millis| {
-            let millis = <[u8; 8]>::try_from(millis).ok()?;
-            Timestamp::from_millisecond(i64::from_be_bytes(millis)).ok()
-        })?;
+    pub(super) fn used(&self, shard: u8) -> Result<LastUsed, IndexError> {
+        let rows = scan(&self.used, &[shard], time_of)?;
         let known = rows.into_iter().filter_map(|(key, at)| Some((key, at?)));
         Ok(known.collect())
     }
 
+    /// When a generation was last asked for, if that is known.
+    pub(super) fn used_at(&self, key: &Fingerprint) -> Result<Option<Timestamp>, IndexError> {
+        let at = guarded(|| self.used.get(key.as_bytes()))?;
+        Ok(at.and_then(|at| time_of(&at)))
+    }
+
     /// Notes when generations were last asked for.
-    pub(super) fn note_used(
-        &self,
-        times: &BTreeMap<Fingerprint, Timestamp>,
-    ) -> Result<(), IndexError> {
+    pub(super) fn note_used(&self, times: &LastUsed) -> Result<(), IndexError> {
         guarded(|| {
             for (key, at) in times {
                 // What is gone by now is not noted: nobody would take it out again.
@@ -273,6 +278,11 @@ fn key_of(bytes: &IVec) -> Option<Fingerprint> {
     <[u8; 32]>::try_from(bytes.as_ref())
         .ok()
         .map(Fingerprint::from_bytes)
+}
+
+fn time_of(millis: &[u8]) -> Option<Timestamp> {
+    let millis = <[u8; 8]>::try_from(millis).ok()?;
+    Timestamp::from_millisecond(i64::from_be_bytes(millis)).ok()
 }
 
 /// The rows of `tree` whose keys begin with `prefix`, in their order.

@@ -101,7 +101,7 @@ fn check_entries(format: &str, count: u64) -> (tempfile::TempDir, DiskStore) {
     assert_eq!(store.find_task("task_golden").unwrap(), Some(key(0x02)));
     let kept = store.get(&picture.record.key).unwrap().unwrap();
     assert_eq!(kept.record, picture.record);
-    let Payload::Blob { hash, len } = kept.body else {
+    let Payload::Blob { hash, len, .. } = kept.body else {
         panic!("it was a blob")
     };
     let mut text = String::new();
