@@ -155,7 +155,12 @@ impl Reading<'_> {
         Ok(Ok(()))
     }
 
-    fn blob(&mut self, name: &str, hash: BlobHash, member: &mut impl Read) -> Taken<()> {
+    fn blob(
+        &mut self,
+        name: &str,
+        hash: BlobHash,
+        member: &mut Member<'_, impl Read>,
+    ) -> Taken<()> {
         let hold = self.store.hold(&hash);
         match self.store.open_blob(&hash) {
             Ok(_) => {
@@ -174,6 +179,9 @@ impl Reading<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Ok(Err(error)),
             }
+        }
+        if blob.len() < member.size() {
+            return Ok(Err(cut_short()));
         }
         if blob.hash() == hash {
             let blob = blob.finish()?;
@@ -196,8 +204,10 @@ impl Reading<'_> {
             return Ok(Ok(()));
         }
         let mut bytes = Vec::new();
-        if let Err(error) = member.read_to_end(&mut bytes) {
-            return Ok(Err(error));
+        match member.read_to_end(&mut bytes) {
+            Err(error) => return Ok(Err(error)),
+            Ok(_) if (bytes.len() as u64) < member.size() => return Ok(Err(cut_short())),
+            Ok(_) => {}
         }
         match codec::decode(key, &Bytes::from(bytes)) {
             Ok(entry) => self.keep(name, &entry).map(Ok),
@@ -257,6 +267,14 @@ impl Reading<'_> {
             ..self.done
         }
     }
+}
+
+/// The reader of a member just ends where the file does.
+fn cut_short() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "it was cut off in the middle of a file",
+    )
 }
 
 fn unread(error: io::Error) -> StoreError {

@@ -1,12 +1,16 @@
 //! The store as a whole: what it promises, and what it must survive.
 
+mod carrying;
 mod codec;
 mod concurrency;
 mod crash;
+mod dying;
+mod evicting;
 mod glance;
 mod golden;
 mod index;
 mod intents;
+mod keeping;
 mod open_work;
 mod opening;
 mod round_trip;
