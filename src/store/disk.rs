@@ -4,21 +4,30 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
 
 use super::bindings::{Binding, Bindings};
 use super::blob_hash::BlobHash;
 use super::blobs::{BlobWriter, Blobs};
+use super::book::Book;
 use super::codec::{self, INLINE_MAX, INLINE_TOTAL_MAX};
 use super::files;
 use super::generations::Generations;
+use super::hold::Hold;
 use super::index::Index;
 use super::intents::Intents;
+use super::kept::{self, Kept};
 use super::layout::{BLOBS, GENERATIONS, PENDING};
 use super::lock::DirLock;
+use super::medium::MediumState;
 use super::record::{Entry, Intent, Payload, Record};
-use super::row::Row;
-use super::{Store, StoreError};
+use super::row::{self, Row};
+use super::usage::Usage;
+use super::verify::{self, VerifyReport};
+use super::{Freed, Store, StoreError};
 use crate::fault;
 use crate::generation::Fingerprint;
 
@@ -28,6 +37,9 @@ const PROBE: usize = 64 * 1024;
 
 /// How many generations may be written at the same time; two of one key never are.
 const WRITERS: usize = 64;
+
+/// How many of the generations that need a blob are named at most.
+const NEEDED_BY_MAX: usize = 16;
 
 /// A store in a directory of its own. See [the room's story](super).
 ///
@@ -39,6 +51,11 @@ pub struct DiskStore {
     pub(super) blobs: Blobs,
     pub(super) bindings: Bindings,
     pub(super) index: Index,
+    pub(super) book: Book,
+    pub(super) usage: Usage,
+    /// MONEY: whether there are generations that could not be read: nobody knows which blobs they
+    /// need.
+    pub(super) unread: AtomicBool,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
     /// Last, so that the directory is free only once the index is closed.
@@ -70,14 +87,23 @@ impl std::fmt::Debug for DiskStore {
 
 impl Store for DiskStore {
     fn get(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        let Some(entry) = self.read(key)? else {
-            return Ok(None);
-        };
-        // A body that cannot be sent is no hit. Polls can be asked for again, so they are not
-        // looked at here.
-        if let Payload::Blob { hash, len } = &entry.body {
+        let mut missing = None;
+        loop {
+            let Some(entry) = self.read_held(key)? else {
+                return Ok(None);
+            };
+            // A body that cannot be sent is no hit. Polls can be asked for again, so they are not
+            // looked at here.
+            let Payload::Blob { hash, len, .. } = &entry.body else {
+                return Ok(Some(entry));
+            };
             match self.blobs.check(hash, *len) {
-                Ok(()) => {}
+                Ok(()) => return Ok(Some(entry)),
+                // MONEY: it may have gone with its generation, just before it was held. Then
+                // another generation has its place, which must be seen.
+                Err(StoreError::MissingBlob { hash }) if missing != Some(hash) => {
+                    missing = Some(hash);
+                }
                 Err(error @ (StoreError::MissingBlob { .. } | StoreError::Damaged { .. })) => {
                     tracing::warn!(%key, %error, "a kept generation cannot be served");
                     return Ok(None);
@@ -85,34 +111,48 @@ impl Store for DiskStore {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(entry))
     }
 
     fn put(&self, entry: &Entry) -> Result<(), StoreError> {
-        let entry = self.settle(entry)?;
+        let (entry, _held) = self.settle(entry)?;
         let bytes = codec::encode(&entry)?;
+        let blobs = row::blobs_of(&entry);
         let key = &entry.record.key;
-        let _writing = self.writing.begin(key);
-        match self.files.write(key, &bytes) {
+        let writing = self.writing.begin(key);
+        let before = self.files.len(key);
+        let freed = match self.files.write(key, &bytes) {
             Ok(stamp) => {
                 fault::point("before-row");
-                let task = entry.record.task.as_ref().map(|task| task.id.as_str());
-                self.index.put(key, &Row::new(stamp, task, &bytes));
+                self.index.put(key, &Row::of(stamp, &entry), &bytes);
                 fault::point("after-row");
-                Ok(())
+                self.book.written(key, (before, stamp.len), &blobs)
             }
             Err(error) => {
                 // The file may be the old or the new one; it will say which.
                 self.index.remove(key);
-                Err(error)
+                let now = self.files.len(key);
+                self.book.maybe_written(key, (before, now), &blobs);
+                return Err(error);
             }
-        }
+        };
+        drop(writing);
+        self.free(&freed);
+        Ok(())
     }
 
     fn remove(&self, key: &Fingerprint) -> Result<bool, StoreError> {
-        let _writing = self.writing.begin(key);
+        let writing = self.writing.begin(key);
+        let before = self.files.len(key);
         let removed = self.files.remove(key);
         self.index.remove(key);
+        if removed.is_err() {
+            let now = self.files.len(key);
+            self.book.maybe_written(key, (before, now), &[]);
+            return removed;
+        }
+        let freed = self.book.removed(key, before);
+        drop(writing);
+        self.free(&freed);
         removed
     }
 
@@ -134,19 +174,97 @@ impl Store for DiskStore {
     fn list(&self, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError> {
         for shard in 0..=u8::MAX {
             for key in self.files.shard(shard)?.files.keys() {
-                let entry = match self.read(key) {
-                    Err(error @ StoreError::NewerFormat { .. }) => {
-                        tracing::warn!(%key, %error, "left out of a listing");
-                        continue;
-                    }
-                    other => other?,
-                };
+                let entry = self.read_listed(key)?;
                 if entry.is_some_and(|entry| visit(&entry.record).is_break()) {
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    fn open_work(
+        &self,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let Ok(keys) = self.index.open_keys() else {
+            return self.list(&mut |record| {
+                if record.is_open() {
+                    visit(record)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        };
+        for key in keys {
+            let entry = self.read_listed(&key)?;
+            let record = entry.map(|entry| entry.record).filter(Record::is_open);
+            if record.is_some_and(|record| visit(&record).is_break()) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn list_kept(
+        &self,
+        after: Option<&Fingerprint>,
+        visit: &mut dyn FnMut(Kept) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        kept::list(self, after, visit)
+    }
+
+    fn glance(&self, key: &Fingerprint) -> Result<Option<Kept>, StoreError> {
+        kept::one(self, key)
+    }
+
+    fn find_key(&self, digits: &str) -> Result<Vec<Fingerprint>, StoreError> {
+        kept::find(self, digits)
+    }
+
+    fn used(&self, key: &Fingerprint, at: Timestamp) {
+        self.usage.note(key, at);
+    }
+
+    fn write_used(&self) {
+        self.usage.write(&self.index);
+    }
+
+    fn kept_bytes(&self) -> u64 {
+        self.book.bytes()
+    }
+
+    fn needed_by(&self, hash: &BlobHash) -> Vec<Fingerprint> {
+        self.book.needed_by(hash, NEEDED_BY_MAX)
+    }
+
+    fn hold(&self, hash: &BlobHash) -> Hold {
+        self.blobs.hold(hash)
+    }
+
+    fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError> {
+        let mut freed = Freed::default();
+        for (hash, released) in self.book.unneeded() {
+            // MONEY: one that no generation of ours has needed may belong to one that cannot be
+            // read.
+            let old = || {
+                let at = self.blobs.written_at(&hash);
+                !self.unread.load(Ordering::Acquire) && at.is_some_and(|at| at < before)
+            };
+            if released || old() {
+                let bytes = self.blobs.free(&hash)?;
+                freed.blobs += u64::from(bytes > 0);
+                freed.bytes += bytes;
+            }
+        }
+        Ok(freed)
+    }
+
+    fn verify(
+        &self,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<VerifyReport, StoreError> {
+        verify::verify(self, progress)
     }
 
     fn put_intent(&self, intent: &Intent) -> Result<(), StoreError> {
@@ -191,6 +309,7 @@ impl Store for DiskStore {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
+        self.usage.write(&self.index);
         self.index.flush();
         Ok(())
     }
@@ -204,7 +323,7 @@ impl DiskStore {
 
     /// The entry of `key` from the index or its file, without a look at its blobs.
     fn read(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        if let Some(bytes) = self.index.get(key).and_then(|row| row.content) {
+        if let Some(bytes) = self.index.content(key) {
             if let Ok(entry) = codec::decode(key, &bytes) {
                 return Ok(Some(entry));
             }
@@ -222,19 +341,62 @@ impl DiskStore {
         }
     }
 
-    /// The entry as it goes into its file: large bodies are blobs, and every blob is there.
-    fn settle(&self, entry: &Entry) -> Result<Entry, StoreError> {
+    /// The entry of `key` for a listing, which leaves out what a newer version has kept.
+    fn read_listed(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
+        match self.read(key) {
+            Err(error @ StoreError::NewerFormat { .. }) => {
+                tracing::warn!(%key, %error, "left out of a listing");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// The entry of `key` with its bodies held.
+    fn read_held(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
+        let mut entry = self.read(key)?;
+        if let Some(entry) = &mut entry {
+            for payload in std::iter::once(&mut entry.body).chain(&mut entry.polls) {
+                if let Payload::Blob { hash, hold, .. } = payload {
+                    *hold = self.blobs.hold(hash);
+                }
+            }
+        }
+        Ok(entry)
+    }
+
+    /// The entry as it goes into its file: large bodies are blobs, and every blob is there and held.
+    fn settle(&self, entry: &Entry) -> Result<(Entry, Vec<Hold>), StoreError> {
+        let mut held = Vec::new();
+        let mut check = |hash: &BlobHash, len: u64| {
+            held.push(self.blobs.hold(hash));
+            self.blobs.check(hash, len)
+        };
+        for medium in &entry.record.media {
+            if let MediumState::Kept { hash, len, .. } = &medium.state {
+                check(hash, *len)?;
+            }
+        }
         let mut entry = entry.clone();
         let mut room = INLINE_TOTAL_MAX;
         for payload in std::iter::once(&mut entry.body).chain(&mut entry.polls) {
             match payload {
-                Payload::Blob { hash, len } => self.blobs.check(hash, *len)?,
+                Payload::Blob { hash, len, .. } => check(hash, *len)?,
                 Payload::Bytes(bytes) if bytes.len() as u64 <= INLINE_MAX.min(room) => {
                     room -= bytes.len() as u64;
                 }
                 Payload::Bytes(bytes) => *payload = self.blobs.keep(bytes)?.into(),
             }
         }
-        Ok(entry)
+        Ok((entry, held))
+    }
+
+    /// Removes blobs that nobody needs any longer. One that stays is tried again later.
+    fn free(&self, blobs: &[BlobHash]) {
+        for hash in blobs {
+            if let Err(error) = self.blobs.free(hash) {
+                tracing::warn!(%hash, %error, "a blob that nobody needs stays for now");
+            }
+        }
     }
 }

@@ -1,12 +1,18 @@
 //! The store as the async threads see it: every call on a thread that may block.
 
+use std::fmt;
 use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::Notify;
 
-use super::{Binding, BlobWriter, Entry, Intent, Payload, Store, StoreError};
+use super::evict::{self, Forgotten};
+use super::{Binding, BlobHash, BlobWriter, Entry, Imported, Intent, Payload, Store, StoreError};
 use crate::generation::Fingerprint;
 
 /// How many generations can be changed at the same time without waiting for each other.
@@ -23,6 +29,14 @@ pub struct Shelf {
     /// How many writes have failed, and how many had when a probe last succeeded.
     failures: Arc<AtomicU64>,
     forgiven: Arc<AtomicU64>,
+    /// Tells the keeper that something was written.
+    written: Arc<Notify>,
+}
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shelf")
+    }
 }
 
 /// What a look at an entry decides about it.
@@ -43,6 +57,7 @@ impl Shelf {
             stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
             failures: Arc::default(),
             forgiven: Arc::default(),
+            written: Arc::default(),
         }
     }
 
@@ -166,6 +181,62 @@ impl Shelf {
         self.writing(move |store| store.bind(&binding)).await
     }
 
+    /// Notes that a generation was asked for. Writes nothing and does not block.
+    pub fn used(&self, key: &Fingerprint, at: Timestamp) {
+        self.store.used(key, at);
+    }
+
+    /// The same for every generation that needs the blob, a few at most.
+    pub fn used_blob(&self, hash: &BlobHash, at: Timestamp) {
+        for key in self.store.needed_by(hash) {
+            self.store.used(&key, at);
+        }
+    }
+
+    /// The size of everything kept, each blob once, in bytes.
+    pub fn kept_bytes(&self) -> u64 {
+        self.store.kept_bytes()
+    }
+
+    /// Forgets a generation, unless there is still something to be done for it.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub async fn forget(&self, key: Fingerprint) -> Result<Forgotten, StoreError> {
+        self.exclusively(key, move |store| evict::forget(store, &key, None))
+            .await
+    }
+
+    /// Takes over what an export holds; see [`import`](super::import).
+    ///
+    /// # Errors
+    /// As [`import`](super::import).
+    pub async fn import(
+        &self,
+        from: impl Read + Send + 'static,
+        mut progress: impl FnMut(u64) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<Imported, StoreError> {
+        let shelf = self.clone();
+        self.writing(move |store| super::import(store, Some(&shelf), from, &mut progress))
+            .await
+    }
+
+    /// Does something about one generation, with nobody else changing what is kept of it in
+    /// between. Blocks.
+    pub(super) fn in_turn<T>(&self, key: &Fingerprint, call: impl FnOnce() -> T) -> T {
+        let _turn = turn(&self.stripes, key);
+        call()
+    }
+
+    /// Ends when something was written since it last ended.
+    pub(super) async fn kept_something(&self) {
+        self.written.notified().await;
+    }
+
+    pub(super) fn wake_keeper(&self) {
+        self.written.notify_one();
+    }
+
     /// Free disk where the data is, in bytes.
     ///
     /// # Errors
@@ -264,6 +335,7 @@ impl Shelf {
         if matches!(result, Err(StoreError::Io { .. })) {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
+        self.wake_keeper();
         result
     }
 
