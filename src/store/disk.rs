@@ -16,6 +16,7 @@ use super::index::Index;
 use super::intents::Intents;
 use super::layout::{BLOBS, GENERATIONS, PENDING};
 use super::lock::DirLock;
+use super::outbox::{Delivery, DeliveryChange, DeliveryId, Outbox};
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::Row;
 use super::{Store, StoreError};
@@ -38,6 +39,7 @@ pub struct DiskStore {
     pub(super) intents: Intents,
     pub(super) blobs: Blobs,
     pub(super) bindings: Bindings,
+    pub(super) outbox: Outbox,
     pub(super) index: Index,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
@@ -167,6 +169,25 @@ impl Store for DiskStore {
 
     fn bind(&self, binding: &Binding) -> Result<Fingerprint, StoreError> {
         self.bindings.bind(binding)
+    }
+
+    fn change_delivery(
+        &self,
+        id: &DeliveryId,
+        decide: &mut dyn FnMut(Option<&Delivery>) -> DeliveryChange,
+    ) -> Result<Option<Delivery>, StoreError> {
+        self.outbox.change(id, decide)
+    }
+
+    fn deliveries_of(&self, task_id: &str) -> Result<Vec<Delivery>, StoreError> {
+        self.outbox.of_job(task_id)
+    }
+
+    fn deliveries(
+        &self,
+        visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.outbox.list(visit)
     }
 
     fn open_blob(&self, hash: &BlobHash) -> Result<File, StoreError> {

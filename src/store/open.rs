@@ -12,8 +12,9 @@ use super::files;
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
-use super::layout::{self, BLOBS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
+use super::layout::{self, BLOBS, CALLBACKS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
 use super::lock::DirLock;
+use super::outbox::Outbox;
 use crate::clock::Clock;
 use crate::fault;
 
@@ -62,10 +63,14 @@ impl DiskStore {
         let generations = Generations::in_dir(dir.join(GENERATIONS));
         let intents = Intents::in_dir(dir.join(PENDING));
         let blobs = Blobs::in_dir(dir.join(BLOBS));
+        let outbox = Outbox::in_dir(dir.join(CALLBACKS));
         generations.prepare()?;
         blobs.prepare()?;
-        let removed_temporaries =
-            files::sweep(dir)? + generations.sweep()? + intents.sweep()? + blobs.sweep()?;
+        let removed_temporaries = files::sweep(dir)?
+            + generations.sweep()?
+            + intents.sweep()?
+            + blobs.sweep()?
+            + outbox.sweep()?;
         fault::point("swept");
         let listing = intents.list()?;
         let (index, opened) = Index::open(dir.join(INDEX), generations.clone(), clock)?;
@@ -87,6 +92,7 @@ impl DiskStore {
             intents,
             blobs,
             bindings: Bindings::in_dir(dir.join(IDEMPOTENCY)),
+            outbox,
             index,
             writing: Writing::new(),
             lock,
