@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +38,8 @@ pub struct Secrets {
     pub upstream_key: SecretString,
     /// The token of the admin API; `None`: the one in the data directory, made when there is none.
     pub admin_token: Option<SecretString>,
+    /// What callbacks are signed with; `None`: they are not.
+    pub callback_secret: Option<SecretSlice<u8>>,
 }
 
 impl From<SecretString> for Secrets {
@@ -45,6 +47,7 @@ impl From<SecretString> for Secrets {
         Self {
             upstream_key,
             admin_token: None,
+            callback_secret: None,
         }
     }
 }

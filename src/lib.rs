@@ -30,6 +30,7 @@
 //! A room uses only rooms below it in this table; a test holds that.
 
 pub mod app;
+pub mod callbacks;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,0 +1,6 @@
+mod form;
+mod members;
+mod queue;
+pub mod request;
+mod schedule;
+mod signature;
