@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::console::Console;
 use crate::fault;
-use crate::proxy::Proxy;
+use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server};
 use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
 use crate::upstream::{SetupError, Upstream};
@@ -108,7 +108,14 @@ impl App {
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
         let (settings, patience) = (config.server, Patience::of(&config));
-        let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
+        let proxy = Proxy::new(Means {
+            config,
+            shelf: shelf.clone(),
+            upstream,
+            clock,
+            tasks: tasks.clone(),
+            ends: Vec::new(),
+        });
         proxy.reconcile().await?;
         fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));

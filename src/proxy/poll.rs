@@ -11,7 +11,8 @@ use super::reply::{self, Status};
 use super::{Error, Proxy};
 use crate::clock;
 use crate::config::Scope;
-use crate::jobs::Polled;
+use crate::jobs::dialect::{Poll, State};
+use crate::jobs::{Polled, Question};
 use crate::message::{Body, body, headers};
 use crate::store::{Change, Entry, StoreError, TaskState};
 
@@ -42,15 +43,18 @@ impl Proxy {
         headers::remove_hop_by_hop(&mut sent);
         directives::strip(&mut sent);
         directives::strip_for_run(&mut sent);
-        let (answer, status, age) = match self
-            .polls
-            .ask(entry.record.key, task_id, target.clone(), sent)
-            .await?
-        {
+        let question = Question {
+            key: entry.record.key,
+            task_id: task_id.to_owned(),
+            target: target.clone(),
+            headers: sent,
+        };
+        let (answer, status, age) = match self.polls.ask(question).await? {
             Polled::Now(answer) => (answer, Status::Bypass(asked_because(&entry)), None),
             Polled::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
         };
-        if answer.still_runs() {
+        let still_runs = |poll: &Poll| matches!(poll.state, State::Waiting | State::Working);
+        if answer.about(task_id).is_some_and(still_runs) {
             let deadline = self.config.jobs.deadline;
             self.once.heard_of(entry.record.key, deadline);
         }
