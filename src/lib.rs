@@ -25,6 +25,7 @@
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
 //! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
+//! | [`tls`] | certificates: whom we believe, and who we are |
 //! | [`sandbox`] | a simulated upstream, for the demo and the tests |
 //!
 //! A room uses only rooms below it in this table; a test holds that.
@@ -44,4 +45,5 @@ pub mod proxy;
 pub mod sandbox;
 pub mod server;
 pub mod store;
+pub mod tls;
 pub mod upstream;
