@@ -11,10 +11,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::console::Console;
 use crate::fault;
+use crate::jobs::Ends;
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server};
 use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
@@ -26,6 +28,7 @@ pub struct App {
     routes: Arc<Routes>,
     proxy: Arc<Proxy>,
     shelf: Shelf,
+    callbacks: Option<Arc<Callbacks>>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -108,13 +111,17 @@ impl App {
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
         let (settings, patience) = (config.server, Patience::of(&config));
+        let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
+        let callbacks = callbacks::of(&config.callbacks, signer, &shelf, &clock).map_err(SetupError::from)?;
+        let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
         let proxy = Proxy::new(Means {
             config,
             shelf: shelf.clone(),
             upstream,
             clock,
             tasks: tasks.clone(),
-            ends: Vec::new(),
+            ends: ends.collect(),
+            callbacks: callbacks.clone(),
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
@@ -127,6 +134,7 @@ impl App {
             routes,
             proxy,
             shelf,
+            callbacks,
             tasks,
             addr,
             report,
@@ -148,6 +156,9 @@ impl App {
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
+        if let Some(callbacks) = self.callbacks {
+            self.tasks.spawn(callbacks.run(stop.clone()));
+        }
         let tasks = self.tasks.clone();
         let rest = async move {
             tasks.close();

@@ -17,6 +17,7 @@ const MOST_HELD: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) id: DeliveryId,
+    pub(super) task_id: String,
     /// Where it goes, as far as calls are counted: scheme, host and port.
     pub(super) host: String,
 }
@@ -126,6 +127,7 @@ mod tests {
         let key = Fingerprint::from_bytes([1; 32]);
         Due {
             id: DeliveryId::new(&key, "task_1", &format!("{host}/{n}")),
+            task_id: "task_1".to_owned(),
             host: host.to_owned(),
         }
     }

@@ -105,9 +105,7 @@ pub enum DeliveryState {
     Due {
         /// Not to be called before.
         next_at: Timestamp,
-        /// The content type of `body`.
-        content_type: String,
-        /// The answer of the poll that showed the end.
+        /// The answer of the poll that showed the end, which is JSON.
         body: String,
     },
     /// The address has heard of it.
@@ -373,7 +371,6 @@ mod tests {
         delivery.attempts = 2;
         delivery.state = DeliveryState::Due {
             next_at: Timestamp::UNIX_EPOCH,
-            content_type: "application/json".to_owned(),
             body: "{\"a\": \"\u{e4}\\u0000\"}".to_owned(),
         };
         put(&outbox, &delivery);
