@@ -112,7 +112,8 @@ impl App {
         let grace = config.shutdown_grace;
         let (settings, patience) = (config.server, Patience::of(&config));
         let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
-        let callbacks = callbacks::of(&config.callbacks, signer, &shelf, &clock).map_err(SetupError::from)?;
+        let callbacks =
+            callbacks::of(&config.callbacks, signer, &shelf, &clock).map_err(SetupError::from)?;
         let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
         let proxy = Proxy::new(Means {
             config,

@@ -297,7 +297,9 @@ pub(super) fn shown(
         "/v1/videos/"
     };
     let mut polls = task.polls.iter().zip(&entry.polls);
-    let own = polls.clone().find(|(poll, _)| poll.path.starts_with(family));
+    let own = polls
+        .clone()
+        .find(|(poll, _)| poll.path.starts_with(family));
     let Some((_, payload)) = own.or_else(|| polls.next()) else {
         return Ok(None);
     };

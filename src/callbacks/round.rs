@@ -15,7 +15,9 @@ use super::Callbacks;
 use super::call::Heard;
 use super::queue::{Due, Next};
 use super::register::{host, later, shown, stands};
-use crate::store::{Delivery, DeliveryChange, DeliveryId, DeliveryState, Store, StoreError, TaskState};
+use crate::store::{
+    Delivery, DeliveryChange, DeliveryId, DeliveryState, Store, StoreError, TaskState,
+};
 
 /// How long calls that are under way may take to end when the proxy stops. One that is cut off is
 /// made again at the next start.
@@ -66,9 +68,8 @@ impl Callbacks {
     async fn attend(&self, due: Due) -> (Due, Option<Duration>) {
         let id = due.id;
         let shelf = &self.means.shelf;
-        let look = shelf.blocking(move |store| {
-            store.change_delivery(&id, &mut |_| DeliveryChange::Nothing)
-        });
+        let look = shelf
+            .blocking(move |store| store.change_delivery(&id, &mut |_| DeliveryChange::Nothing));
         let (delivery, body) = match look.await {
             Ok(Some(delivery)) => match &delivery.state {
                 DeliveryState::Due { body, .. } => (delivery.clone(), body.clone()),
@@ -115,7 +116,14 @@ impl Callbacks {
         };
         if let Some(pause) = pause {
             let next_at = later(self.means.clock.now(), pause);
-            tracing::info!(host, task, attempts, why, pause_s = pause.as_secs(), "a callback is repeated");
+            tracing::info!(
+                host,
+                task,
+                attempts,
+                why,
+                pause_s = pause.as_secs(),
+                "a callback is repeated"
+            );
             (DeliveryState::Due { next_at, body }, Some(pause))
         } else {
             tracing::warn!(host, task, attempts, why, "a callback is given up");
@@ -160,9 +168,7 @@ impl Callbacks {
             }
             DeliveryState::Waiting => self.look_at_waiting(store, delivery)?,
             // The marks go with their job.
-            DeliveryState::Upstreams
-            | DeliveryState::Delivered
-            | DeliveryState::GivenUp { .. } => {
+            DeliveryState::Upstreams | DeliveryState::Delivered | DeliveryState::GivenUp { .. } => {
                 now.duration_since(delivery.created_at) > MARKS_STAY && gone()?
             }
         };
@@ -180,14 +186,14 @@ impl Callbacks {
     }
 
     /// Its job may have ended while nobody told; `true` when there is nothing to wait for.
-    fn look_at_waiting(
-        &self,
-        store: &dyn Store,
-        delivery: &Delivery,
-    ) -> Result<bool, StoreError> {
+    fn look_at_waiting(&self, store: &dyn Store, delivery: &Delivery) -> Result<bool, StoreError> {
         let Some(entry) = stands(store, &delivery.task_id)? else {
             let (task, host) = (&delivery.task_id, host(&delivery.address));
-            tracing::warn!(task, host, "its job is gone, so nobody is called back about it");
+            tracing::warn!(
+                task,
+                host,
+                "its job is gone, so nobody is called back about it"
+            );
             return Ok(true);
         };
         let task = entry.record.task.as_ref();

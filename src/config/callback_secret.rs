@@ -62,13 +62,29 @@ mod tests {
         let named = ("REPRISE_CALLBACKS__SECRET_ENV", "HOOKS");
         let table = [
             ("not named", &[("HOOKS", "x")][..], Ok(None)),
-            ("text", &[named, ("HOOKS", " se cret\n")], Ok(Some("se cret"))),
+            (
+                "text",
+                &[named, ("HOOKS", " se cret\n")],
+                Ok(Some("se cret")),
+            ),
             ("padded", &[named, ("HOOKS", "whsec_YWI=")], Ok(Some("ab"))),
-            ("not padded", &[named, ("HOOKS", "whsec_YWI")], Ok(Some("ab"))),
+            (
+                "not padded",
+                &[named, ("HOOKS", "whsec_YWI")],
+                Ok(Some("ab")),
+            ),
             ("not set", &[named], Err("HOOKS")),
             ("empty", &[named, ("HOOKS", " ")], Err("HOOKS")),
-            ("no base64", &[named, ("HOOKS", "whsec_c4n*ry")], Err("HOOKS")),
-            ("nothing behind", &[named, ("HOOKS", "whsec_")], Err("HOOKS")),
+            (
+                "no base64",
+                &[named, ("HOOKS", "whsec_c4n*ry")],
+                Err("HOOKS"),
+            ),
+            (
+                "nothing behind",
+                &[named, ("HOOKS", "whsec_")],
+                Err("HOOKS"),
+            ),
         ];
         for (name, env, expected) in table {
             let home = [("HOME", "/nowhere")];

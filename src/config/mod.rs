@@ -50,8 +50,8 @@ use secrecy::{SecretSlice, SecretString};
 
 pub use address::BaseUrl;
 pub use admin_token::admin_token;
-pub use callback_secret::callback_secret;
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
+pub use callback_secret::callback_secret;
 pub use network::Network;
 pub use problem::{Problem, Problems};
 pub use resolved::{
