@@ -1,10 +1,9 @@
 //! The end of a job, as those who wait for it will hear of it.
 
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use super::Callbacks;
-use super::register::{shown, stands};
+use super::shown::{Shown, shown, stands};
 use crate::jobs::{End, Ends, Outcome};
 use crate::store::{DeliveryChange, DeliveryState, StoreError};
 
@@ -30,20 +29,23 @@ impl Ends for Callbacks {
         let Some(first) = waiting.peek() else {
             return Ok(());
         };
-        let (answer, after) = match end.outcome {
+        let shown = match end.outcome {
             Outcome::Succeeded => {
                 // Kept by now: in the form of the path they submitted on, where it is known.
                 let kept = match stands(store, &end.task_id)? {
                     Some(entry) => shown(store, &entry, &first.path)?,
                     None => None,
                 };
-                (kept.or(answer), self.means.media_patience)
+                kept.or(answer).map(|body| Shown {
+                    after: self.means.media_patience,
+                    ..Shown::success(body)
+                })
             }
-            Outcome::Failed | Outcome::Cancelled | Outcome::GivenUp => (answer, Duration::ZERO),
+            Outcome::Failed | Outcome::Cancelled | Outcome::GivenUp => answer.map(Shown::failure),
         };
         for delivery in waiting {
-            if let Some(body) = &answer {
-                self.make_due(store, &delivery, body, after)?;
+            if let Some(shown) = &shown {
+                self.make_due(store, &delivery, shown)?;
             } else {
                 tracing::warn!(
                     task = end.task_id,

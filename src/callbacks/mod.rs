@@ -4,7 +4,7 @@
 //! 1. [`request`] finds the address in a submit, and takes it out where upstream is not to call.
 //! 2. [`register`] notes the caller, durably, before it has its answer. There is one delivery for
 //!    each job and address, whoever asks how often.
-//! 3. [`ending`] puts what the poll showed into the job's deliveries: before a job that failed is
+//! 3. [`ending`] puts what the poll has [`shown`] into the job's deliveries: before a job that failed is
 //!    forgotten, and when a success is durable.
 //! 4. [`round`] takes what is due from the [`queue`] and makes the [`call`]: [`signature`] by
 //!    Standard Webhooks, [`schedule`] says when one that went wrong is repeated.
@@ -21,6 +21,7 @@ mod register;
 pub mod request;
 mod round;
 mod schedule;
+mod shown;
 mod signature;
 
 pub use register::{By, Callbacks, Caller, Means};

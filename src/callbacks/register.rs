@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::queue::{Due, Queue};
+use super::shown::{Shown, shown, stands};
 use super::{Schedule, Signer};
 use crate::clock::Clock;
 use crate::egress::{Destination, Egress, Refusal};
@@ -141,7 +142,11 @@ impl Callbacks {
             attempts: 0,
             state: match (by, ended) {
                 (By::Upstream, _) => DeliveryState::Upstreams,
-                (By::Us, Some(body)) => DeliveryState::Due { next_at: now, body },
+                (By::Us, Some(body)) => DeliveryState::Due {
+                    next_at: now,
+                    kept: true,
+                    body,
+                },
                 (By::Us, None) => DeliveryState::Waiting,
             },
         };
@@ -169,14 +174,14 @@ impl Callbacks {
 
     /// The job may have ended while its caller was noted, and its end have missed it.
     fn look_again(&self, store: &dyn Store, delivery: &Delivery) -> Result<(), StoreError> {
-        let failure = self.failure_of(&delivery.task_id);
-        let ended = match (failure, stands(store, &delivery.task_id)?) {
-            (Some(body), _) => Some(body),
-            (None, Some(entry)) => shown(store, &entry, &delivery.path)?,
-            (None, None) => None,
+        if let Some(body) = self.failure_of(&delivery.task_id) {
+            return self.make_due(store, delivery, &Shown::failure(body));
+        }
+        let Some(entry) = stands(store, &delivery.task_id)? else {
+            return Ok(());
         };
-        match ended {
-            Some(body) => self.make_due(store, delivery, &body, Duration::ZERO),
+        match shown(store, &entry, &delivery.path)? {
+            Some(body) => self.make_due(store, delivery, &Shown::success(body)),
             None => Ok(()),
         }
     }
@@ -208,20 +213,22 @@ impl Callbacks {
         Ok(stands)
     }
 
-    /// A job has ended with this answer: who waits for that is called `after` now.
+    /// A job has ended with this answer: who waits for that is to be called.
     pub(super) fn make_due(
         &self,
         store: &dyn Store,
         delivery: &Delivery,
-        body: &str,
-        after: Duration,
+        end: &Shown,
     ) -> Result<(), StoreError> {
-        let next_at = later(self.means.clock.now(), after);
+        let next_at = later(self.means.clock.now(), end.after);
         let due = |delivery: &mut Delivery| {
             let waits = delivery.state == DeliveryState::Waiting;
             if waits {
-                let body = body.to_owned();
-                delivery.state = DeliveryState::Due { next_at, body };
+                delivery.state = DeliveryState::Due {
+                    next_at,
+                    kept: end.kept,
+                    body: end.body.clone(),
+                };
             }
             waits
         };
@@ -263,62 +270,6 @@ fn is_new(by: By, standing: Option<&DeliveryState>) -> bool {
             false
         }
     }
-}
-
-/// The kept job with this id.
-pub(super) fn stands(store: &dyn Store, task_id: &str) -> Result<Option<Entry>, StoreError> {
-    let Some(key) = store.find_task(task_id)? else {
-        return Ok(None);
-    };
-    let entry = store.get(&key)?;
-    let is_it = |entry: &Entry| {
-        let task = entry.record.task.as_ref();
-        task.is_some_and(|task| task.id == task_id)
-    };
-    Ok(entry.filter(is_it))
-}
-
-/// What a poll of a finished job shows: on the path that belongs to `submit_path`, else on any that
-/// is kept; `None` when none is.
-pub(super) fn shown(
-    store: &dyn Store,
-    entry: &Entry,
-    submit_path: &str,
-) -> Result<Option<String>, StoreError> {
-    use crate::store::Payload;
-    use std::io::Read as _;
-
-    let Some(task) = &entry.record.task else {
-        return Ok(None);
-    };
-    let family = if submit_path.starts_with("/v1/video/") {
-        "/v1/video/"
-    } else {
-        "/v1/videos/"
-    };
-    let mut polls = task.polls.iter().zip(&entry.polls);
-    let own = polls
-        .clone()
-        .find(|(poll, _)| poll.path.starts_with(family));
-    let Some((_, payload)) = own.or_else(|| polls.next()) else {
-        return Ok(None);
-    };
-    let bytes = match payload {
-        Payload::Bytes(bytes) => bytes.to_vec(),
-        Payload::Blob { hash, len } => {
-            let mut bytes = Vec::new();
-            let read = match store.open_blob(hash) {
-                Ok(file) => file.take(*len).read_to_end(&mut bytes),
-                Err(error) if error.is_damage() => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            if read.is_err() {
-                return Ok(None);
-            }
-            bytes
-        }
-    };
-    Ok(String::from_utf8(bytes).ok())
 }
 
 pub(super) fn later(now: Timestamp, after: Duration) -> Timestamp {

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::Callbacks;
 use super::call::Heard;
 use super::queue::{Due, Next};
-use super::register::{host, later, shown, stands};
+use super::register::{host, later};
+use super::shown::{Shown, shown, stands};
 use crate::store::{
     Delivery, DeliveryChange, DeliveryId, DeliveryState, Store, StoreError, TaskState,
 };
@@ -70,21 +71,21 @@ impl Callbacks {
         let shelf = &self.means.shelf;
         let look = shelf
             .blocking(move |store| store.change_delivery(&id, &mut |_| DeliveryChange::Nothing));
-        let (delivery, body) = match look.await {
-            Ok(Some(delivery)) => match &delivery.state {
-                DeliveryState::Due { body, .. } => (delivery.clone(), body.clone()),
-                _ => return (due, None),
-            },
+        let delivery = match look.await {
+            Ok(Some(delivery)) => delivery,
             Ok(None) => return (due, None),
             Err(error) => {
                 tracing::warn!(%error, "a callback could not be read");
                 return (due, Some(AFTER_A_BAD_DISK));
             }
         };
-        let heard = self.call(&id, &delivery.address, &body).await;
+        let DeliveryState::Due { body, .. } = &delivery.state else {
+            return (due, None);
+        };
+        let heard = self.call(&id, &delivery.address, body).await;
         let attempts = delivery.attempts.saturating_add(1);
-        let (state, pause) = self.verdict(&due, attempts, heard, body);
-        let noted = shelf.writing(move |store| note(store, &id, attempts, state));
+        let (state, pause) = self.verdict(&due, attempts, (heard, delivery.state));
+        let noted = shelf.writing(move |store| note(store, &id, attempts, &state));
         match noted.await {
             Ok(()) => (due, pause),
             Err(error) => {
@@ -100,8 +101,7 @@ impl Callbacks {
         &self,
         due: &Due,
         attempts: u32,
-        heard: Heard,
-        body: String,
+        (heard, mut state): (Heard, DeliveryState),
     ) -> (DeliveryState, Option<Duration>) {
         let (host, task) = (due.host.as_str(), due.task_id.as_str());
         let (why, pause) = match heard {
@@ -115,7 +115,9 @@ impl Callbacks {
             }
         };
         if let Some(pause) = pause {
-            let next_at = later(self.means.clock.now(), pause);
+            if let DeliveryState::Due { next_at, .. } = &mut state {
+                *next_at = later(self.means.clock.now(), pause);
+            }
             tracing::info!(
                 host,
                 task,
@@ -124,7 +126,7 @@ impl Callbacks {
                 pause_s = pause.as_secs(),
                 "a callback is repeated"
             );
-            (DeliveryState::Due { next_at, body }, Some(pause))
+            (state, Some(pause))
         } else {
             tracing::warn!(host, task, attempts, why, "a callback is given up");
             (DeliveryState::GivenUp { reason: why }, None)
@@ -199,7 +201,7 @@ impl Callbacks {
         let task = entry.record.task.as_ref();
         let succeeded = task.is_some_and(|task| task.state == TaskState::Succeeded);
         if succeeded && let Some(body) = shown(store, &entry, &delivery.path)? {
-            self.make_due(store, delivery, &body, Duration::ZERO)?;
+            self.make_due(store, delivery, &Shown::success(body))?;
         }
         Ok(false)
     }
@@ -212,32 +214,26 @@ async fn until(next: &Next) {
     }
 }
 
-/// Writes down what a delivery has become. Of a job that is gone nothing stays once it is over.
+/// Writes down what a delivery has become. Of a job that is not kept nothing stays once it is over.
 fn note(
     store: &dyn Store,
     id: &DeliveryId,
     attempts: u32,
-    state: DeliveryState,
+    state: &DeliveryState,
 ) -> Result<(), StoreError> {
     let over = !matches!(state, DeliveryState::Due { .. });
-    let mut failed = None;
-    store.change_delivery(id, &mut |standing| {
-        let Some(delivery) = standing else {
-            return DeliveryChange::Nothing;
-        };
-        match stands(store, &delivery.task_id) {
-            Ok(None) if over => return DeliveryChange::Remove,
-            Ok(_) => {}
-            Err(error) => failed = Some(error),
+    let mut decide = |standing: Option<&Delivery>| match standing.cloned() {
+        None => DeliveryChange::Nothing,
+        Some(delivery)
+            if over && matches!(delivery.state, DeliveryState::Due { kept: false, .. }) =>
+        {
+            DeliveryChange::Remove
         }
-        let mut delivery = delivery.clone();
-        delivery.attempts = attempts;
-        delivery.state = state.clone();
-        DeliveryChange::Put(Box::new(delivery))
-    })?;
-    // That the job could not be looked up costs nothing but a mark that stays.
-    if let Some(error) = failed {
-        tracing::debug!(%error, "a job could not be looked up");
-    }
-    Ok(())
+        Some(mut delivery) => {
+            delivery.attempts = attempts;
+            delivery.state = state.clone();
+            DeliveryChange::Put(Box::new(delivery))
+        }
+    };
+    store.change_delivery(id, &mut decide).map(drop)
 }

@@ -105,6 +105,9 @@ pub enum DeliveryState {
     Due {
         /// Not to be called before.
         next_at: Timestamp,
+        /// Whether the job stays kept. Of one that failed no mark is needed: the same request is
+        /// another job.
+        kept: bool,
         /// The answer of the poll that showed the end, which is JSON.
         body: String,
     },
@@ -371,6 +374,7 @@ mod tests {
         delivery.attempts = 2;
         delivery.state = DeliveryState::Due {
             next_at: Timestamp::UNIX_EPOCH,
+            kept: true,
             body: "{\"a\": \"\u{e4}\\u0000\"}".to_owned(),
         };
         put(&outbox, &delivery);
