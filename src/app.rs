@@ -160,6 +160,7 @@ impl App {
         if let Some(callbacks) = self.callbacks {
             self.tasks.spawn(callbacks.run(stop.clone()));
         }
+        self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
             tasks.close();

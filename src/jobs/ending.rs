@@ -8,9 +8,12 @@ use std::sync::Arc;
 use super::answer::PollAnswer;
 use super::dialect::State;
 use super::question::Question;
+use super::route::Route;
 use crate::clock::Clock;
 use crate::generation::Fingerprint;
-use crate::store::{self, Change, Entry, Payload, PollRecord, Shelf, StoreError, Task, TaskState};
+use crate::store::{
+    self, Change, Entry, Payload, PollRecord, Record, Shelf, StoreError, Task, TaskState,
+};
 
 /// Somebody who wants to know of the ends of jobs.
 ///
@@ -41,9 +44,10 @@ pub struct End {
     pub task_id: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// The poll path that showed it, beginning with `/v1/`, without query.
+    /// The poll path that showed it, or else the one that belongs to its submit; beginning with `/v1/`, without query.
     pub poll_path: String,
-    /// The poll's answer; `None` where none showed the end: of a job that is given up.
+    /// The poll's answer; `None` where no poll showed the end: of a job that is given up, that was
+    /// deleted, or whose clip is served while all its polls are refused.
     pub answer: Option<Arc<PollAnswer>>,
 }
 
@@ -140,11 +144,59 @@ impl Endings {
             headers: store::keepable(&answer.headers),
             at: self.clock.now(),
         };
-        let body = Payload::Bytes(answer.body.clone());
+        let poll = (record, Payload::Bytes(answer.body.clone()));
+        self.keep(end, Some(poll), tokens).await
+    }
+
+    /// A job has succeeded, though nobody has seen a poll that says so.
+    pub(super) async fn succeed_unseen(&self, end: End) -> Result<(), StoreError> {
+        self.keep(end, None, None).await
+    }
+
+    async fn keep(
+        &self,
+        end: End,
+        poll: Option<KeptPoll>,
+        tokens: Option<u64>,
+    ) -> Result<(), StoreError> {
         let (key, id, ends) = (end.key, end.task_id.clone(), self.ends.clone());
-        let decide = move |entry: &Entry| Ok(succeeded(entry, &id, (record, body), tokens));
+        let now = self.clock.now();
+        let decide = move |entry: &Entry| {
+            let mut entry = entry.clone();
+            let Some(task) = entry.record.task.as_mut().filter(|task| task.id == id) else {
+                return Ok(Change::Nothing);
+            };
+            task.state = TaskState::Succeeded;
+            task.ended_at.get_or_insert(now);
+            task.total_tokens = tokens.or(task.total_tokens);
+            if let Some(poll) = poll {
+                put_poll(&mut entry, poll);
+            }
+            // It has succeeded: nothing that stood before comes back in its place.
+            entry.record.previous = None;
+            Ok(Change::Put(Box::new(entry)))
+        };
         let tell = move |_: &Entry| tell(&ends, &end);
         self.shelf.change_and(key, decide, tell).await.map(drop)
+    }
+
+    /// Upstream has deleted a job: whatever it came to, nobody may be joined to it.
+    pub(super) async fn deleted(&self, key: Fingerprint, task_id: &str) -> Result<(), StoreError> {
+        let ends = self.ends.clone();
+        let id = task_id.to_owned();
+        let decide = move |entry: &Entry| match &entry.record.task {
+            Some(task) if task.id == id => {
+                if task.state == TaskState::Running {
+                    tell(&ends, &cancelled(&entry.record, id))?;
+                }
+                Ok(Change::Remove)
+            }
+            Some(_) | None => Ok(Change::Nothing),
+        };
+        self.shelf
+            .change_and(key, decide, |_| Ok(()))
+            .await
+            .map(drop)
     }
 
     /// MONEY: an old job's end must not touch the newer run that took its place. And a success that
@@ -179,20 +231,25 @@ fn tell(ends: &[Arc<dyn Ends>], end: &End) -> Result<(), StoreError> {
     ends.iter().try_for_each(|listener| listener.ended(end))
 }
 
-fn succeeded(
-    entry: &Entry,
-    id: &str,
-    (record, body): (PollRecord, Payload),
-    tokens: Option<u64>,
-) -> Change {
-    let mut entry = entry.clone();
-    let Some(task) = entry.record.task.as_mut().filter(|task| task.id == id) else {
-        return Change::Nothing;
+fn cancelled(record: &Record, task_id: String) -> End {
+    End {
+        key: record.key,
+        poll_path: format!("/v1{}", Route::of_submit(&record.path).path(&task_id)),
+        task_id,
+        outcome: Outcome::Cancelled,
+        answer: None,
+    }
+}
+
+/// A poll's answer as it is kept.
+type KeptPoll = (PollRecord, Payload);
+
+/// Adds the answer of one poll path. One that stands already is replaced: it was asked for again
+/// because it could not be served.
+fn put_poll(entry: &mut Entry, (record, body): KeptPoll) {
+    let Some(task) = entry.record.task.as_mut() else {
+        return;
     };
-    task.state = TaskState::Succeeded;
-    task.ended_at.get_or_insert(record.at);
-    task.total_tokens = tokens.or(task.total_tokens);
-    // One that stands already is replaced: it was asked for again because it could not be served.
     let place = task.polls.iter().position(|poll| poll.path == record.path);
     let standing =
         place.and_then(|place| Some((task.polls.get_mut(place)?, entry.polls.get_mut(place)?)));
@@ -202,7 +259,4 @@ fn succeeded(
         task.polls.push(record);
         entry.polls.push(body);
     }
-    // It has succeeded: nothing that stood before comes back in its place.
-    entry.record.previous = None;
-    Change::Put(Box::new(entry))
 }

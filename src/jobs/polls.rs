@@ -1,16 +1,26 @@
 //! Polls of running jobs: one question to upstream for everybody who asks.
+//!
+//! Whatever a question brings is noted here, whoever asked it: an end changes what is kept, and
+//! everything else tells the agenda when to ask again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::agenda::{Agenda, Prospect};
 use super::answer::{PollAnswer, PollError};
-use super::ending::Endings;
+use super::clip;
+use super::ending::{End, Endings, Outcome};
 use super::question::Question;
+use super::route::Route;
 use super::slot::{Asking, Boarded, Slots};
+use super::word::Word;
 use crate::config;
 use crate::fault;
+use crate::generation::Fingerprint;
+use crate::store::StoreError;
 use crate::upstream::Upstream;
 
 /// Who asked upstream for the answer that a poll gets.
@@ -29,6 +39,8 @@ pub struct Polls {
     settings: config::Jobs,
     tasks: TaskTracker,
     slots: Arc<Slots>,
+    agenda: Arc<Agenda>,
+    closing: CancellationToken,
 }
 
 impl Polls {
@@ -43,10 +55,32 @@ impl Polls {
         Self {
             upstream,
             endings,
+            agenda: Arc::new(Agenda::new(&settings)),
             settings,
             tasks,
             slots: Arc::default(),
+            closing: CancellationToken::new(),
         }
+    }
+
+    /// Follows a job from now on; it was submitted to `submit_path`, which begins with `/v1/`.
+    pub fn follow(&self, task_id: &str, submit_path: &str) {
+        self.agenda.follow(task_id, Route::of_submit(submit_path));
+    }
+
+    /// What is known of a job that is followed, without asking upstream.
+    pub fn prospect(&self, task_id: &str) -> Option<Prospect> {
+        self.agenda.prospect(task_id)
+    }
+
+    /// Upstream has deleted this job: it is forgotten, and no longer followed.
+    ///
+    /// # Errors
+    /// As [`Shelf::change`](crate::store::Shelf::change), and when its end could not be told.
+    pub async fn deleted(&self, key: Fingerprint, task_id: &str) -> Result<(), StoreError> {
+        self.endings.deleted(key, task_id).await?;
+        self.agenda.forget(task_id);
+        Ok(())
     }
 
     /// What upstream says about a job, at most `min_poll_interval` old.
@@ -83,13 +117,88 @@ impl Polls {
     }
 
     async fn question(&self, question: Question, asking: Asking) {
-        let answer = question.ask(&self.upstream).await;
+        let unwanted = async {
+            self.closing.cancelled().await;
+            asking.abandoned().await;
+        };
+        let answer = tokio::select! {
+            answer = question.ask(&self.upstream) => answer,
+            // A shutdown does not wait for an answer that nobody waits for.
+            () = unwanted => Err(PollError::Gone),
+        };
         fault::point("before-note");
         let over = match &answer {
             Ok(answer) => self.endings.note(&question, answer).await,
             Err(_) => false,
         };
         fault::point("after-note");
+        let task_id = &question.task_id;
+        if over {
+            self.agenda.forget(task_id);
+        } else {
+            let route = Route::of_poll(question.target.path());
+            self.agenda.hear(task_id, Word::of(&answer, task_id), route);
+        }
         asking.answer(answer, over);
+    }
+
+    /// Gives up a job of which nothing new was heard for `jobs.deadline`.
+    pub(super) async fn give_up(&self, submit: (Fingerprint, &str), task_id: &str) {
+        let end = unseen(submit, task_id, Outcome::GivenUp);
+        match self.endings.forget(end).await {
+            Ok(()) => {
+                tracing::warn!(
+                    task = task_id,
+                    key = submit.0.short(),
+                    "a job was given up: nothing new was heard of it for jobs.deadline. It may have been \
+                     paid for; the next identical request runs"
+                );
+                self.agenda.forget(task_id);
+            }
+            Err(error) => tracing::warn!(task = task_id, %error, "a job could not be given up"),
+        }
+    }
+
+    /// Whether the clip of a job is served, whose polls are all refused: then it has succeeded, and
+    /// is kept as that.
+    pub(super) async fn look_at_clip(&self, submit: (Fingerprint, &str), task_id: &str) -> bool {
+        if !clip::is_served(&self.upstream, task_id).await {
+            return false;
+        }
+        let end = unseen(submit, task_id, Outcome::Succeeded);
+        match self.endings.succeed_unseen(end).await {
+            Ok(()) => {
+                self.agenda.forget(task_id);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(task = task_id, %error, "the end of a job could not be noted");
+                false
+            }
+        }
+    }
+
+    pub(super) fn agenda(&self) -> &Agenda {
+        &self.agenda
+    }
+
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// From now on only those questions go on that somebody waits for.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+}
+
+/// An end that no poll has shown.
+fn unseen((key, path): (Fingerprint, &str), task_id: &str, outcome: Outcome) -> End {
+    End {
+        key,
+        task_id: task_id.to_owned(),
+        outcome,
+        poll_path: format!("/v1{}", Route::of_submit(path).path(task_id)),
+        answer: None,
     }
 }

@@ -95,6 +95,11 @@ impl Asking {
         drop(self);
         tell.send_replace(Some(answer));
     }
+
+    /// Waits until nobody waits for the answer any more.
+    pub(super) async fn abandoned(&self) {
+        self.tell.closed().await;
+    }
 }
 
 impl Drop for Asking {

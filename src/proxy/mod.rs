@@ -30,6 +30,7 @@ use std::sync::Arc;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Uri};
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -122,6 +123,11 @@ impl Proxy {
     /// Refuses what must not come further, whatever it asks for.
     pub(crate) fn check(&self, parts: &Parts) -> Result<(), Error> {
         self.guard.check(parts)
+    }
+
+    /// What time it is here.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// What is under way.
