@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 
 use super::Callbacks;
 use crate::egress::{Destination, EgressError, Received};
@@ -46,7 +47,7 @@ impl Callbacks {
                 let (head, rest) = answer.into_parts();
                 // Its end is waited for only out of courtesy.
                 let _ = tokio::time::timeout(READING, read(rest)).await;
-                judge(head.status, &head.headers)
+                judge(head.status, &head.headers, self.means.clock.now())
             }
             Ok(Err(EgressError::Refused(refusal))) => Heard::GivenUp(refusal.to_string()),
             Ok(Err(error)) => again(error.to_string()),
@@ -95,7 +96,7 @@ async fn read(mut rest: Received) {
     }
 }
 
-fn judge(status: StatusCode, headers: &HeaderMap) -> Heard {
+fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Heard {
     if status.is_success() {
         return Heard::Delivered;
     }
@@ -109,7 +110,7 @@ fn judge(status: StatusCode, headers: &HeaderMap) -> Heard {
     };
     Heard::Again {
         why: format!("it answered {}{what}", status.as_u16()),
-        asked: retry_after(headers),
+        asked: retry_after(headers, now),
     }
 }
 
@@ -118,25 +119,28 @@ fn again(why: String) -> Heard {
 }
 
 /// Seconds, or a date (RFC 9110 §10.2.3).
-fn retry_after(all: &HeaderMap) -> Option<Duration> {
+fn retry_after(all: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers::text(all, RETRY_AFTER.as_str())?.trim();
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    date.duration_since(std::time::SystemTime::now()).ok()
+    let date = Timestamp::try_from(date).ok()?;
+    Duration::try_from(date.duration_since(now)).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn heard(status: u16, retry_after: &str) -> Heard {
         let mut headers = HeaderMap::new();
         if let Ok(value) = HeaderValue::from_str(retry_after) {
             headers.insert(RETRY_AFTER, value);
         }
-        judge(StatusCode::from_u16(status).unwrap(), &headers)
+        judge(StatusCode::from_u16(status).unwrap(), &headers, NOW)
     }
 
     #[test]
@@ -160,10 +164,9 @@ mod tests {
             Heard::Again { asked, .. } => asked,
             Heard::Delivered | Heard::GivenUp(_) => panic!("{text}"),
         };
-        let soon = std::time::SystemTime::now() + Duration::from_mins(10);
-        let wait = asked(&httpdate::fmt_http_date(soon)).unwrap();
-        assert!((590..=600).contains(&wait.as_secs()), "{wait:?}");
-        for text in ["", "soon", "-1", "Thu, 01 Jan 1970 00:00:00 GMT"] {
+        let wait = asked("Thu, 01 Jan 1970 00:10:00 GMT");
+        assert_eq!(wait, Some(Duration::from_mins(10)));
+        for text in ["", "soon", "-1", "Wed, 31 Dec 1969 00:00:00 GMT"] {
             assert_eq!(asked(text), None, "{text}");
         }
     }

@@ -97,12 +97,11 @@ fn end_of_value(json: &[u8], from: usize) -> Option<usize> {
                 depth += 1;
                 at += 1;
             }
-            b'}' | b']' if depth == 0 => return Some(end_of_word(json, from, at)),
+            b'}' | b']' | b',' if depth == 0 => return Some(end_of_word(json, from, at)),
             b'}' | b']' => {
                 depth -= 1;
                 at += 1;
             }
-            b',' if depth == 0 => return Some(end_of_word(json, from, at)),
             _ => at += 1,
         }
         if depth == 0 && !matches!(json.get(from)?, b'-' | b'0'..=b'9' | b'n' | b't' | b'f') {

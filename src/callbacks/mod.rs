@@ -24,7 +24,7 @@ mod schedule;
 mod shown;
 mod signature;
 
-pub use register::{By, Callbacks, Caller, Means};
+pub use register::{By, Callbacks, Caller, Means, host};
 pub use schedule::Schedule;
 pub use signature::Signer;
 

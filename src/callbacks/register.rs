@@ -278,6 +278,6 @@ pub(super) fn later(now: Timestamp, after: Duration) -> Timestamp {
 }
 
 /// What an address may be called in the log, and by what calls are counted.
-pub(super) fn host(address: &str) -> String {
+pub fn host(address: &str) -> String {
     Destination::parse(address).map_or_else(|_| "?".to_owned(), |to| to.to_string())
 }

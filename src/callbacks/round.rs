@@ -68,8 +68,8 @@ impl Callbacks {
     /// Makes one call and notes what came of it; says when it is to be repeated.
     async fn attend(&self, due: Due) -> (Due, Option<Duration>) {
         let id = due.id;
-        let shelf = &self.means.shelf;
-        let look = shelf
+        let kept = &self.means.shelf;
+        let look = kept
             .blocking(move |store| store.change_delivery(&id, &mut |_| DeliveryChange::Nothing));
         let delivery = match look.await {
             Ok(Some(delivery)) => delivery,
@@ -85,7 +85,7 @@ impl Callbacks {
         let heard = self.call(&id, &delivery.address, body).await;
         let attempts = delivery.attempts.saturating_add(1);
         let (state, pause) = self.verdict(&due, attempts, (heard, delivery.state));
-        let noted = shelf.writing(move |store| note(store, &id, attempts, &state));
+        let noted = kept.writing(move |store| note(store, &id, attempts, &state));
         match noted.await {
             Ok(()) => (due, pause),
             Err(error) => {

@@ -9,10 +9,13 @@
 )]
 
 mod call;
+mod callbacks;
 mod commands;
 mod configuration;
 mod crash;
 mod ending;
 mod program;
+#[path = "../suite/house/receiver.rs"]
+mod receiver;
 mod secrets;
 mod start;

@@ -18,6 +18,7 @@ mod keeping;
 mod leaving;
 mod pass_through;
 mod paying_once;
+mod retries;
 mod reuse;
 mod shutdown;
 mod tls;
