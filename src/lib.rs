@@ -9,6 +9,7 @@
 //!    or to be run. A run goes on without its client, and [`store`] has its answer durably before
 //!    anyone has all of it.
 //! 4. A poll of a video job goes to [`jobs`], everything else through [`upstream`] as it came.
+//! 5. A link to a kept file (`/media/…`) is answered by [`media`], and needs no client key.
 //!
 //! # The rooms
 //!

@@ -12,7 +12,7 @@ type Block4 = (Ipv4Addr, u32, &'static str);
 type Block6 = (Ipv6Addr, u32, &'static str);
 
 const RESERVED4: [Block4; 18] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "local"),
+    (Ipv4Addr::UNSPECIFIED, 8, "local"),
     (Ipv4Addr::new(10, 0, 0, 0), 8, "private"),
     (Ipv4Addr::new(100, 64, 0, 0), 10, "shared"),
     (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
@@ -45,7 +45,7 @@ const OUTSIDE6: [Block6; 7] = [
     (Ipv6Addr::UNSPECIFIED, 0, "reserved"),
 ];
 
-/// Exceptions within it. 2001::/23 holds Teredo, whose inner addresses are written in disguise.
+/// Exceptions within it. `2001::/23` holds Teredo, whose inner addresses are written in disguise.
 const INSIDE6: [Block6; 3] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, "reserved"),
     (

@@ -123,7 +123,7 @@ impl Found {
 
     fn look_at(&mut self, name: &str, value: &Value, place: Place) {
         if let Value::String(text) = value {
-            if self.is_place_of_a_link(name, place) && is_link(text) {
+            if self.is_place_of_a_link(name, place) {
                 self.add(text);
             }
             return;
@@ -144,9 +144,10 @@ impl Found {
             || (place == Place::Result && self.job_succeeded && name == "fail_reason")
     }
 
-    fn add(&mut self, link: &str) {
-        if self.links.len() < MOST && !self.links.iter().any(|known| known == link) {
-            self.links.push(link.to_owned());
+    fn add(&mut self, text: &str) {
+        let is_new = || !self.links.iter().any(|known| known == text);
+        if self.links.len() < MOST && is_new() && is_link(text) {
+            self.links.push(text.to_owned());
         }
     }
 }

@@ -202,8 +202,6 @@ mod tests {
     fn conditions() {
         use Wanted::{NotModified, Part, PreconditionFailed, Whole};
         type Sent = &'static [(&'static str, &'static str)];
-        let range = ("range", "bytes=1-2");
-        let _ = range;
         let table: [(Sent, Wanted); 25] = [
             (&[("if-none-match", "\"abc\"")], NotModified),
             (&[("if-none-match", "W/\"abc\"")], NotModified),

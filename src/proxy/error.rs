@@ -194,8 +194,9 @@ impl Error {
             Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
             Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),
             Self::NotFound { .. } => form(404, INVALID, "not_found", false),
-            Self::MethodNotAllowed(_) => form(405, INVALID, "method_not_allowed", false),
-            Self::ReadOnly(_) => form(405, INVALID, "method_not_allowed", false),
+            Self::MethodNotAllowed(_) | Self::ReadOnly(_) => {
+                form(405, INVALID, "method_not_allowed", false)
+            }
             Self::NoSuchFile => form(404, INVALID, "media_not_found", false),
             Self::FileUnreadable => form(500, "api_error", "media_unreadable", true),
             Self::TooLarge(_) => form(413, INVALID, "request_too_large", true),
@@ -224,10 +225,12 @@ impl Error {
     /// The answer: envelope, status, and whether a client should try again.
     pub(crate) fn response(&self) -> Response<Body> {
         let mut response = self.form().answer(&self.to_string());
-        let allowed = match self {
-            Self::MethodNotAllowed(_) => Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-            Self::ReadOnly(_) => Some("GET, HEAD"),
-            _ => None,
+        let allowed = if let Self::MethodNotAllowed(_) = self {
+            Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        } else if let Self::ReadOnly(_) = self {
+            Some("GET, HEAD")
+        } else {
+            None
         };
         if let Some(allowed) = allowed {
             let allowed = HeaderValue::from_static(allowed);
