@@ -260,3 +260,6 @@ fn put_poll(entry: &mut Entry, (record, body): KeptPoll) {
         entry.polls.push(body);
     }
 }
+
+#[cfg(test)]
+mod tests;

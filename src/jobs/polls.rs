@@ -36,7 +36,6 @@ pub enum Polled {
 pub struct Polls {
     upstream: Arc<Upstream>,
     endings: Endings,
-    settings: config::Jobs,
     tasks: TaskTracker,
     slots: Arc<Slots>,
     agenda: Arc<Agenda>,
@@ -56,9 +55,8 @@ impl Polls {
             upstream,
             endings,
             agenda: Arc::new(Agenda::new(&settings)),
-            settings,
+            slots: Arc::new(Slots::new(settings.min_poll_interval)),
             tasks,
-            slots: Arc::default(),
             closing: CancellationToken::new(),
         }
     }
@@ -91,8 +89,17 @@ impl Polls {
     /// # Cancel safety
     /// The question goes on for those who still wait.
     pub async fn ask(&self, question: Question) -> Result<Polled, PollError> {
-        let interval = self.settings.min_poll_interval;
-        let (mut told, mine) = match self.slots.board(question.target.path(), interval) {
+        self.ask_as(question, false).await
+    }
+
+    /// As [`ask`](Self::ask), but no answer that is there already will do: the agenda has counted
+    /// those.
+    pub(super) async fn ask_anew(&self, question: Question) -> Result<Polled, PollError> {
+        self.ask_as(question, true).await
+    }
+
+    async fn ask_as(&self, question: Question, anew: bool) -> Result<Polled, PollError> {
+        let (mut told, mine) = match self.slots.board(question.target.path(), anew) {
             Boarded::Latest(answer) => {
                 let age = answer.age();
                 return Ok(Polled::Before(answer, age));

@@ -137,7 +137,7 @@ impl Watcher {
             headers: headers(),
         };
         // What it tells is noted by the question itself.
-        if let Err(error) = self.polls.ask(question).await {
+        if let Err(error) = self.polls.ask_anew(question).await {
             tracing::debug!(task = %id, %error, "a job could not be asked for");
         }
         let submit = (found.key, found.path.as_str());

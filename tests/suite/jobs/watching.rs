@@ -123,14 +123,15 @@ async fn clients_and_watcher_share_one_answer() {
         .await;
     let [path, other] = polls(&task(&submit(&house, &video("shared")).await));
     let route = format!("GET {path}");
-    crate::house::until(|| house.sandbox.count(&route) == 1).await;
-    for _ in 0..5 {
+    crate::house::until(|| house.sandbox.count(&route) >= 1).await;
+    for _ in 0..20 {
         let poll = get(&house, &path).await;
+        // It may wait for a question that is under way, but never has to ask its own.
         assert_eq!((poll.status, poll.cache_status()), (200, JOINED));
         assert!(!poll.header("age").is_empty());
     }
-    tokio::time::sleep(4 * INTERVAL).await;
-    assert_eq!(house.sandbox.count(&route), 1);
+    let asked = house.sandbox.count(&route);
+    crate::house::until(|| house.sandbox.count(&route) > asked).await;
     // The other path has another shape.
     assert_eq!(get(&house, &other).await.json()["object"], "video");
 }
