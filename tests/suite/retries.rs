@@ -23,6 +23,8 @@ use crate::house::{Receiver, Reply, soon, until};
 
 const BODY: &str = r#"{"code":"success","data":{"task_id":"task_1","status":"SUCCESS"}}"#;
 
+const FAILED: &str = r#"{"task_id":"task_1","status":"failed"}"#;
+
 /// Callbacks with a store of their own.
 struct Desk {
     callbacks: Arc<Callbacks>,
@@ -228,7 +230,6 @@ async fn who_is_noted_behind_a_failure_hears_of_it_and_of_a_job_given_up_nobody_
     register(&desk, TaskState::Running, receiver.url("/given-up")).await;
     tell(end(Outcome::GivenUp, None)).await.unwrap();
     assert_eq!(state(&desk), ("none", 0));
-    const FAILED: &str = r#"{"task_id":"task_1","status":"failed"}"#;
     tell(end(Outcome::Failed, Some(FAILED))).await.unwrap();
     register(&desk, TaskState::Running, receiver.url("/late")).await;
     receiver.arrived(1).await;

@@ -111,15 +111,10 @@ impl Receiver {
 }
 
 async fn serve(mut stream: TcpStream, book: &Book) {
-    let Ok(heard) = read(&mut stream).await else {
+    let Ok(call) = read(&mut stream).await else {
         return;
     };
-    let path = heard
-        .target
-        .split('?')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let path = call.target.split('?').next().unwrap_or_default().to_owned();
     let reply = {
         let mut replies = book.replies.lock().unwrap();
         match replies.get_mut(&path) {
@@ -128,7 +123,7 @@ async fn serve(mut stream: TcpStream, book: &Book) {
             None => Reply::Status(200, String::new()),
         }
     };
-    book.heard.lock().unwrap().push(heard);
+    book.heard.lock().unwrap().push(call);
     book.count.send_modify(|count| *count += 1);
     match reply {
         Reply::Status(status, head) => {
