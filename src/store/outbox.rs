@@ -389,6 +389,38 @@ mod tests {
         assert_eq!(outbox.of_job("task_1").unwrap(), []);
     }
 
+    /// What version 1 wrote has to be read for ever.
+    #[test]
+    fn a_file_of_format_1_is_read() {
+        const FILE: &str = concat!(
+            r#"{"format":1,"key":"0707070707070707070707070707070707070707070707070707070707070707","#,
+            r#""task_id":"task_1","address":"a","client":"alice","path":"/v1/videos","#,
+            r#""base":"http://localhost:8787","created_at":"1970-01-01T00:00:00Z","attempts":1,"#,
+            r#""state":{"is":"due","next_at":"1970-01-01T00:00:00Z","kept":true,"body":"{}"}}"#
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = Outbox::in_dir(dir.path().join("callbacks"));
+        let mut written = delivery("task_1", "a");
+        written.attempts = 1;
+        written.state = DeliveryState::Due {
+            next_at: Timestamp::UNIX_EPOCH,
+            kept: true,
+            body: "{}".to_owned(),
+        };
+        let name = written.id().to_string();
+        assert_eq!(
+            name,
+            "8e22e81245c68b2f7654e65f72aa6fed9cd2dfba02d49d104db69437397b7cfe"
+        );
+        let folder = outbox.root.join(&name[..2]);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{name}.json")), FILE).unwrap();
+        assert_eq!(outbox.of_job("task_1").unwrap(), [written.clone()]);
+        put(&outbox, &written);
+        let bytes = std::fs::read(outbox.path(&written.id())).unwrap();
+        assert_eq!(String::from_utf8(bytes).unwrap(), FILE);
+    }
+
     #[test]
     fn what_is_damaged_is_passed_over() {
         let dir = tempfile::tempdir().unwrap();

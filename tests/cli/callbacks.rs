@@ -13,7 +13,7 @@ fn home() -> Home {
     let home = Home::new();
     home.write(
         "proxy.toml",
-        "[callbacks]\ndeliver = \"all\"\nallow = [\"127.0.0.0/8\"]\n\
+        "data_dir = \"data\"\n[callbacks]\ndeliver = \"all\"\nallow = [\"127.0.0.0/8\"]\n\
          [jobs]\nmin_poll_interval = \"100ms\"\n",
     );
     home
