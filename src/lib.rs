@@ -20,19 +20,22 @@
 //! | [`server`] | connections and routes |
 //! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
-//! | [`media`] | what results link to: links found and rewritten, kept files served |
+//! | [`callbacks`] | who hears of the end of a job, and how |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
+//! | [`media`] | what results link to: links found and rewritten, files fetched, kept and served |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
 //! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
 //! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
+//! | [`tls`] | certificates: whom we believe, and who we are |
 //! | [`sandbox`] | a simulated upstream, for the demo and the tests |
 //!
 //! A room uses only rooms below it in this table; a test holds that.
 
 pub mod app;
+pub mod callbacks;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -48,4 +51,5 @@ pub mod proxy;
 pub mod sandbox;
 pub mod server;
 pub mod store;
+pub mod tls;
 pub mod upstream;

@@ -12,9 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::{SetupError, tls};
-use crate::config;
+use super::SetupError;
 use crate::message::BodyError;
+use crate::{config, tls};
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 

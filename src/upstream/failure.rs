@@ -1,27 +1,17 @@
 //! Why no answer came, and whether anything was sent.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::message::causes;
+use crate::tls::TrustError;
 
 /// The upstream cannot even be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `ca_file` is missing, unreadable, or holds no certificate.
-    #[error("upstream.ca_file {path}: {reason}")]
-    Roots {
-        /// The file named in the configuration.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The system's certificate store could not be used.
-    #[error(
-        "the system's certificates cannot be read: {0}; install ca-certificates or set upstream.ca_file"
-    )]
-    Verifier(String),
+    /// The roots cannot be had.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The key has characters that no header can carry.
     #[error("the upstream key has characters that an HTTP header cannot carry; copy it again")]
     Key,

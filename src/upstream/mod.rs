@@ -1,7 +1,6 @@
 //! The one paid API behind us: where it is, how to reach it, and with which key.
 //!
 //! - [`connect`] the connector: TCP, TLS, and one deadline over both;
-//! - [`tls`] whom we believe: the system's roots and `ca_file`;
 //! - [`failure`] why an answer did not come, and whether anything was sent;
 //! - [`scrub`] the key, should an answer show it, replaced before anybody sees it.
 //!
@@ -11,7 +10,6 @@
 mod connect;
 mod failure;
 mod scrub;
-mod tls;
 
 use std::time::Duration;
 

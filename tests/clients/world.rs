@@ -10,6 +10,13 @@ use crate::process::Process;
 /// How long a program may take from its start until it accepts connections.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What callbacks are signed with.
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Scripts are called back on loopback addresses, signed.
+const CONFIG: &str = "[callbacks]\ndeliver = \"all\"\nallow = [\"127.0.0.0/8\"]\n\
+    secret_env = \"REPRISE_CALLBACK_SECRET\"\n";
+
 /// One simulated upstream and one proxy with an empty store; both end when this is dropped.
 pub(crate) struct World {
     proxy: Process,
@@ -23,6 +30,8 @@ impl World {
     /// Starts both; `answer_time` is how long upstream takes over a chat or an image (`"5s"`).
     pub(crate) fn start(answer_time: Option<&str>) -> World {
         let home = tempfile::tempdir().expect("a temporary folder");
+        let config = home.path().join("proxy.toml");
+        std::fs::write(config, CONFIG).expect("a configuration file");
         let mut sandbox_args = vec!["sandbox", "--listen", "127.0.0.1:0", "--job-time", "1s"];
         if let Some(time) = answer_time {
             sandbox_args.extend(["--answer-time", time]);
@@ -76,6 +85,7 @@ fn reprise(name: &str, args: &[&str], home: &TempDir) -> (Process, String) {
         .current_dir(home.path())
         .env_clear()
         .env("HOME", home.path())
+        .env("REPRISE_CALLBACK_SECRET", SECRET)
         .env("RELAYDANCE_API_KEY", "sk-upstream-of-the-client-suites");
     let process = Process::start(name, &mut command);
     let rest = process.wait_for("listening on http://", PATIENCE);

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod callbacks;
 mod clock;
 mod credentials;
 mod doors;
@@ -20,6 +21,7 @@ mod media_links;
 mod media_serve;
 mod pass_through;
 mod paying_once;
+mod retries;
 mod reuse;
 mod shutdown;
 mod tls;
