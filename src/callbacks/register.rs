@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::queue::{Due, Queue};
-use super::shown::{Shown, shown, stands};
+use super::shown::{self, Shown, shown, stands};
 use super::{Schedule, Signer};
 use crate::clock::Clock;
 use crate::config::Links;
@@ -179,7 +179,13 @@ impl Callbacks {
             }
             Some(delivery) if fresh => {
                 self.enqueue(&delivery);
-                Ok(())
+                // The last file may have come while its caller was noted.
+                match shown::stands(store, &delivery.task_id)? {
+                    Some(entry) if self.wait_for_media(&entry).is_zero() => {
+                        self.media_ready(&delivery.task_id)
+                    }
+                    Some(_) | None => Ok(()),
+                }
             }
             Some(_) | None => Ok(()),
         }

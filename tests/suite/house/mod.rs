@@ -272,6 +272,7 @@ impl House {
         config.cache.min_free = 0;
         // Tests count what is asked upstream: nobody but their clients asks, unless they say so.
         config.jobs.poll_interval = Duration::from_hours(1);
+        config.media.archive = false;
         for change in &self.plan.changes {
             change(&mut config);
         }
