@@ -29,6 +29,8 @@ const KEEP_ALIVE: Duration = Duration::from_mins(2);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 
+const STALLED: &str = "the client takes nothing of its answer";
+
 /// A client's connection.
 pub(super) struct Wire<S> {
     stream: S,
@@ -108,7 +110,21 @@ impl<S> Wire<S> {
             return written;
         }
         ready!(self.writing.poll((), self.patience.body, context));
-        Poll::Ready(Err(too_slow("the client takes nothing of its answer")))
+        Poll::Ready(Err(too_slow(STALLED)))
+    }
+
+    /// As [`wrote`](Self::wrote), of what was written before.
+    fn sent(
+        &mut self,
+        sent: Poll<io::Result<()>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if sent.is_ready() {
+            self.writing.forget();
+            return sent;
+        }
+        ready!(self.writing.poll((), self.patience.body, context));
+        Poll::Ready(Err(too_slow(STALLED)))
     }
 }
 
@@ -184,13 +200,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         self.stream.is_write_vectored()
     }
 
+    /// TLS holds bytes back: what a client does not take may wait here instead of in a write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.sent(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.lingering.shut {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.sent(shut, context))?;
             self.lingering.shut = true;
         }
         if self.is_speaking() {
