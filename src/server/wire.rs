@@ -337,6 +337,28 @@ mod tests {
         assert_eq!(writing.await.unwrap(), 5 * 20 + 30);
     }
 
+    /// Over TLS a write is taken at once, and it is the flush that waits for the client.
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_and_a_farewell_that_nobody_takes_have_their_end() {
+        for farewell in [false, true] {
+            let (ours, _theirs) = tokio::io::duplex(64);
+            let patience = Patience {
+                head: HEAD,
+                body: HEAD * 3,
+            };
+            let held_back = tokio::io::BufWriter::with_capacity(1024, ours);
+            let mut wire = Wire::new(held_back, Arc::default(), patience);
+            wire.write_all(&[0; 1000]).await.unwrap();
+            let started = Instant::now();
+            let ended = match farewell {
+                true => wire.shutdown().await,
+                false => wire.flush().await,
+            };
+            assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(started.elapsed().as_secs(), 30);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_still_speaks_is_listened_to_for_a_while() {
         for (sent, seconds) in [

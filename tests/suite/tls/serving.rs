@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Authority, replace};
+use super::Authority;
 use crate::house::{Client, House, Plan, soon};
 
 /// A house that serves HTTPS under this name or address.
@@ -208,13 +208,9 @@ async fn an_answer_that_is_under_way_ends_before_the_program_does() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_for_new_connections_and_a_bad_one_for_nobody() {
+async fn a_new_certificate_is_for_new_connections() {
     let authority = Authority::new("ours");
     let house = secured(&authority, "old.example").await;
-    let files = reprise::config::Tls {
-        cert_file: authority.folder.path().join("cert.pem"),
-        key_file: authority.folder.path().join("key.pem"),
-    };
     let mut open = shake(&house, &authority, "old.example", &["http/1.1"])
         .await
         .unwrap();
@@ -229,19 +225,4 @@ async fn a_new_certificate_is_for_new_connections_and_a_bad_one_for_nobody() {
     let mut answer = String::new();
     soon(open.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-
-    // A key of somebody else, then none, then a pair that fits: only that one counts.
-    replace(
-        &files.key_file,
-        &rcgen::KeyPair::generate().unwrap().serialize_pem(),
-    );
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert!(is_new().await);
-    authority.files("newest.example");
-    let is_newest = async || {
-        shake(&house, &authority, "newest.example", &[])
-            .await
-            .is_ok()
-    };
-    crate::house::until_async(is_newest).await;
 }
