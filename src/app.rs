@@ -126,19 +126,10 @@ impl App {
         fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
-        let mut server = Server::new(listener, routes.clone(), &settings, patience);
-        if let Some(front) = &front {
-            server = server.secured(front.config());
-        }
-        let certificate = front.as_ref().map(|front| front.identity().fingerprint());
-        announce(store.clone(), Served { addr, certificate }).await;
-        let renewal = front.map(|front| Renewal {
-            front,
-            store,
-            addr,
-            clock,
-            asked: Arc::default(),
-        });
+        let tls = front.as_ref().map(|front| front.config());
+        let server = Server::new(listener, routes.clone(), &settings, patience, tls);
+        announce(store.clone(), addr, front.as_deref()).await;
+        let renewal = front.map(|front| Renewal::new(front, store, addr, clock));
         Ok(Self {
             server,
             routes,
@@ -160,14 +151,14 @@ impl App {
     /// Who it is to clients that come over TLS; `None`: it serves plain HTTP.
     pub fn identity(&self) -> Option<Arc<Identity>> {
         let renewal = self.renewal.as_ref();
-        renewal.map(|renewal| renewal.front.identity())
+        renewal.map(Renewal::identity)
     }
 
     /// Has the files of the certificate looked at whenever `asked` says so, beside every 2 s.
     #[must_use]
     pub fn renewing_on(mut self, asked: Arc<Notify>) -> Self {
         if let Some(renewal) = &mut self.renewal {
-            renewal.asked = asked;
+            renewal.look_on(asked);
         }
         self
     }
@@ -259,7 +250,9 @@ async fn front(files: Option<config::Tls>) -> Result<Option<Arc<Front>>, StartEr
 }
 
 /// Notes where this process serves, for the commands.
-async fn announce(store: Arc<DiskStore>, at: Served) {
+async fn announce(store: Arc<DiskStore>, addr: SocketAddr, front: Option<&Front>) {
+    let certificate = front.map(|front| front.identity().fingerprint());
+    let served = Served { addr, certificate };
     // It only fails by a panic, after which the commands do not find this process.
-    let _ = tokio::task::spawn_blocking(move || store.announce(at)).await;
+    let _ = tokio::task::spawn_blocking(move || store.announce(served)).await;
 }

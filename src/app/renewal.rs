@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::store::{DiskStore, Served};
+use crate::store::DiskStore;
 use crate::tls::{Flaw, Front, Identity, Look};
 
 /// How often the files are looked at. It costs two calls of the system.
@@ -17,15 +17,40 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// Whoever looks, and what has to know.
 pub(super) struct Renewal {
-    pub(super) front: Arc<Front>,
-    pub(super) store: Arc<DiskStore>,
-    pub(super) addr: SocketAddr,
-    pub(super) clock: Clock,
-    /// Looks at once, and says what came of it.
-    pub(super) asked: Arc<Notify>,
+    front: Arc<Front>,
+    store: Arc<DiskStore>,
+    addr: SocketAddr,
+    clock: Clock,
+    asked: Arc<Notify>,
 }
 
 impl Renewal {
+    /// Of what is served at `addr`.
+    pub(super) fn new(
+        front: Arc<Front>,
+        store: Arc<DiskStore>,
+        addr: SocketAddr,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            front,
+            store,
+            addr,
+            clock,
+            asked: Arc::default(),
+        }
+    }
+
+    /// Looks at once when `asked` says so, and says what came of it.
+    pub(super) fn look_on(&mut self, asked: Arc<Notify>) {
+        self.asked = asked;
+    }
+
+    /// Who we are at this moment.
+    pub(super) fn identity(&self) -> Arc<Identity> {
+        self.front.identity()
+    }
+
     /// Looks until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         loop {
@@ -38,7 +63,7 @@ impl Renewal {
             let look = tokio::task::spawn_blocking(move || front.look(asked)).await;
             match look {
                 Ok(Look::Same) if asked => {
-                    tracing::info!("the certificate is the one that is served")
+                    tracing::info!("the certificate is the one that is served");
                 }
                 Ok(Look::Same) => {}
                 Ok(Look::Renewed(identity)) => self.renewed(&identity).await,
@@ -49,11 +74,7 @@ impl Renewal {
     }
 
     async fn renewed(&self, identity: &Identity) {
-        let served = Served {
-            addr: self.addr,
-            certificate: Some(identity.fingerprint()),
-        };
-        super::announce(self.store.clone(), served).await;
+        super::announce(self.store.clone(), self.addr, Some(&self.front)).await;
         tracing::info!(
             names = identity.names().join(" "),
             "another certificate is served to new connections"

@@ -24,11 +24,11 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     log::start(&loaded.config.log);
     keep_to_ourselves();
     runtime()?.block_on(async {
-        let hung_up = Arc::new(Notify::new());
-        let stop = signals::stop(hung_up.clone())?;
+        let reload = Arc::new(Notify::new());
+        let stop = signals::stop(reload.clone())?;
         let format = loaded.config.log.format;
         let app = App::bind(loaded.config.clone(), secrets, Clock::system()).await?;
-        let app = app.renewing_on(hung_up);
+        let app = app.renewing_on(reload);
         let origin = Origin::of(&app, &loaded.config.allowed_hosts);
         log::announce(format, &opening(&loaded, &app, &origin));
         for doubt in origin.doubts {

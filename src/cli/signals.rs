@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 
-/// A token that the first signal cancels. SIGHUP is passed on to `hung_up`.
+/// A token that the first signal cancels. SIGHUP is passed on to `reload`.
 ///
 /// # Errors
 /// When the system does not let us listen for signals.
-pub(super) fn stop(hung_up: Arc<Notify>) -> Result<CancellationToken, Failure> {
+pub(super) fn stop(reload: Arc<Notify>) -> Result<CancellationToken, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -23,7 +23,7 @@ pub(super) fn stop(hung_up: Arc<Notify>) -> Result<CancellationToken, Failure> {
                 "reload is not supported yet, but for the certificate; restart to have the \
                  configuration read again"
             );
-            hung_up.notify_one();
+            reload.notify_one();
         }
     });
     let stop = CancellationToken::new();

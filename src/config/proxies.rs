@@ -145,6 +145,9 @@ impl fmt::Debug for Proxies {
 mod tests {
     use super::*;
 
+    /// The variables, upstream, and the proxy before it.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
+
     fn proxies(env: &[(&str, &str)]) -> Proxies {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Proxies::of(&env.collect())
@@ -158,7 +161,7 @@ mod tests {
     #[test]
     fn the_variable_of_the_scheme_goes_before_the_one_for_all() {
         let (tls, plain) = ("https://api.example/v1", "http://api.example/v1");
-        let table: [(&[(&str, &str)], &str, Option<&str>); 17] = [
+        let table: [Case<'_>; 17] = [
             (&[], tls, None),
             (&[("HTTPS_PROXY", "http://p:3128")], tls, Some("p:3128")),
             (&[("https_proxy", "p:3128")], tls, Some("p:3128")),

@@ -33,14 +33,10 @@ pub(super) enum Line {
 }
 
 impl Door {
-    pub(super) fn plain() -> Self {
-        Self { tls: None }
-    }
-
-    /// With TLS; `limit` is how long a handshake may take.
-    pub(super) fn secure(tls: Arc<ServerConfig>, limit: Duration) -> Self {
+    /// With TLS if there is a certificate; `limit` is how long a handshake may take.
+    pub(super) fn new(tls: Option<Arc<ServerConfig>>, limit: Duration) -> Self {
         Self {
-            tls: Some((tls.into(), limit)),
+            tls: tls.map(|tls| (tls.into(), limit)),
         }
     }
 

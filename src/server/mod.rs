@@ -77,46 +77,27 @@ impl Patience {
 }
 
 impl Server {
-    /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port;
-    /// plain HTTP until it is [`secured`](Self::secured).
+    /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port:
+    /// HTTPS and nothing else with `tls`, plain HTTP without.
     pub fn new(
         listener: TcpListener,
         routes: Arc<Routes>,
         settings: &config::Server,
         patience: Patience,
+        tls: Option<Arc<ServerConfig>>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(settings.max_connections));
         let reception = Reception {
             routes,
             protocol: protocol(settings),
             patience,
-            door: Door::plain(),
+            // A handshake may take as long as a head.
+            door: Door::new(tls, patience.head),
         };
         Self {
             listener,
             places,
             reception: Arc::new(reception),
-        }
-    }
-
-    /// Serves HTTPS, and nothing else; a handshake may take as long as a head.
-    #[must_use]
-    pub fn secured(self, tls: Arc<ServerConfig>) -> Self {
-        let Reception {
-            routes,
-            protocol,
-            patience,
-            ..
-        } = &*self.reception;
-        let reception = Reception {
-            routes: routes.clone(),
-            protocol: protocol.clone(),
-            patience: *patience,
-            door: Door::secure(tls, patience.head),
-        };
-        Self {
-            reception: Arc::new(reception),
-            ..self
         }
     }
 

@@ -350,9 +350,10 @@ mod tests {
             let mut wire = Wire::new(held_back, Arc::default(), patience);
             wire.write_all(&[0; 1000]).await.unwrap();
             let started = Instant::now();
-            let ended = match farewell {
-                true => wire.shutdown().await,
-                false => wire.flush().await,
+            let ended = if farewell {
+                wire.shutdown().await
+            } else {
+                wire.flush().await
             };
             assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
             assert_eq!(started.elapsed().as_secs(), 30);

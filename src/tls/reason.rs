@@ -105,7 +105,7 @@ pub(super) fn plain(presented: &str) -> String {
     inner
         .trim_matches('"')
         .chars()
-        .filter(|letter| letter.is_ascii_graphic())
+        .filter(char::is_ascii_graphic)
         .take(253)
         .collect()
 }
@@ -113,7 +113,7 @@ pub(super) fn plain(presented: &str) -> String {
 fn day(time: UnixTime) -> String {
     let time = i64::try_from(time.as_secs()).ok();
     let time = time.and_then(|seconds| Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| "a day unknown".to_owned(), |time| day_of(time))
+    time.map_or_else(|| "a day unknown".to_owned(), day_of)
 }
 
 /// A day, as `2026-11-21`, in UTC.

@@ -70,14 +70,14 @@ async fn lead<S>(mut stream: S, to: u16, manner: Manner, heard: Arc<Mutex<Vec<u8
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
+    let mut question = Vec::new();
+    while !question.ends_with(b"\r\n\r\n") {
         let Ok(byte) = stream.read_u8().await else {
             return;
         };
-        head.push(byte);
+        question.push(byte);
     }
-    heard.lock().unwrap().extend_from_slice(&head);
+    heard.lock().unwrap().extend_from_slice(&question);
     match manner {
         Manner::Silent => std::future::pending().await,
         Manner::Answers(answer) => {
@@ -87,8 +87,8 @@ where
             let mut onward = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
             let made = b"HTTP/1.1 200 Connection established\r\n\r\n";
             stream.write_all(made).await.unwrap();
-            let mut bytes = [0; 16 * 1024];
-            let mut back = [0; 16 * 1024];
+            let mut bytes = [0; 4096];
+            let mut back = [0; 4096];
             loop {
                 tokio::select! {
                     Ok(length @ 1..) = stream.read(&mut bytes) => {
