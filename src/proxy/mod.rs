@@ -8,10 +8,12 @@
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
+//! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`directives`] reads what a client may ask of the proxy itself; [`record`] takes down the
 //! answer of a paid call.
 
 mod auth;
+mod bodies;
 mod cors;
 mod directives;
 mod error;
@@ -35,11 +37,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Polls, dialect};
-use crate::message::{Body, body, headers};
+use crate::message::{Body, Peer, body, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::{SendError, Upstream};
 use auth::{Client, Keys};
+use bodies::Bodies;
 pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
@@ -55,6 +58,7 @@ pub struct Proxy {
     config: Arc<Config>,
     guard: Guard,
     keys: Keys,
+    bodies: Bodies,
     shelf: Shelf,
     upstream: Arc<Upstream>,
     once: Once,
@@ -83,6 +87,7 @@ impl Proxy {
         Arc::new(Self {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
+            bodies: Bodies::new(config.cache.max_request_body),
             once: Once::new(shelf.clone(), clock.clone()),
             config,
             shelf,
@@ -156,6 +161,7 @@ impl Proxy {
 
     async fn route(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
+        self.check_way(&parts)?;
         self.guard.check(&parts)?;
         if let Some(preflight) = cors::preflight(&parts) {
             return Ok(preflight);
@@ -185,6 +191,14 @@ impl Proxy {
             return Ok(response);
         }
         self.pass_through(parts, target, body).await
+    }
+
+    /// Refuses what we sent ourselves: it would go round until nothing is left to send it with.
+    fn check_way(&self, parts: &Parts) -> Result<(), Error> {
+        match parts.extensions.get() {
+            Some(Peer(peer)) if self.upstream.is_ours(*peer) => Err(Error::Loop),
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn pass_through(

@@ -8,12 +8,17 @@
 //! The two speak through the connection's [`tally`].
 
 mod deadline;
+pub mod descriptors;
 mod exchange;
 mod framing;
+mod pace;
+mod places;
+mod refusal;
 mod routes;
 mod tally;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +26,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use exchange::Service;
+use places::{Places, Seat};
 pub use routes::{Phase, Routes};
 use tally::Tally;
 use wire::Wire;
@@ -37,6 +42,9 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
 const MOST_HEADERS: usize = 1024;
 
+/// What one HTTP/2 stream may hold of an answer that its client does not take yet, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+
 type Connection = auto::Connection<'static, TokioIo<Wire<TcpStream>>, Service, TokioExecutor>;
 
 /// A bound socket and what answers on it.
@@ -44,8 +52,17 @@ pub struct Server {
     listener: TcpListener,
     routes: Arc<Routes>,
     protocol: auto::Builder<TokioExecutor>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
+    largest_head: usize,
     patience: Patience,
+}
+
+/// Somebody who has come in, with a place.
+struct Guest {
+    stream: TcpStream,
+    peer: SocketAddr,
+    tally: Arc<Tally>,
+    seat: Seat,
 }
 
 /// How long clients may take.
@@ -73,12 +90,12 @@ impl Server {
         settings: &config::Server,
         patience: Patience,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(settings.max_connections));
         Self {
             listener,
             routes,
             protocol: protocol(settings),
-            places,
+            places: Places::new(settings.max_connections),
+            largest_head: settings.max_header_bytes,
             patience,
         }
     }
@@ -92,8 +109,8 @@ impl Server {
                 () = stop.cancelled() => break,
                 accepted = self.accept() => accepted,
             };
-            if let Some((stream, place)) = accepted {
-                self.serve(stream, place, &open);
+            if let Some(guest) = accepted {
+                self.serve(guest, &open);
             }
         }
         let over = async {
@@ -114,12 +131,12 @@ impl Server {
             tokio::select! {
                 Some(_) = late.join_next() => {}
                 accepted = self.accept() => {
-                    if let Some((stream, place)) = accepted {
-                        let connection = self.connection(stream);
+                    if let Some(guest) = accepted {
+                        let (connection, seat) = self.connection(guest);
                         late.spawn(async move {
                             // How it ends is nobody's concern any more.
                             let _ = connection.await;
-                            drop(place);
+                            drop(seat);
                         });
                     }
                 }
@@ -128,10 +145,21 @@ impl Server {
     }
 
     /// The next connection, once there is a place for it.
-    async fn accept(&self) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-        let place = self.places.clone().acquire_owned().await.ok()?;
+    async fn accept(&self) -> Option<Guest> {
         match self.listener.accept().await {
-            Ok((stream, _)) => Some((stream, place)),
+            Ok((stream, peer)) => {
+                let tally = Arc::new(Tally::default());
+                let seat = self.places.seat(peer, &tally).await;
+                if seat.is_none() {
+                    tracing::debug!(%peer, "an address has its share of connections");
+                }
+                Some(Guest {
+                    stream,
+                    peer,
+                    tally,
+                    seat: seat?,
+                })
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(BACK_OFF).await;
@@ -140,34 +168,37 @@ impl Server {
         }
     }
 
-    fn serve(
-        &self,
-        stream: TcpStream,
-        place: tokio::sync::OwnedSemaphorePermit,
-        open: &GracefulShutdown,
-    ) {
-        let connection = open.watch(self.connection(stream));
+    fn serve(&self, guest: Guest, open: &GracefulShutdown) {
+        let (connection, seat) = self.connection(guest);
+        let connection = open.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
+            drop(seat);
         });
     }
 
-    fn connection(&self, stream: TcpStream) -> Connection {
+    fn connection(&self, guest: Guest) -> (Connection, Seat) {
+        let Guest {
+            stream,
+            peer,
+            tally,
+            seat,
+        } = guest;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let tally = Arc::new(Tally::default());
         let wire = Wire::new(stream, tally.clone(), self.patience);
         let service = Service {
             routes: self.routes.clone(),
             tally,
             idle: self.patience.body,
+            peer,
+            largest_head: self.largest_head,
         };
         let connection = self.protocol.serve_connection(TokioIo::new(wire), service);
-        connection.into_owned()
+        (connection.into_owned(), seat)
     }
 }
 
@@ -185,8 +216,14 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
     protocol
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(largest).unwrap_or(u32::MAX))
+        // What is only a little too large gets here, and is told so by us.
+        .max_header_list_size(u32::try_from(largest.saturating_mul(2)).unwrap_or(u32::MAX))
         .max_concurrent_streams(100)
+        .max_send_buf_size(SEND_BUFFER)
+        // Streams that a client opens and resets, or makes us reset, before anyone has looked at
+        // them (CVE-2023-44487, CVE-2025-8671); beyond, the connection is closed.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(200)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     protocol

@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Patience;
 use super::deadline::Deadline;
 use super::framing::{Framing, Place};
-use super::tally::Tally;
+use super::tally::{Rest, Tally};
+use super::{Patience, refusal};
 
 /// How long a connection may wait for its next request: longer than the pools of clients keep one
 /// (90 s for Go's and for hyper's, less for Python's and Node's), so that it is the client who
@@ -29,6 +30,9 @@ const KEEP_ALIVE: Duration = Duration::from_mins(2);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 
+/// In place of a count of requests: no request is waited for, but time passes.
+const LOOKING: u64 = u64::MAX;
+
 /// A client's connection.
 pub(super) struct Wire<S> {
     stream: S,
@@ -40,6 +44,11 @@ pub(super) struct Wire<S> {
     lingering: Lingering,
     /// The client has said that nothing more comes.
     ended: bool,
+    /// How many requests had come when the last of their answers had left for the socket whole.
+    /// What hyper writes while this is still the count of requests, it has made up itself.
+    clear: Option<u64>,
+    /// Goes to the socket before anything else: what is said in hyper's place.
+    instead: Bytes,
 }
 
 struct Lingering {
@@ -63,6 +72,8 @@ impl<S> Wire<S> {
                 time: Deadline::new(),
             },
             ended: false,
+            clear: Some(0),
+            instead: Bytes::new(),
         }
     }
 
@@ -71,17 +82,57 @@ impl<S> Wire<S> {
         if self.tally.is_upgraded() {
             self.framing.leave();
         }
+        let place = self.framing.place();
+        if place == Place::Beyond {
+            return self.expected_of_http2();
+        }
         let heads = self.framing.heads();
         if !self.tally.has_answered(heads) {
             return None;
         }
-        let place = self.framing.place();
         let limit = match place {
             Place::Opening | Place::Head => self.patience.head,
             Place::Between => KEEP_ALIVE,
             Place::Body | Place::Beyond => return None,
         };
         Some(((place, heads), limit))
+    }
+
+    /// The next request, whatever else its client may say; while there are some, a look now and
+    /// then whether each answer moves.
+    fn expected_of_http2(&self) -> Option<((Place, u64), Duration)> {
+        if !self.framing.is_http2() || self.tally.is_upgraded() {
+            return None;
+        }
+        Some(match self.tally.settled() {
+            Some(requests) => ((Place::Beyond, requests), KEEP_ALIVE),
+            None => ((Place::Beyond, LOOKING), self.patience.body / 4),
+        })
+    }
+
+    /// What the connection is doing, for whoever needs its place.
+    fn rest(&self, place: Option<Place>) -> Rest {
+        match place {
+            Some(Place::Opening | Place::Head) => Rest::Unspoken,
+            // Its last answer may still be on its way out.
+            Some(Place::Between) if self.clear.is_some() => Rest::Idle,
+            Some(Place::Beyond) if self.tally.settled().is_some() => Rest::Idle,
+            Some(Place::Between | Place::Beyond | Place::Body) | None => Rest::Busy,
+        }
+    }
+
+    /// What is wrong with how long it took.
+    fn overdue(&self, what: (Place, u64)) -> Option<&'static str> {
+        match what {
+            (Place::Beyond, LOOKING) => {
+                let stalled = self.tally.paces.stalled(self.patience.body);
+                stalled.then_some("the client takes nothing of an answer")
+            }
+            (Place::Between | Place::Beyond, _) => Some("the connection was idle for long"),
+            (Place::Opening | Place::Head | Place::Body, _) => {
+                Some("the request's head took longer than server.header_timeout")
+            }
+        }
     }
 
     /// Whether the client may be in the middle of something that nobody will read: a request, or a
@@ -109,6 +160,31 @@ impl<S> Wire<S> {
         }
         ready!(self.writing.poll((), self.patience.body, context));
         Poll::Ready(Err(too_slow("the client takes nothing of its answer")))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Whether `bytes` are an answer that hyper made up; then ours goes instead.
+    fn is_hypers_own(&mut self, bytes: &[u8]) -> bool {
+        if self.clear.is_none() || self.clear != self.tally.settled() {
+            return false;
+        }
+        let Some(status) = refusal::of_hyper(bytes) else {
+            return false;
+        };
+        self.instead = refusal::instead(status, &self.framing);
+        true
+    }
+
+    fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.instead.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(context, &self.instead);
+            match ready!(self.wrote(written, context))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.instead.advance(count),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -143,21 +219,28 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             this.ended |= new.is_empty();
             this.framing.read(new);
             this.tally.note(&this.framing);
+            this.tally.rest(Rest::Busy);
             return Poll::Ready(read);
         }
-        let Some((what, limit)) = this.expected() else {
+        // hyper does not ask again when the answer is out: it knows that nothing was there.
+        this.tally.wake_when_answered(context.waker());
+        let expected = this.expected();
+        let rest = this.rest(expected.map(|((place, _), _)| place));
+        this.tally.rest(rest);
+        if rest != Rest::Busy && this.tally.is_shed() {
+            return Poll::Ready(Err(too_slow("its place was needed")));
+        }
+        let Some((what, limit)) = expected else {
             this.reading.forget();
-            // hyper does not ask again when the answer is out: it knows that nothing was there.
-            this.tally.wake_when_answered(context.waker());
             return Poll::Pending;
         };
-        ready!(this.reading.poll(what, limit, context));
-        Poll::Ready(Err(too_slow(match what.0 {
-            Place::Between => "the connection was idle for long",
-            Place::Opening | Place::Head | Place::Body | Place::Beyond => {
-                "the request's head took longer than server.header_timeout"
+        loop {
+            ready!(this.reading.poll(what, limit, context));
+            if let Some(why) = this.overdue(what) {
+                return Poll::Ready(Err(too_slow(why)));
             }
-        })))
+            this.reading.forget();
+        }
     }
 }
 
@@ -167,6 +250,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_hypers_own(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_instead(context))?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.wrote(written, context)
     }
@@ -176,6 +263,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next())
+            && self.is_hypers_own(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
+        ready!(self.poll_instead(context))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.wrote(written, context)
     }
@@ -185,11 +279,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_instead(context))?;
+        // hyper asks for it when it has nothing more to write.
+        self.clear = self.tally.settled();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.lingering.shut {
+            ready!(self.poll_instead(context))?;
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
             self.lingering.shut = true;
         }
