@@ -27,9 +27,9 @@ mod reply;
 
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, Version};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -138,9 +138,10 @@ impl Proxy {
             .guard
             .allowed_origin(request.headers())
             .map(str::to_owned);
+        let version = request.version();
         let mut response = match self.route(request).await {
             Ok(response) => response,
-            Err(error) => error.response(),
+            Err(error) => refused(&error, version),
         };
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
@@ -255,6 +256,16 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// SECURITY: what follows a request that makes no sense may make none either.
+fn refused(error: &Error, version: Version) -> Response<Body> {
+    let mut response = error.response();
+    if version < Version::HTTP_2 && matches!(error, Error::BadRequest(_) | Error::Expectation(_)) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// The answer to a path that is none of ours; one that exists below `/v1` says so.

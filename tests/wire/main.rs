@@ -9,6 +9,8 @@ mod early;
 mod framing;
 mod house;
 mod key;
+mod probes;
 mod program;
 mod sizes;
 mod slow;
+mod upstream;
