@@ -53,6 +53,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             tally: self.tally.clone(),
             paced: (request.version() == Version::HTTP_2).then_some(nth),
         };
+        // Nobody knows where the next request begins, or wants to.
+        let closes = doubt.is_some() || (too_large.is_some() && underway.paced.is_none());
         let routes = self.routes.clone();
         let silent = Arc::new(AtomicBool::new(false));
         let request = request.map(|body| patient(body, self.idle, silent.clone()));
@@ -61,8 +63,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 Some(error) => error.named_response(),
                 None => routes.answer(request).await,
             };
-            if doubt.is_some() {
-                // Nobody knows where the next request begins.
+            if closes {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }

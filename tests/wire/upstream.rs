@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reprise::config::{BaseUrl, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,8 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::house::UPSTREAM_KEY;
 
-const ANSWER: &str =
-    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"data\":[]}";
+const ANSWER: &[&str] = &[
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"data\":[]}",
+];
 
 /// What belongs to one connection only, and what a client could slip in.
 const NOT_FORWARDED: [&str; 10] = [
@@ -36,6 +38,11 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     pub(crate) async fn start() -> Self {
+        Self::saying(ANSWER).await
+    }
+
+    /// Answers everything with these pieces, one by one.
+    pub(crate) async fn saying(answer: &'static [&'static str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let whole = Heard::default();
@@ -43,7 +50,7 @@ impl Upstream {
         // Ends with the runtime of its test.
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(listen(stream, book.clone()));
+                tokio::spawn(listen(stream, book.clone(), answer));
             }
         });
         Self { addr, whole }
@@ -101,15 +108,19 @@ impl Upstream {
     }
 }
 
-async fn listen(mut stream: TcpStream, book: Heard) {
+async fn listen(mut stream: TcpStream, book: Heard, answer: &[&str]) {
     let mut read = Vec::new();
     loop {
         if let Some(end) = end_of_request(&read) {
             let request = read.drain(..end).collect::<Vec<u8>>();
             let request = String::from_utf8_lossy(&request).into_owned();
             book.lock().unwrap().push(request);
-            if stream.write_all(ANSWER.as_bytes()).await.is_err() {
-                return;
+            for piece in answer {
+                if stream.write_all(piece.as_bytes()).await.is_err() {
+                    return;
+                }
+                // So that the proxy does not read two of them at once.
+                tokio::time::sleep(Duration::from_millis(30)).await;
             }
         } else if stream.read_buf(&mut read).await.unwrap_or(0) == 0 {
             return;
