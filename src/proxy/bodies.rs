@@ -159,6 +159,8 @@ impl Bodies {
             let whole = arriving.announced.unwrap_or(self.largest).max(len);
             arriving.room = Some(self.wait_for(whole).await?);
             arriving.is_large = true;
+            // While it waited, nothing could arrive.
+            arriving.window = (Instant::now(), arriving.len());
             arriving.bytes.reserve_exact(
                 usize::try_from(whole.saturating_sub(arriving.len())).unwrap_or_default(),
             );

@@ -76,15 +76,6 @@ impl Program {
         self.says("listening on http://").parse().unwrap()
     }
 
-    /// How many sockets it has open.
-    pub(crate) fn sockets(&self) -> usize {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
-        let links = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-        links
-            .filter(|link| link.to_string_lossy().starts_with("socket:"))
-            .count()
-    }
-
     /// What of memory is its own, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

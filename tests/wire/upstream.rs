@@ -56,9 +56,13 @@ impl Upstream {
         Self { addr, whole }
     }
 
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}/v1", self.addr)
+    }
+
     /// Makes it a house's upstream.
     pub(crate) fn behind(&self) -> impl FnOnce(&mut Config) + use<> {
-        let url = format!("http://{}/v1", self.addr);
+        let url = self.base_url();
         move |config| config.upstream.base_url = BaseUrl::parse(&url).unwrap()
     }
 
