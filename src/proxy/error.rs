@@ -56,8 +56,8 @@ pub(crate) enum Error {
          `server.max_header_bytes` in proxy.toml; nothing was sent upstream."
     )]
     HeadTooLarge,
-    #[error("`Expect: {0}` cannot be met; the only expectation understood here is 100-continue.")]
-    Expectation(String),
+    #[error("The only expectation (`Expect`) that can be met here is 100-continue.")]
+    Expectation,
     #[error(
         "This request was sent by this proxy itself: `upstream.base_url` in proxy.toml leads back \
          here. Name the real upstream there; nothing was sent on."
@@ -202,7 +202,7 @@ impl Error {
             Self::TooLarge(_) => form(413, INVALID, "request_too_large", true),
             Self::TargetTooLong => form(414, INVALID, "uri_too_long", true),
             Self::HeadTooLarge => form(431, INVALID, "headers_too_large", true),
-            Self::Expectation(_) => form(417, INVALID, "expectation_failed", true),
+            Self::Expectation => form(417, INVALID, "expectation_failed", true),
             Self::Loop => form(508, "api_error", "loop_detected", true),
             Self::Busy(_) => form(503, "api_error", "server_busy", false),
             Self::NotCached => form(504, INVALID, "not_cached", true),

@@ -261,7 +261,7 @@ impl Proxy {
 /// SECURITY: what follows a request that makes no sense may make none either.
 fn refused(error: &Error, version: Version) -> Response<Body> {
     let mut response = error.response();
-    if version < Version::HTTP_2 && matches!(error, Error::BadRequest(_) | Error::Expectation(_)) {
+    if version < Version::HTTP_2 && matches!(error, Error::BadRequest(_) | Error::Expectation) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
