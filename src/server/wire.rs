@@ -362,6 +362,68 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_that_only_pings_ends() {
+        let (mut wire, mut theirs, tally) = wire();
+        let opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        theirs.write_all(opening).await.unwrap();
+        take(&mut wire, opening.len()).await;
+        let reading = tokio::spawn(async move {
+            let started = Instant::now();
+            let mut buffer = [0; 64];
+            while wire.read(&mut buffer).await.is_ok() {}
+            started.elapsed().as_secs()
+        });
+        let ping = b"\0\0\x08\x06\0\0\0\0\0pingpong";
+        for second in 0..200 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if second == 60 {
+                tally.ask();
+            }
+            if second == 90 {
+                tally.answer();
+            }
+            if theirs.write_all(ping).await.is_err() {
+                break;
+            }
+        }
+        let ended = reading.await.unwrap();
+        assert!(
+            (150..=212).contains(&ended),
+            "2 min after its last request: {ended}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_given_up_where_nothing_is_under_way() {
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        for (sent, answered, goes) in [
+            (&request[..0], false, true),
+            (&request[..5], false, true),
+            (request, false, false),
+            (request, true, true),
+        ] {
+            let (mut wire, mut theirs, tally) = wire();
+            theirs.write_all(sent).await.unwrap();
+            take(&mut wire, sent.len()).await;
+            if sent.len() == request.len() {
+                tally.ask();
+            }
+            if answered {
+                tally.answer();
+                wire.flush().await.unwrap();
+            }
+            let shedding = tally.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                shedding.shed();
+            });
+            let mut buffer = [0; 64];
+            let reading = tokio::time::timeout(Duration::from_secs(2), wire.read(&mut buffer));
+            assert_eq!(reading.await.is_ok(), goes, "{sent:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn hyper_asks_again_when_the_answer_is_out() {
         let (wire, mut theirs, tally) = wire();
         let service = service_fn(move |_| {

@@ -32,8 +32,6 @@ pub(crate) struct Ears(OwnedReadHalf);
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -136,8 +134,6 @@ impl Ears {
         self.0.read_exact(&mut payload).await.ok()?;
         Some(Frame {
             kind: head[3],
-            flags: head[4],
-            stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
             payload,
         })
     }

@@ -48,7 +48,7 @@ async fn a_head_that_is_too_large_is_refused_over_http2() {
 async fn a_connection_too_many_takes_the_place_of_one_that_says_nothing() {
     let house = House::with(|config| {
         config.server.max_connections = 2;
-        config.server.header_timeout = Duration::from_secs(60);
+        config.server.header_timeout = Duration::from_mins(1);
     })
     .await;
     let gate = house.sandbox.hold("GET /v1/models");
