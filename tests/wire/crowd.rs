@@ -18,6 +18,9 @@ use crate::upstream::Upstream;
 /// that tests has other things to do as well.
 const QUICK: Duration = Duration::from_secs(8);
 
+/// A large body, in bytes.
+const EACH: usize = 50 * 1024 * 1024;
+
 const IMAGE: &str = r#"{"model":"m","prompt":"PROMPT"}"#;
 
 /// One crowd at a time: together they would measure each other.
@@ -181,7 +184,6 @@ async fn few_descriptors_are_shared_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_large_bodies_share_the_memory() {
     let _alone = alone().await;
-    const EACH: usize = 50 * 1024 * 1024;
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let gate = sandbox.hold("POST /v1/images");
     let home = tempfile::tempdir().unwrap();
