@@ -19,7 +19,7 @@ use crate::config::{self, Config, Problem, Problems};
 use crate::console::Console;
 use crate::fault;
 use crate::proxy::Proxy;
-use crate::server::{Patience, Phase, Routes, Server};
+use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{DiskStore, OpenReport, Served, Shelf, StoreError};
 use crate::tls::{Front, Identity};
 use crate::upstream::{SetupError, Upstream};
@@ -114,7 +114,8 @@ impl App {
         let (listener, addr) = listen(config.listen).await?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
-        let (settings, patience) = (config.server, Patience::of(&config));
+        let (mut settings, patience) = (config.server, Patience::of(&config));
+        settings.max_connections = descriptors::connections(settings.max_connections);
         let proxy = Proxy::new(
             config,
             shelf.clone(),

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::outgoing::{Known, Outgoing};
 use super::tunnel::tunnel;
 use super::{Obstacle, SetupError};
 use crate::config::{self, Detour};
@@ -28,8 +29,11 @@ use crate::message::{BodyError, causes};
 use crate::tls;
 
 /// What leads to upstream, or to the proxy before it.
-type Line = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Line = MaybeHttpsStream<Tcp>;
 type Stream = MaybeHttpsStream<Line>;
+
+/// A connection that [`Outgoing`] knows.
+type Tcp = Known<TokioIo<TcpStream>>;
 
 /// Opens connections to the upstream; `connect_timeout` covers name, TCP, proxy and TLS together.
 #[derive(Clone)]
@@ -41,9 +45,13 @@ pub(super) struct Connector {
     proxy: TlsConnector,
     detour: Option<Detour>,
     limit: Duration,
+    outgoing: Outgoing,
 }
 
-pub(super) fn connector(settings: &config::Upstream) -> Result<Connector, SetupError> {
+pub(super) fn connector(
+    settings: &config::Upstream,
+    outgoing: Outgoing,
+) -> Result<Connector, SetupError> {
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(Duration::from_mins(1)));
@@ -61,6 +69,7 @@ pub(super) fn connector(settings: &config::Upstream) -> Result<Connector, SetupE
         proxy: offering(&["http/1.1"]),
         detour: settings.proxies.on_the_way_to(&settings.base_url)?,
         limit: settings.connect_timeout,
+        outgoing,
     })
 }
 
@@ -119,9 +128,11 @@ impl Connector {
         within.wait("did not answer CONNECT", asking).await?
     }
 
-    async fn open(&mut self, uri: Uri, within: &Within) -> Result<TokioIo<TcpStream>, Obstacle> {
+    async fn open(&mut self, uri: Uri, within: &Within) -> Result<Tcp, Obstacle> {
         let opened = within.wait("no connection", self.tcp.call(uri)).await?;
-        opened.map_err(|error| Obstacle(causes(&error)))
+        let tcp = opened.map_err(|error| Obstacle(causes(&error)))?;
+        let address = tcp.inner().local_addr().ok();
+        Ok(self.outgoing.known(tcp, address))
     }
 }
 

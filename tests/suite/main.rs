@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod abuse;
 mod clock;
 mod credentials;
 mod doors;
