@@ -176,7 +176,13 @@ impl Endings {
             entry.record.previous = None;
             Ok(Change::Put(Box::new(entry)))
         };
-        let tell = move |_: &Entry| tell(&ends, &end);
+        let tell = move |entry: &Entry| {
+            // Not once more for a second poll path.
+            if entry.polls.len() < 2 {
+                log(&end);
+            }
+            tell(&ends, &end)
+        };
         self.shelf.change_and(key, decide, tell).await.map(drop)
     }
 
@@ -206,6 +212,7 @@ impl Endings {
         let decide = move |entry: &Entry| match &entry.record.task {
             Some(task) if runs(task, &end.task_id) => {
                 tell(&ends, &end)?;
+                log(&end);
                 Ok(Change::Remove)
             }
             Some(_) | None => Ok(Change::Nothing),
@@ -222,13 +229,16 @@ fn runs(task: &Task, id: &str) -> bool {
 }
 
 fn tell(ends: &[Arc<dyn Ends>], end: &End) -> Result<(), StoreError> {
+    ends.iter().try_for_each(|listener| listener.ended(end))
+}
+
+fn log(end: &End) {
     tracing::info!(
         key = end.key.short(),
         task = end.task_id,
         outcome = end.outcome.as_str(),
         "a job has ended"
     );
-    ends.iter().try_for_each(|listener| listener.ended(end))
 }
 
 fn cancelled(record: &Record, task_id: String) -> End {
