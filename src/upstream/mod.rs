@@ -1,7 +1,7 @@
 //! The one paid API behind us: where it is, how to reach it, and with which key.
 //!
 //! - [`connect`] the connector: TCP, TLS, and one deadline over both;
-//! - [`tls`] whom we believe: the system's roots and `ca_file`;
+//! - [`tunnel`] the way through a proxy, where the environment names one;
 //! - [`failure`] why an answer did not come, and whether anything was sent;
 //! - [`scrub`] the key, should an answer show it, replaced before anybody sees it.
 //!
@@ -11,7 +11,7 @@
 mod connect;
 mod failure;
 mod scrub;
-mod tls;
+mod tunnel;
 
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub use failure::{SendError, SetupError};
 use crate::config::{self, BaseUrl};
 use crate::message::{Body, Idle};
 use connect::Connector;
+use failure::Obstacle;
 use scrub::{Scrub, Scrubbed};
 
 /// Headers of one answer. MONEY: one too many costs an answer that was paid for, and hyper's own
@@ -61,7 +62,8 @@ impl Upstream {
     /// Prepares the connections; none is opened yet.
     ///
     /// # Errors
-    /// When `ca_file` or the system's roots cannot be read, or the key cannot be a header's value.
+    /// When `ca_file` or the system's roots cannot be read, the environment names a proxy that
+    /// cannot be used, or the key cannot be a header's value.
     pub fn new(settings: &config::Upstream, key: &SecretString) -> Result<Self, SetupError> {
         let connector = connect::connector(settings)?;
         let client = |idle_connections: usize| {
