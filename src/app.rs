@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Problem, Problems};
 use crate::console::Console;
 use crate::fault;
-use crate::proxy::Proxy;
+use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{DiskStore, OpenReport, Served, Shelf, StoreError};
 use crate::tls::{Front, Identity};
@@ -116,13 +116,14 @@ impl App {
         let grace = config.shutdown_grace;
         let (mut settings, patience) = (config.server, Patience::of(&config));
         settings.max_connections = descriptors::connections(settings.max_connections);
-        let proxy = Proxy::new(
+        let proxy = Proxy::new(Means {
             config,
-            shelf.clone(),
+            shelf: shelf.clone(),
             upstream,
-            clock.clone(),
-            tasks.clone(),
-        );
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            ends: Vec::new(),
+        });
         proxy.reconcile().await?;
         fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
@@ -173,6 +174,7 @@ impl App {
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
+        self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
             tasks.close();

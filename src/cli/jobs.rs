@@ -156,7 +156,11 @@ async fn list(reach: &Reach, config: &Config, all: bool) -> Result<Vec<Job>, Fai
 async fn show(reach: &Reach, config: &Config, id: &str) -> Result<JobDetail, Failure> {
     match reach {
         Reach::Running(admin) => admin.get(&format!("/api/jobs/{}", segment(id))).await,
-        Reach::Stopped => Ok(pick(&stopped(config)?, id)?.clone()),
+        Reach::Stopped => {
+            let jobs = stopped(config)?;
+            let detail = pick(&jobs, id)?.clone();
+            Ok(detail.seen_at(Clock::system().now(), None))
+        }
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) const KEYS: &[Key] = &[
     key("cache.chat.mode", Built, "which are kept"),
     key("cache.chat.ttl", Built, "how long they are kept"),
     key("cache.chat.unknown_outcome", Built, "what follows an unknown outcome"),
-    key("jobs.poll_interval", Later, "asks for running jobs by itself"),
+    key("jobs.poll_interval", Built, "asks for running jobs by itself"),
     key("jobs.min_poll_interval", Built, "how often upstream is polled at most"),
     key("jobs.deadline", Built, "gives up silent jobs"),
     key("media.archive", Later, "keeps the bytes behind result links"),

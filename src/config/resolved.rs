@@ -86,7 +86,7 @@ pub struct Upstream {
 }
 
 /// How running jobs are watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jobs {
     /// How often a running job is asked for, whoever is waiting.
     pub poll_interval: Duration,

@@ -77,7 +77,6 @@ impl Proxy {
             freshness: wishes.freshness,
             ttl: policy.ttl,
             unknown_outcome: policy.unknown_outcome,
-            job_deadline: self.config.jobs.deadline,
         };
         self.answer(asked, &query, identity, body).await
     }

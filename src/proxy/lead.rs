@@ -156,6 +156,9 @@ impl Proxy {
             Err(error) => return call.not_kept(taken, &error).await,
         };
         fault::point("after-record");
+        if let Some(task) = &entry.record.task {
+            self.watch_job(&task.id, &entry.record.path);
+        }
         // Before anybody hears of the end: who asks for a younger answer at once must not find the
         // note of a run that is over.
         if let Some(pledge) = call.pledge {

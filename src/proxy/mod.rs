@@ -31,13 +31,14 @@ use std::sync::Arc;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Uri, Version};
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
-use crate::jobs::{Polls, dialect};
+use crate::jobs::{Endings, Ends, Polls, dialect};
 use crate::media::Name;
 use crate::message::{Body, Peer, body, headers};
 use crate::once::Once;
@@ -69,23 +70,35 @@ pub struct Proxy {
     tasks: TaskTracker,
 }
 
+/// What a proxy is made of.
+pub struct Means {
+    /// How it shall be.
+    pub config: Arc<Config>,
+    /// Where it keeps what was paid for.
+    pub shelf: Shelf,
+    /// Its way to upstream.
+    pub upstream: Arc<Upstream>,
+    /// What time it is.
+    pub clock: Clock,
+    /// What a drain waits for: paid calls run in it.
+    pub tasks: TaskTracker,
+    /// Who hears of the ends of jobs.
+    pub ends: Vec<Arc<dyn Ends>>,
+}
+
 impl Proxy {
-    /// Puts the parts together. Paid calls run in `tasks`, which a drain waits for.
-    pub fn new(
-        config: Arc<Config>,
-        shelf: Shelf,
-        upstream: Arc<Upstream>,
-        clock: Clock,
-        tasks: TaskTracker,
-    ) -> Arc<Self> {
-        let interval = config.jobs.min_poll_interval;
-        let polls = Polls::new(
-            shelf.clone(),
-            upstream.clone(),
-            clock.clone(),
-            interval,
-            tasks.clone(),
-        );
+    /// Puts the parts together.
+    pub fn new(means: Means) -> Arc<Self> {
+        let Means {
+            config,
+            shelf,
+            upstream,
+            clock,
+            tasks,
+            ends,
+        } = means;
+        let endings = Endings::new(shelf.clone(), clock.clone(), ends);
+        let polls = Polls::new(upstream.clone(), endings, config.jobs, tasks.clone());
         Arc::new(Self {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
@@ -108,6 +121,11 @@ impl Proxy {
     /// Refuses what must not come further, whatever it asks for.
     pub(crate) fn check(&self, parts: &Parts) -> Result<(), Error> {
         self.guard.check(parts)
+    }
+
+    /// What time it is here.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// What is under way.

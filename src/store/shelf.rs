@@ -86,17 +86,34 @@ impl Shelf {
         key: Fingerprint,
         decide: impl FnOnce(&Entry) -> Change + Send + 'static,
     ) -> Result<Option<Arc<Entry>>, StoreError> {
+        self.change_and(key, |entry| Ok(decide(entry)), |_| Ok(()))
+            .await
+    }
+
+    /// As [`change`](Self::change); `decide` may do something durable of its own before the entry
+    /// changes, and `then` once a [`Change::Put`] is durable. Both block, in the entry's turn.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change), and those of `decide`, after which nothing has changed, and of
+    /// `then`, after which the change stands.
+    pub async fn change_and(
+        &self,
+        key: Fingerprint,
+        decide: impl FnOnce(&Entry) -> Result<Change, StoreError> + Send + 'static,
+        then: impl FnOnce(&Entry) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
         let stripes = self.stripes.clone();
         self.writing(move |store| {
             let _turn = turn(&stripes, &key);
             let Some(entry) = store.get(&key)? else {
                 return Ok(None);
             };
-            match decide(&entry) {
+            match decide(&entry)? {
                 Change::Nothing => Ok(Some(Arc::new(entry))),
                 Change::Remove => bring_back(store, &entry),
                 Change::Put(entry) => {
                     store.put(&entry)?;
+                    then(&entry)?;
                     Ok(Some(Arc::new(*entry)))
                 }
             }

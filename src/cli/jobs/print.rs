@@ -49,6 +49,9 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         path,
         ended_at,
         reason,
+        age_seconds,
+        progress,
+        next_poll_at,
     } = detail;
     let lines = [
         ("key", Some(job.key.to_string())),
@@ -61,6 +64,9 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         ("client", Some(job.client.clone())),
         ("started", Some(format!("{:.0}", job.started_at))),
         ("ended", ended_at.map(|at| format!("{at:.0}"))),
+        ("age", Some(span(*age_seconds))),
+        ("progress", progress.map(|percent| format!("{percent} %"))),
+        ("asked", next_poll_at.map(|at| format!("again at {at:.0}"))),
         ("callers", Some(job.callers.to_string())),
     ];
     let known = lines.into_iter().filter_map(|(name, value)| {
@@ -73,6 +79,17 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
     });
     let text: String = known.chain(advice).collect();
     print(&text)
+}
+
+/// A length of time in its two largest units.
+fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
 }
 
 /// What comes of a decision.
@@ -98,5 +115,24 @@ fn print(text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_its_two_largest_units() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "1 min 1 s"),
+            (3_599, "59 min 59 s"),
+            (7_260, "2 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
     }
 }
