@@ -20,7 +20,7 @@ use crate::console::Console;
 use crate::fault;
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
-use crate::store::{DiskStore, OpenReport, Served, Shelf, StoreError};
+use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
 use crate::tls::{Front, Identity};
 use crate::upstream::{SetupError, Upstream};
 use renewal::Renewal;
@@ -31,6 +31,7 @@ pub struct App {
     routes: Arc<Routes>,
     proxy: Arc<Proxy>,
     shelf: Shelf,
+    keeper: Arc<Keeper>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -111,6 +112,8 @@ impl App {
             None => kept_token(store.clone()).await,
         };
         let shelf = Shelf::new(store.clone());
+        let rules = Rules::of(&config.cache);
+        let keeper = Arc::new(Keeper::new(shelf.clone(), clock.clone(), rules));
         let (listener, addr) = listen(config.listen).await?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
@@ -137,6 +140,7 @@ impl App {
             routes,
             proxy,
             shelf,
+            keeper,
             tasks,
             addr,
             report,
@@ -170,11 +174,17 @@ impl App {
         &self.report
     }
 
+    /// What keeps what is kept within its bounds.
+    pub fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
+    }
+
     /// Serves until `stop`, then lets paid calls and answers end within `shutdown_grace`, and
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
         self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
+        self.tasks.spawn(self.keeper.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
             tasks.close();

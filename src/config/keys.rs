@@ -80,7 +80,7 @@ pub(super) const KEYS: &[Key] = &[
     key("upstream.ca_file", Built, "further certificates to trust"),
     key("cache.scope", Built, "between whom generations are shared"),
     key("cache.max_request_body", Built, "the largest generation request"),
-    key("cache.max_size", Later, "how much is kept before the least used go"),
+    key("cache.max_size", Built, "how much is kept before the least used go"),
     key("cache.min_free", Built, "the disk that is left free"),
     key("cache.video.mode", Built, "which are kept"),
     key("cache.video.ttl", Built, "how long they are kept"),

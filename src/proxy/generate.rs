@@ -152,7 +152,9 @@ impl Proxy {
     fn hit(&self, entry: &Entry, file: Option<File>) -> Response<Body> {
         let stored = (entry.record.status, &entry.record.headers);
         let mut response = reply::of_parts(stored, &entry.body, file);
-        let age = clock::age_seconds(self.clock.now(), entry.record.created_at);
+        let now = self.clock.now();
+        self.shelf.used(&entry.record.key, now);
+        let age = clock::age_seconds(now, entry.record.created_at);
         reply::mark(
             response.headers_mut(),
             Status::Hit(entry.record.key),

@@ -191,6 +191,7 @@ impl Proxy {
             elapsed_ms: u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             usd: None,
             previous: None,
+            media: Vec::new(),
             task: task.map(|id| Task {
                 id,
                 state: TaskState::Running,

@@ -136,7 +136,9 @@ impl Proxy {
                     return None;
                 }
             };
-        let age = clock::age_seconds(self.clock.now(), poll.at);
+        let now = self.clock.now();
+        self.shelf.used(&entry.record.key, now);
+        let age = clock::age_seconds(now, poll.at);
         reply::mark(
             response.headers_mut(),
             Status::Hit(entry.record.key),

@@ -10,6 +10,7 @@ mod clock;
 mod credentials;
 mod doors;
 mod endings;
+mod evicting;
 mod fingerprints;
 mod house;
 mod jobs;

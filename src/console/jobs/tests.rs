@@ -52,6 +52,7 @@ fn entry(n: u8, task: Option<TaskState>) -> Entry {
             elapsed_ms: 1,
             usd: None,
             previous: None,
+            media: Vec::new(),
             task,
         },
         body: Payload::Bytes(Bytes::new()),
