@@ -80,6 +80,7 @@ impl World {
                 polls: Vec::new(),
             }),
             previous: None,
+            media: Vec::new(),
         };
         let entry = Entry {
             record,
