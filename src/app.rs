@@ -8,16 +8,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
 use crate::config::{self, Config, Problem, Problems};
 use crate::console::Console;
 use crate::fault;
+use crate::jobs::Ends;
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
@@ -32,6 +34,7 @@ pub struct App {
     proxy: Arc<Proxy>,
     shelf: Shelf,
     keeper: Arc<Keeper>,
+    callbacks: Option<Arc<Callbacks>>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -45,6 +48,8 @@ pub struct Secrets {
     pub upstream_key: SecretString,
     /// The token of the admin API; `None`: the one in the data directory, made when there is none.
     pub admin_token: Option<SecretString>,
+    /// What callbacks are signed with; `None`: they are not.
+    pub callback_secret: Option<SecretSlice<u8>>,
 }
 
 impl From<SecretString> for Secrets {
@@ -52,6 +57,7 @@ impl From<SecretString> for Secrets {
         Self {
             upstream_key,
             admin_token: None,
+            callback_secret: None,
         }
     }
 }
@@ -119,13 +125,18 @@ impl App {
         let grace = config.shutdown_grace;
         let (mut settings, patience) = (config.server, Patience::of(&config));
         settings.max_connections = descriptors::connections(settings.max_connections);
+        let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
+        let callbacks =
+            callbacks::of(&config.callbacks, signer, &shelf, &clock).map_err(SetupError::from)?;
+        let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
         let proxy = Proxy::new(Means {
             config,
             shelf: shelf.clone(),
             upstream,
             clock: clock.clone(),
             tasks: tasks.clone(),
-            ends: Vec::new(),
+            ends: ends.collect(),
+            callbacks: callbacks.clone(),
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
@@ -141,6 +152,7 @@ impl App {
             proxy,
             shelf,
             keeper,
+            callbacks,
             tasks,
             addr,
             report,
@@ -183,6 +195,9 @@ impl App {
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
+        if let Some(callbacks) = self.callbacks {
+            self.tasks.spawn(callbacks.run(stop.clone()));
+        }
         self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
         self.tasks.spawn(self.keeper.clone().run(stop.clone()));
         let tasks = self.tasks.clone();

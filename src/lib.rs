@@ -21,6 +21,7 @@
 //! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
 //! | [`media`] | what results link to: links found and rewritten, kept files served |
+//! | [`callbacks`] | who hears of the end of a job, and how |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
@@ -35,6 +36,7 @@
 //! A room uses only rooms below it in this table; a test holds that.
 
 pub mod app;
+pub mod callbacks;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -158,7 +158,12 @@ async fn show(reach: &Reach, config: &Config, id: &str) -> Result<JobDetail, Fai
         Reach::Running(admin) => admin.get(&format!("/api/jobs/{}", segment(id))).await,
         Reach::Stopped => {
             let jobs = stopped(config)?;
-            let detail = pick(&jobs, id)?.clone();
+            let mut detail = pick(&jobs, id)?.clone();
+            if let (Some(task), Some(glance)) = (&detail.job.task_id, Glance::at(&config.data_dir)?)
+            {
+                let deliveries = glance.deliveries_of(task)?;
+                detail = detail.with_callbacks(&deliveries);
+            }
             Ok(detail.seen_at(Clock::system().now(), None))
         }
     }

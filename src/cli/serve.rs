@@ -16,10 +16,12 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         loaded,
         upstream_key,
         admin_token,
+        callback_secret,
     } = config::load_to_serve(sources)?;
     let secrets = Secrets {
         upstream_key,
         admin_token,
+        callback_secret,
     };
     log::start(&loaded.config.log);
     keep_to_ourselves();

@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use crate::generation;
 use crate::message::{Body, body};
 use crate::once::Resolution;
+use crate::store::Store;
 
 /// The largest body of a request: a decision takes a few hundred bytes.
 const LARGEST: usize = 64 * 1024;
@@ -62,6 +63,14 @@ impl Console {
         let detail = pick(&jobs, id)?.clone();
         let task_id = detail.job.task_id.as_deref();
         let prospect = task_id.and_then(|id| self.proxy.prospect(id));
+        let deliveries = match task_id.map(str::to_owned) {
+            Some(id) => {
+                let of_job = move |store: &dyn Store| store.deliveries_of(&id);
+                self.shelf.blocking(of_job).await?
+            }
+            None => Vec::new(),
+        };
+        let detail = detail.with_callbacks(&deliveries);
         json(&detail.seen_at(self.proxy.now(), prospect))
     }
 

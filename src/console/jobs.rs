@@ -9,11 +9,14 @@ use std::ops::ControlFlow;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::callbacks;
 use crate::clock;
 use crate::generation::{Fingerprint, Kind};
 use crate::jobs::Prospect;
 use crate::once::is_settled;
-use crate::store::{Glance, Intent, IntentState, Record, Store, StoreError, Task, TaskState};
+use crate::store::{
+    Delivery, Glance, Intent, IntentState, Record, Store, StoreError, Task, TaskState,
+};
 
 /// One job, as `reprise jobs list --json` and `GET /api/jobs` show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,30 @@ pub struct JobDetail {
     /// When upstream is asked for it again; null when no process follows it.
     #[serde(default)]
     pub next_poll_at: Option<Timestamp>,
+    /// Who is called back about it.
+    #[serde(default)]
+    pub callbacks: Vec<Callback>,
+}
+
+/// Somebody who is called back about a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Callback {
+    /// Scheme, host and port of the address. SECURITY: what stands behind may be a secret.
+    pub host: String,
+    /// `upstream` (which calls it), `waiting`, `due`, `delivered` or `given_up`.
+    pub state: String,
+    /// How many times it was called.
+    pub attempts: u32,
+}
+
+impl From<&Delivery> for Callback {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            host: callbacks::host(&delivery.address),
+            state: delivery.state.as_str().to_owned(),
+            attempts: delivery.attempts,
+        }
+    }
 }
 
 impl JobDetail {
@@ -70,6 +97,15 @@ impl JobDetail {
             let wait = SignedDuration::try_from(prospect.next_poll).ok()?;
             now.checked_add(wait).ok()
         });
+        self
+    }
+
+    /// With those who are called back about it.
+    #[must_use]
+    pub fn with_callbacks(mut self, deliveries: &[Delivery]) -> Self {
+        self.callbacks = deliveries.iter().map(Callback::from).collect();
+        self.callbacks
+            .sort_by(|one, other| one.host.cmp(&other.host));
         self
     }
 }
@@ -213,6 +249,7 @@ fn of_intent(intent: &Intent, seen: Seen) -> JobDetail {
         age_seconds: 0,
         progress: None,
         next_poll_at: None,
+        callbacks: Vec::new(),
     }
 }
 
@@ -237,6 +274,7 @@ fn of_task(record: &Record, task: &Task, seen: Seen) -> JobDetail {
         age_seconds: 0,
         progress: None,
         next_poll_at: None,
+        callbacks: Vec::new(),
     }
 }
 

@@ -20,6 +20,11 @@ pub(crate) enum Error {
     #[error("{0}")]
     BadRequest(String),
     #[error(
+        "The callback_url of this request cannot be called ({0}); nothing was sent upstream. Name an \
+         http or https address that this proxy may reach."
+    )]
+    InvalidCallback(String),
+    #[error(
         "No client key, or one that this proxy does not know. Send `Authorization: Bearer KEY` with \
          a key made by `reprise keys add NAME`."
     )]
@@ -204,6 +209,7 @@ impl Error {
         };
         match self {
             Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
+            Self::InvalidCallback(_) => form(400, INVALID, "invalid_callback_url", true),
             Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
             Self::TooSlow => form(408, INVALID, "request_timeout", false),
             Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),

@@ -83,16 +83,24 @@ impl Proxy {
 
     async fn answer(
         self: &Arc<Self>,
-        asked: Asked,
+        mut asked: Asked,
         query: &Query,
         identity: Identity,
         body: Bytes,
     ) -> Result<Response<Body>, Error> {
+        let (caller, body) = self.caller(&mut asked, body)?;
+        let caller = caller.as_ref();
         let mut run = Some(asked.into_run(identity, body));
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
-                Found::Hit(entry, file) => return Ok(self.hit(&entry, file)),
-                Found::Joined(entry) => return self.joined(&entry).await,
+                Found::Hit(entry, file) => {
+                    self.note_caller(&entry, caller).await;
+                    return Ok(self.hit(&entry, file));
+                }
+                Found::Joined(entry) => {
+                    self.note_caller(&entry, caller).await;
+                    return self.joined(&entry).await;
+                }
                 Found::Absent => return Err(Error::NotCached),
                 Found::Follow(flight) => (flight, Role::Follower),
                 Found::Lead(lead, reason) => {
@@ -107,9 +115,14 @@ impl Proxy {
                     (flight, Role::Leader(reason))
                 }
             };
-            match self.follow(query, &flight, role).await? {
-                Turn::Answer(response) => return Ok(response),
-                Turn::Again => {}
+            let leads = matches!(role, Role::Leader(_));
+            let noted = self.note_after(&flight, caller, leads);
+            if let Turn::Answer(response) = self.follow(query, &flight, role).await? {
+                if let Some(noted) = noted {
+                    // It only fails by a panic, which is reported by itself.
+                    let _ = noted.await;
+                }
+                return Ok(response);
             }
         }
     }

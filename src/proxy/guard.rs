@@ -160,7 +160,7 @@ fn check_target(parts: &Parts) -> Result<(), Error> {
 }
 
 /// The one host that a request names, from `Host` or `:authority`.
-fn host(parts: &Parts) -> Result<String, Error> {
+pub(super) fn host(parts: &Parts) -> Result<String, Error> {
     let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
     let mut named = parts.headers.get_all(header::HOST).iter();
     let (first, second) = (named.next(), named.next());

@@ -9,11 +9,12 @@
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
-//! [`directives`] reads what a client may ask of the proxy itself; [`record`] takes down the
-//! answer of a paid call.
+//! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
+//! ask of the proxy itself; [`record`] takes down the answer of a paid call.
 
 mod auth;
 mod bodies;
+mod callback;
 mod cors;
 mod directives;
 mod error;
@@ -35,6 +36,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
@@ -66,6 +68,7 @@ pub struct Proxy {
     upstream: Arc<Upstream>,
     once: Once,
     polls: Polls,
+    callbacks: Option<Arc<Callbacks>>,
     clock: Clock,
     tasks: TaskTracker,
 }
@@ -84,6 +87,8 @@ pub struct Means {
     pub tasks: TaskTracker,
     /// Who hears of the ends of jobs.
     pub ends: Vec<Arc<dyn Ends>>,
+    /// Who is called back about them; `None`: nobody.
+    pub callbacks: Option<Arc<Callbacks>>,
 }
 
 impl Proxy {
@@ -96,6 +101,7 @@ impl Proxy {
             clock,
             tasks,
             ends,
+            callbacks,
         } = means;
         let endings = Endings::new(shelf.clone(), clock.clone(), ends);
         let polls = Polls::new(upstream.clone(), endings, config.jobs, tasks.clone());
@@ -108,6 +114,7 @@ impl Proxy {
             shelf,
             upstream,
             polls,
+            callbacks,
             clock,
             tasks,
         })

@@ -20,6 +20,7 @@ use super::intents::Intents;
 use super::kept::{self, Kept};
 use super::layout::{BLOBS, GENERATIONS, PENDING};
 use super::lock::{DirLock, Served};
+use super::outbox::{Delivery, DeliveryChange, DeliveryId, Outbox};
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::{self, Row};
 use super::usage::Usage;
@@ -47,6 +48,7 @@ pub struct DiskStore {
     pub(super) intents: Intents,
     pub(super) blobs: Blobs,
     pub(super) bindings: Bindings,
+    pub(super) outbox: Outbox,
     pub(super) index: Index,
     pub(super) book: Book,
     pub(super) usage: Usage,
@@ -280,6 +282,25 @@ impl Store for DiskStore {
 
     fn bind(&self, binding: &Binding) -> Result<Fingerprint, StoreError> {
         self.bindings.bind(binding)
+    }
+
+    fn change_delivery(
+        &self,
+        id: &DeliveryId,
+        decide: &mut dyn FnMut(Option<&Delivery>) -> DeliveryChange,
+    ) -> Result<Option<Delivery>, StoreError> {
+        self.outbox.change(id, decide)
+    }
+
+    fn deliveries_of(&self, task_id: &str) -> Result<Vec<Delivery>, StoreError> {
+        self.outbox.of_job(task_id)
+    }
+
+    fn deliveries(
+        &self,
+        visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.outbox.list(visit)
     }
 
     fn open_blob(&self, hash: &BlobHash) -> Result<File, StoreError> {

@@ -9,6 +9,7 @@
 //! generations/ab/<key>.gen one kept generation                         (generations, codec, form)
 //! pending/<key>.json       a paid call under way or of unknown outcome (intents)
 //! idempotency/ab/<hash>    which request a client's Idempotency-Key came with   (bindings)
+//! callbacks/ab/<id>.json   who is to hear of the end of a job      (outbox)
 //! blobs/ab/<blake3>        larger bodies and media, named by content   (blobs)
 //! index/                   sled, derived from the files                (index, rebuild, reconcile, rows)
 //! admin-token              who may administer the proxy                (token)
@@ -53,6 +54,7 @@ mod lock;
 mod medium;
 mod medium_form;
 mod open;
+mod outbox;
 mod reading;
 mod rebuild;
 mod reconcile;
@@ -86,6 +88,7 @@ pub use kept::Kept;
 pub use lock::{Holder, Served, holder};
 pub use medium::{Medium, MediumState};
 pub use open::OpenReport;
+pub use outbox::{Delivery, DeliveryChange, DeliveryId, DeliveryState};
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,
 };
@@ -259,6 +262,32 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When it could not be looked up or made durable.
     fn bind(&self, binding: &Binding) -> Result<Fingerprint, StoreError>;
+
+    /// Looks at a delivery and changes it, with nobody else changing it in between; says what stands
+    /// afterwards. Durable when it returns. One that cannot be read counts as absent.
+    ///
+    /// # Errors
+    /// When it could not be read or made durable, or what is to be kept has another name.
+    fn change_delivery(
+        &self,
+        id: &DeliveryId,
+        decide: &mut dyn FnMut(Option<&Delivery>) -> DeliveryChange,
+    ) -> Result<Option<Delivery>, StoreError>;
+
+    /// The deliveries of one job, in no certain order.
+    ///
+    /// # Errors
+    /// When not all could be read.
+    fn deliveries_of(&self, task_id: &str) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Shows every delivery to `visit`, in no certain order, until it breaks.
+    ///
+    /// # Errors
+    /// When not all could be read.
+    fn deliveries(
+        &self,
+        visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
 
     /// A blob for reading, at its first byte. Its content has been checked against its name.
     ///

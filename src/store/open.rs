@@ -13,8 +13,9 @@ use super::files;
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
-use super::layout::{self, BLOBS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
+use super::layout::{self, BLOBS, CALLBACKS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
 use super::lock::DirLock;
+use super::outbox::Outbox;
 use super::usage::Usage;
 use crate::clock::Clock;
 use crate::fault;
@@ -65,10 +66,14 @@ impl DiskStore {
         let intents = Intents::in_dir(dir.join(PENDING));
         let book = Book::default();
         let blobs = Blobs::in_dir(dir.join(BLOBS), book.clone());
+        let outbox = Outbox::in_dir(dir.join(CALLBACKS));
         generations.prepare()?;
         blobs.prepare()?;
-        let removed_temporaries =
-            files::sweep(dir)? + generations.sweep()? + intents.sweep()? + blobs.sweep()?;
+        let removed_temporaries = files::sweep(dir)?
+            + generations.sweep()?
+            + intents.sweep()?
+            + blobs.sweep()?
+            + outbox.sweep()?;
         fault::point("swept");
         let listing = intents.list()?;
         let (index, opened) = Index::open(dir.join(INDEX), generations.clone(), &book, clock)?;
@@ -96,6 +101,7 @@ impl DiskStore {
             intents,
             blobs,
             bindings: Bindings::in_dir(dir.join(IDEMPOTENCY)),
+            outbox,
             index,
             book,
             usage: Usage::default(),

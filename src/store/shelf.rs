@@ -323,6 +323,11 @@ impl Shelf {
         self.blocking(Store::flush).await
     }
 
+    /// The store itself, for whoever is on a thread that may block already.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
     /// A call that writes. One that fails says that the disk may take nothing; that it takes
     /// something again is only believed when [`check_writable`](Self::check_writable) has tried.
     ///

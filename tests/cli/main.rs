@@ -9,11 +9,15 @@
 )]
 
 mod call;
+mod callbacks;
 mod commands;
 mod configuration;
 mod crash;
 mod ending;
 mod https;
 mod program;
+#[allow(dead_code, reason = "the suite uses more of it")]
+#[path = "../suite/house/receiver.rs"]
+mod receiver;
 mod secrets;
 mod start;

@@ -1,4 +1,5 @@
-//! The real clients against the real program: the official `openai` packages for Python and Node, and curl.
+//! The real clients against the real program: the official `openai` packages for Python and Node, curl, and
+//! the `standardwebhooks` packages, which verify the callbacks.
 //!
 //! Each test starts `reprise sandbox` and `reprise serve` as processes of their own, points one client's script
 //! at the proxy and fails with everything that was printed. The scripts assert against the sandbox's bill: what
@@ -6,8 +7,8 @@
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `REPRISE_PYTHON` | the interpreter that has the `openai` package; default `python3` |
-//! | `REPRISE_NODE_PATH` | a folder holding `node_modules` with `openai`; default Node's own resolution |
+//! | `REPRISE_PYTHON` | the interpreter that has the packages; default `python3` |
+//! | `REPRISE_NODE_PATH` | a folder holding `node_modules` with them; default Node's own resolution |
 //! | `REPRISE_REQUIRE_CLIENTS=1` | a missing client is a failure; without it the suite is left out, visibly |
 
 mod process;
@@ -89,6 +90,40 @@ fn curl(roots: Option<&'static str>) {
         install: "a curl that speaks HTTP/2",
         env: Vec::new(),
         roots,
+    }
+    .run();
+}
+
+#[test]
+fn python_webhook_library_verifies_callbacks() {
+    let python = std::env::var("REPRISE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    Script {
+        name: "python webhook",
+        file: "webhook.py",
+        command: vec![interpreter(&python), "-B".to_owned()],
+        probe: vec!["-c", "import standardwebhooks"],
+        install: "pip install standardwebhooks",
+        env: Vec::new(),
+    }
+    .run();
+}
+
+#[test]
+fn node_webhook_library_verifies_callbacks() {
+    let env = match std::env::var("REPRISE_NODE_PATH") {
+        Ok(folder) => vec![(
+            "NODE_PATH",
+            format!("{}/node_modules", interpreter(&folder)),
+        )],
+        Err(_) => Vec::new(),
+    };
+    Script {
+        name: "node webhook",
+        file: "webhook.cjs",
+        command: vec!["node".to_owned()],
+        probe: vec!["-e", "require('standardwebhooks')"],
+        install: "npm install standardwebhooks",
+        env,
     }
     .run();
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::process::Process;
-use crate::world::World;
+use crate::world::{SECRET, World};
 
 /// How long a whole suite may take.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -50,6 +50,7 @@ impl Script {
             .arg(file)
             .env("OPENAI_BASE_URL", world.base_url())
             .env("OPENAI_API_KEY", "any")
+            .env("WEBHOOK_SECRET", SECRET)
             .env("SANDBOX_BILL", world.bill_url())
             .env("SLOW_BASE_URL", slow.base_url())
             .env("SLOW_BILL", slow.bill_url());

@@ -16,6 +16,13 @@ use crate::process::Process;
 /// How long a program may take from its start until it accepts connections.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What callbacks are signed with.
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Scripts are called back on loopback addresses, signed.
+const CONFIG: &str = "[callbacks]\ndeliver = \"all\"\nallow = [\"127.0.0.0/8\"]\n\
+    secret_env = \"REPRISE_CALLBACK_SECRET\"\n";
+
 /// One simulated upstream and one proxy with an empty store; both end when this is dropped.
 pub(crate) struct World {
     proxy: Process,
@@ -31,6 +38,8 @@ impl World {
     /// `tls` clients reach the proxy by HTTPS.
     pub(crate) fn start(answer_time: Option<&str>, tls: bool) -> World {
         let home = tempfile::tempdir().expect("a temporary folder");
+        let config = home.path().join("proxy.toml");
+        std::fs::write(config, CONFIG).expect("a configuration file");
         if tls {
             certify(home.path());
         }
@@ -123,6 +132,7 @@ fn reprise(name: &str, args: &[&str], home: &TempDir, tls: bool) -> (Process, St
         .current_dir(home.path())
         .env_clear()
         .env("HOME", home.path())
+        .env("REPRISE_CALLBACK_SECRET", SECRET)
         .env("RELAYDANCE_API_KEY", "sk-upstream-of-the-client-suites");
     let mut words = "listening on http://";
     if tls {

@@ -6,6 +6,7 @@
 )]
 
 mod abuse;
+mod callbacks;
 mod clock;
 mod credentials;
 mod doors;
@@ -22,6 +23,7 @@ mod media_links;
 mod media_serve;
 mod pass_through;
 mod paying_once;
+mod retries;
 mod reuse;
 mod shutdown;
 mod tls;

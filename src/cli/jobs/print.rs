@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::admin::printable;
 use crate::cli::{Failure, table};
-use crate::console::{Action, Job, JobDetail, JobState, Resolved};
+use crate::console::{Action, Callback, Job, JobDetail, JobState, Resolved};
 
 /// One line of JSON.
 pub(super) fn json(what: &impl Serialize) -> Result<(), Failure> {
@@ -52,6 +52,7 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         age_seconds,
         progress,
         next_poll_at,
+        callbacks,
     } = detail;
     let lines = [
         ("key", Some(job.key.to_string())),
@@ -69,10 +70,24 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         ("asked", next_poll_at.map(|at| format!("again at {at:.0}"))),
         ("callers", Some(job.callers.to_string())),
     ];
-    let known = lines.into_iter().filter_map(|(name, value)| {
-        let value = printable(&value?).replace('\n', "?");
-        Some(format!("{name:8} {value}\n"))
+    let callbacks = callbacks.iter().map(|callback| {
+        let Callback {
+            host,
+            state,
+            attempts,
+        } = callback;
+        (
+            "callback",
+            Some(format!("{host} {state}, {attempts} attempts")),
+        )
     });
+    let known = lines
+        .into_iter()
+        .chain(callbacks)
+        .filter_map(|(name, value)| {
+            let value = printable(&value?).replace('\n', "?");
+            Some(format!("{name:8} {value}\n"))
+        });
     let advice = (job.state == JobState::Unknown).then(|| {
         let key = job.key.short();
         format!("\nDecide with `reprise jobs resolve {key}` and --rerun, --task ID or --forget.\n")

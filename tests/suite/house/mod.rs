@@ -15,6 +15,7 @@
 mod answer;
 mod client;
 mod disk;
+mod receiver;
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use answer::{Answer, Broken, Opened};
 pub(crate) use client::{Call, Client, Form, Underway};
 pub(crate) use disk::{copy, files_below, flip_a_bit};
+pub(crate) use receiver::{Receiver, Reply};
 
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
