@@ -1,6 +1,8 @@
 //! The only place that wires everything: a configuration becomes a bound [`App`], which runs until
 //! it is told to stop, and then drains.
 
+mod renewal;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,22 +10,24 @@ use std::time::Duration;
 
 use secrecy::{SecretSlice, SecretString};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config, Problem, Problems};
 use crate::console::Console;
 use crate::egress::{Allowed, Egress};
 use crate::fault;
 use crate::jobs::Ends;
 use crate::media::{self, Archive, Settled};
 use crate::proxy::{Means, Proxy};
-use crate::server::{Patience, Phase, Routes, Server};
-use crate::store::{DiskStore, Keeper, OpenReport, Rules, Shelf, StoreError};
-use crate::tls;
+use crate::server::{Patience, Phase, Routes, Server, descriptors};
+use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
+use crate::tls::{self, Front, Identity};
 use crate::upstream::{SetupError, Upstream};
+use renewal::Renewal;
 
 /// Everything that is needed to serve, with its socket bound and its store open.
 pub struct App {
@@ -38,6 +42,7 @@ pub struct App {
     addr: SocketAddr,
     report: OpenReport,
     grace: Duration,
+    renewal: Option<Renewal>,
 }
 
 /// What the program knows and nobody else may: no configuration holds it.
@@ -76,6 +81,9 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// The certificate cannot be served with.
+    #[error(transparent)]
+    Certificate(Problems),
     /// The way to upstream cannot be prepared.
     #[error(transparent)]
     Upstream(#[from] SetupError),
@@ -95,7 +103,7 @@ impl App {
     /// Opens the store and binds the socket. Nothing is accepted before [`run`](Self::run).
     ///
     /// # Errors
-    /// When the store, the address or the way to upstream cannot be had.
+    /// When the store, the address, the certificate or the way to upstream cannot be had.
     pub async fn bind(
         config: Config,
         secrets: impl Into<Secrets>,
@@ -104,6 +112,7 @@ impl App {
         let secrets = secrets.into();
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
+        let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
         let token = match secrets.admin_token {
@@ -117,7 +126,8 @@ impl App {
         let (listener, addr) = listen(config.listen).await?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
-        let (settings, patience) = (config.server, Patience::of(&config));
+        let (mut settings, patience) = (config.server, Patience::of(&config));
+        settings.max_connections = descriptors::connections(settings.max_connections);
         let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
         let callbacks = callbacks::of(&config, signer, &shelf, &clock).map_err(SetupError::from)?;
         let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
@@ -126,7 +136,7 @@ impl App {
             config,
             shelf: shelf.clone(),
             upstream,
-            clock,
+            clock: clock.clone(),
             tasks: tasks.clone(),
             ends: ends.collect(),
             callbacks: callbacks.clone(),
@@ -136,8 +146,10 @@ impl App {
         fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
-        let server = Server::new(listener, routes.clone(), &settings, patience);
-        announce(store, addr).await;
+        let tls = front.as_ref().map(|front| front.config());
+        let server = Server::new(listener, routes.clone(), &settings, patience, tls);
+        announce(store.clone(), addr, front.as_deref()).await;
+        let renewal = front.map(|front| Renewal::new(front, store, addr, clock));
         Ok(Self {
             server,
             routes,
@@ -150,12 +162,28 @@ impl App {
             addr,
             report,
             grace,
+            renewal,
         })
     }
 
     /// Where clients reach it, with the real port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Who it is to clients that come over TLS; `None`: it serves plain HTTP.
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        let renewal = self.renewal.as_ref();
+        renewal.map(Renewal::identity)
+    }
+
+    /// Has the files of the certificate looked at whenever `asked` says so, beside every 2 s.
+    #[must_use]
+    pub fn renewing_on(mut self, asked: Arc<Notify>) -> Self {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.look_on(asked);
+        }
+        self
     }
 
     /// What was found in the data directory.
@@ -188,6 +216,9 @@ impl App {
             tasks.close();
             tasks.wait().await;
         };
+        if let Some(renewal) = self.renewal {
+            self.tasks.spawn(renewal.run(stop.clone()));
+        }
         let mut serving = tokio::spawn(self.server.run(stop.clone(), rest));
         stop.cancelled().await;
         self.routes.enter(Phase::Draining);
@@ -263,8 +294,25 @@ async fn kept_token(store: Arc<DiskStore>) -> Option<SecretString> {
         .ok()
 }
 
+/// Reads the certificate, if there is one.
+async fn front(files: Option<config::Tls>) -> Result<Option<Arc<Front>>, StartError> {
+    let Some(files) = files else {
+        return Ok(None);
+    };
+    let opening =
+        tokio::task::spawn_blocking(move || Front::open(&files.cert_file, &files.key_file));
+    let opened = opening
+        .await
+        .map_err(|error| StoreError::Panicked(error.to_string()))?;
+    let front = opened
+        .map_err(|flaws| StartError::Certificate(flaws.into_iter().map(Problem::of).collect()))?;
+    Ok(Some(Arc::new(front)))
+}
+
 /// Notes where this process serves, for the commands.
-async fn announce(store: Arc<DiskStore>, addr: SocketAddr) {
+async fn announce(store: Arc<DiskStore>, addr: SocketAddr, front: Option<&Front>) {
+    let certificate = front.map(|front| front.identity().fingerprint());
+    let served = Served { addr, certificate };
     // It only fails by a panic, after which the commands do not find this process.
-    let _ = tokio::task::spawn_blocking(move || store.announce(addr)).await;
+    let _ = tokio::task::spawn_blocking(move || store.announce(served)).await;
 }

@@ -36,6 +36,16 @@ pub(super) enum Next {
 /// When, and in which order for equal times.
 type Place = (Instant, u64);
 
+/// Where a call is.
+#[derive(Clone, Copy, Debug)]
+enum Held {
+    /// In the queue.
+    Due(Place),
+    /// Taken out: it stands aside or is being made. It is to be made again then, when it was put in
+    /// meanwhile.
+    Out(Option<Instant>),
+}
+
 /// The calls that are to be made.
 ///
 /// One whose host is busy stands aside until a call to that host has ended, so that a slow receiver
@@ -43,8 +53,8 @@ type Place = (Instant, u64);
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     due: BTreeMap<Place, Due>,
-    /// All that are held; with no place while they stand aside or are being called.
-    held: HashMap<DeliveryId, Option<Place>>,
+    /// All that are held.
+    held: HashMap<DeliveryId, Held>,
     hosts: HashMap<String, Host>,
     under_way: usize,
     count: u64,
@@ -59,17 +69,22 @@ struct Host {
 impl Queue {
     /// Puts in a call for `at`. One that is held already is only brought forward.
     pub(super) fn add(&mut self, due: Due, at: Instant) {
-        match self.held.get(&due.id) {
-            Some(Some(place)) if at < place.0 => {
+        let room = self.held.len() < MOST_HELD;
+        match self.held.get_mut(&due.id) {
+            Some(Held::Due(place)) if at < place.0 => {
                 self.due.remove(place);
             }
-            Some(_) => return,
-            None if self.held.len() >= MOST_HELD => return,
+            Some(Held::Due(_)) => return,
+            Some(Held::Out(again)) => {
+                *again = Some(again.map_or(at, |before| before.min(at)));
+                return;
+            }
+            None if !room => return,
             None => {}
         }
         self.count += 1;
         let place = (at, self.count);
-        self.held.insert(due.id, Some(place));
+        self.held.insert(due.id, Held::Due(place));
         self.due.insert(place, due);
     }
 
@@ -84,7 +99,7 @@ impl Queue {
                     Next::At(place.0)
                 };
             }
-            self.held.insert(due.id, None);
+            self.held.insert(due.id, Held::Out(None));
             let host = self.hosts.entry(due.host.clone()).or_default();
             if host.under_way >= MOST_TO_A_HOST {
                 host.aside.push_back(due);
@@ -99,8 +114,11 @@ impl Queue {
 
     /// A call has ended; the next one to its host comes in.
     pub(super) fn ended(&mut self, due: &Due, now: Instant) {
-        self.held.remove(&due.id);
+        let was = self.held.remove(&due.id);
         self.under_way = self.under_way.saturating_sub(1);
+        if let Some(Held::Out(Some(at))) = was {
+            self.add(due.clone(), at);
+        }
         let Some(host) = self.hosts.get_mut(&due.host) else {
             return;
         };
@@ -154,9 +172,11 @@ mod tests {
         assert_eq!(call(&mut queue, now), Some(due("a", 1)));
         assert_eq!(queue.take(later), Next::Nothing);
         queue.ended(&due("a", 1), now);
+        // It was put in while it was being made: something may have changed meanwhile.
         queue.ended(&due("b", 1), now);
-        queue.add(due("b", 1), now);
         assert_eq!(call(&mut queue, now), Some(due("b", 1)));
+        queue.ended(&due("b", 1), now);
+        assert_eq!(queue.take(later), Next::Nothing);
     }
 
     #[test]

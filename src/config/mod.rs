@@ -30,6 +30,7 @@ mod keys;
 mod locate;
 mod network;
 mod problem;
+mod proxies;
 mod reader;
 mod reading;
 mod resolve;
@@ -54,6 +55,7 @@ pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
 pub use callback_secret::callback_secret;
 pub use network::Network;
 pub use problem::{Problem, Problems};
+pub use proxies::{Detour, Proxies};
 pub use resolved::{
     Callbacks, Client, Config, Console, Deliver, Jobs, Limits, Links, Log, LogFormat, Media,
     OwnLimits, Price, Server, Tls, Upstream,

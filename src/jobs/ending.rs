@@ -204,6 +204,10 @@ impl Endings {
             Ok(Change::Put(Box::new(entry)))
         };
         let tell = move |entry: &Entry| {
+            // Not once more for a second poll path.
+            if entry.polls.len() < 2 {
+                log(&end);
+            }
             let told = tell(&ends, &end);
             if let Some(archive) = teller {
                 archive.fetch_for(&entry.record);
@@ -239,6 +243,7 @@ impl Endings {
         let decide = move |entry: &Entry| match &entry.record.task {
             Some(task) if runs(task, &end.task_id) => {
                 tell(&ends, &end)?;
+                log(&end);
                 Ok(Change::Remove)
             }
             Some(_) | None => Ok(Change::Nothing),
@@ -255,13 +260,16 @@ fn runs(task: &Task, id: &str) -> bool {
 }
 
 fn tell(ends: &[Arc<dyn Ends>], end: &End) -> Result<(), StoreError> {
+    ends.iter().try_for_each(|listener| listener.ended(end))
+}
+
+fn log(end: &End) {
     tracing::info!(
         key = end.key.short(),
         task = end.task_id,
         outcome = end.outcome.as_str(),
         "a job has ended"
     );
-    ends.iter().try_for_each(|listener| listener.ended(end))
 }
 
 fn cancelled(record: &Record, task_id: String) -> End {

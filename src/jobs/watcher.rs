@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Uri, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::agenda::Next;
+use super::agenda::{Agenda, Next};
 use super::polls::Polls;
 use super::question::Question;
 use super::route::Route;
@@ -21,7 +21,7 @@ use crate::generation::Fingerprint;
 use crate::store::{Record, Shelf, StoreError, TaskState};
 
 /// How many jobs are asked for at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// Follows jobs.
 #[derive(Clone)]
@@ -36,6 +36,15 @@ struct Found {
     key: Fingerprint,
     /// The path of its submit.
     path: String,
+}
+
+/// Puts a job back on the agenda, unless it has been taken off.
+struct Back<'a>(&'a Agenda, &'a Arc<str>);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.0.put_back(self.1);
+    }
 }
 
 impl Watcher {
@@ -63,9 +72,10 @@ impl Watcher {
             };
             let (watcher, stop) = (self.clone(), stop.clone());
             self.polls.tasks().spawn(async move {
+                // However the visit ends, the job is asked for again.
+                let _back = Back(watcher.polls.agenda(), &id);
                 // Nothing is lost by leaving: what a visit began to write is written.
                 let _ = stop.run_until_cancelled(watcher.visit(&id, route)).await;
-                watcher.polls.agenda().put_back(&id);
                 drop(permit);
             });
         }

@@ -3,8 +3,9 @@
 use hyper::header::{self, HeaderMap, HeaderName};
 
 /// Headers that a proxy never passes on (RFC 9110 §7.6.1), whatever `Connection` says.
-const HOP_BY_HOP: [&str; 8] = [
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",

@@ -18,3 +18,11 @@ pub use idle::{Idle, Silence};
 /// the connection has seen both, and the header map holds only the one that was used.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoLengths;
+
+/// Marks a request whose target had a fragment (`#…`), which the parsed target no longer has.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment;
+
+/// Who sent a request, as an extension of it: the other end of its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub std::net::SocketAddr);

@@ -11,7 +11,7 @@ use super::Error;
 use crate::config::Config;
 use crate::generation;
 use crate::media::Name;
-use crate::message::{TwoLengths, headers};
+use crate::message::{Fragment, TwoLengths, headers};
 
 /// Which hosts and origins are let in.
 #[derive(Clone, Debug)]
@@ -47,6 +47,7 @@ impl Guard {
             return Err(Error::MethodNotAllowed(parts.method.to_string()));
         }
         check_framing(parts)?;
+        check_target(parts)?;
         let host = host(parts)?;
         if !self.host_allowed(&host) {
             return Err(Error::HostNotAllowed(host));
@@ -131,6 +132,31 @@ fn check_framing(parts: &Parts) -> Result<(), Error> {
         return refuse("Two Authorization headers are ambiguous; send one.");
     }
     Ok(())
+}
+
+/// SECURITY: what no address of the API has, and servers read differently: raw bytes beyond ASCII,
+/// a NUL at whose sight some end a path, and what stands behind a `#`.
+fn check_target(parts: &Parts) -> Result<(), Error> {
+    let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
+    if parts.extensions.get::<Fragment>().is_some() {
+        return refuse("The address has a `#`; a fragment is not sent. Write it as %23.");
+    }
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return refuse("The address has raw bytes that are not ASCII; percent-encode them.");
+    }
+    if generation::has_nul(parts.uri.path()) {
+        return refuse("The path has a NUL in it.");
+    }
+    match headers::text(&parts.headers, "expect") {
+        Some(expected) if !expected.trim().eq_ignore_ascii_case("100-continue") => {
+            Err(Error::Expectation)
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The one host that a request names, from `Host` or `:authority`.

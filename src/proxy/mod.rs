@@ -10,10 +10,12 @@
 //!
 //! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
-//! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may ask of the proxy itself; [`record`] takes down the
-//! answer of a paid call.
+//! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
+//! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
+//! ask of the proxy itself; [`record`] takes down the answer of a paid call.
 
 mod auth;
+mod bodies;
 mod callback;
 mod content;
 mod cors;
@@ -32,9 +34,9 @@ mod standing;
 
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, Version};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -45,11 +47,12 @@ use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Endings, Ends, Polls, dialect};
 use crate::media::{Archive, Name};
-use crate::message::{Body, body, headers};
+use crate::message::{Body, Peer, body, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::{SendError, Upstream};
 use auth::{Client, Keys};
+use bodies::Bodies;
 pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
@@ -65,6 +68,7 @@ pub struct Proxy {
     config: Arc<Config>,
     guard: Guard,
     keys: Keys,
+    bodies: Bodies,
     shelf: Shelf,
     upstream: Arc<Upstream>,
     once: Once,
@@ -115,6 +119,7 @@ impl Proxy {
         Arc::new(Self {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
+            bodies: Bodies::new(config.cache.max_request_body),
             once: Once::new(shelf.clone(), clock.clone()),
             config,
             shelf,
@@ -173,9 +178,10 @@ impl Proxy {
             .guard
             .allowed_origin(request.headers())
             .map(str::to_owned);
+        let version = request.version();
         let mut response = match self.route(request).await {
             Ok(response) => response,
-            Err(error) => error.response(),
+            Err(error) => refused(&error, version),
         };
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
@@ -196,6 +202,7 @@ impl Proxy {
 
     async fn route(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
+        self.check_way(&parts)?;
         self.guard.check(&parts)?;
         if let Some(preflight) = cors::preflight(&parts) {
             return Ok(preflight);
@@ -231,6 +238,14 @@ impl Proxy {
             return Ok(response);
         }
         self.pass_through(parts, target, body).await
+    }
+
+    /// Refuses what we sent ourselves: it would go round until nothing is left to send it with.
+    fn check_way(&self, parts: &Parts) -> Result<(), Error> {
+        match parts.extensions.get() {
+            Some(Peer(peer)) if self.upstream.is_ours(*peer) => Err(Error::Loop),
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn pass_through(
@@ -287,6 +302,16 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// SECURITY: what follows a request that makes no sense may make none either.
+fn refused(error: &Error, version: Version) -> Response<Body> {
+    let mut response = error.response();
+    if version < Version::HTTP_2 && matches!(error, Error::BadRequest(_) | Error::Expectation) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// The answer to a path that is none of ours; one that exists below `/v1` says so.

@@ -14,6 +14,7 @@ use http::{Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
+use super::bodies::Bodies;
 use super::lead::Run;
 use crate::fault;
 use crate::generation::Kind;
@@ -69,7 +70,7 @@ enum Showing {
 
 /// Takes an answer down to its end, showing what may be shown.
 pub(super) async fn take(
-    shelf: &Shelf,
+    (shelf, bodies): (&Shelf, &Bodies),
     lead: &Lead,
     response: Response<Received>,
     run: &Run,
@@ -95,7 +96,7 @@ pub(super) async fn take(
     let broken = copy(&mut body, &mut recorder, &mut showing).await.err();
     // JSON and event streams prove their own end; anything else has to be framed (RFC 9112 §6.3).
     let end_is_sure = framed || !matches!(showing, Showing::AllButLast);
-    let (judged, task) = judge(run, &answer, &recorder, showing).await;
+    let (judged, task) = judge((run, bodies), &answer, &recorder, showing).await;
     let judged = match broken {
         Some(_) if nothing_ran(answer.status) => {
             answer = without_length(&answer);
@@ -151,12 +152,17 @@ async fn copy(
 
 /// The verdict, and the id of the job that was submitted, if one was.
 async fn judge(
-    run: &Run,
+    (run, bodies): (&Run, &Bodies),
     answer: &Live,
     recorder: &Recorder,
     showing: Showing,
 ) -> (Judged, Option<String>) {
     let whole: Option<Bytes>;
+    let len = recorder.recording().len();
+    let _room = match &showing {
+        Showing::Whole if len <= JUDGED => bodies.judging(len).await,
+        Showing::Whole | Showing::AllButLast | Showing::Events(_) => None,
+    };
     let summary = match &showing {
         Showing::Events(scanner) => BodySummary::Stream(scanner.end()),
         Showing::AllButLast => BodySummary::Opaque(recorder.recording().len()),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::ops::Bound;
+use std::ops::RangeFrom;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -203,7 +203,7 @@ impl Pages {
         let from = BlobHash::from_bytes([0; 32]);
         let old: Vec<BlobHash> = self
             .needs
-            .range((Bound::Included((*key, from)), Bound::Unbounded))
+            .range((*key, from)..)
             .take_while(|(owner, _)| owner == key)
             .map(|(_, hash)| *hash)
             .filter(|hash| !but.iter().any(|(kept, _)| kept == hash))
@@ -236,14 +236,8 @@ impl Page {
     }
 }
 
-fn from_blob(
-    hash: BlobHash,
-) -> (
-    Bound<(BlobHash, Fingerprint)>,
-    Bound<(BlobHash, Fingerprint)>,
-) {
-    let first = Fingerprint::from_bytes([0; 32]);
-    (Bound::Included((hash, first)), Bound::Unbounded)
+fn from_blob(hash: BlobHash) -> RangeFrom<(BlobHash, Fingerprint)> {
+    (hash, Fingerprint::from_bytes([0; 32]))..
 }
 
 impl fmt::Debug for Book {

@@ -1,10 +1,8 @@
 //! The store in one directory: files for what must last, the index for speed.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -13,7 +11,7 @@ use super::bindings::{Binding, Bindings};
 use super::blob_hash::BlobHash;
 use super::blobs::{BlobWriter, Blobs};
 use super::book::Book;
-use super::codec::{self, INLINE_MAX, INLINE_TOTAL_MAX};
+use super::codec;
 use super::files;
 use super::generations::Generations;
 use super::hold::Hold;
@@ -21,8 +19,7 @@ use super::index::Index;
 use super::intents::Intents;
 use super::kept::{self, Kept};
 use super::layout::{BLOBS, GENERATIONS, PENDING};
-use super::lock::DirLock;
-use super::medium::MediumState;
+use super::lock::{DirLock, Served};
 use super::outbox::{Delivery, DeliveryChange, DeliveryId, Outbox};
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::{self, Row};
@@ -55,9 +52,8 @@ pub struct DiskStore {
     pub(super) index: Index,
     pub(super) book: Book,
     pub(super) usage: Usage,
-    /// MONEY: whether there are generations that could not be read: nobody knows which blobs they
-    /// need.
-    pub(super) unread: AtomicBool,
+    /// Whether there were generations at start that cannot be read.
+    pub(super) damaged: bool,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
     /// Last, so that the directory is free only once the index is closed.
@@ -72,7 +68,7 @@ impl Writing {
         Self(std::array::from_fn(|_| Mutex::new(())))
     }
 
-    fn begin(&self, key: &Fingerprint) -> Option<MutexGuard<'_, ()>> {
+    pub(super) fn begin(&self, key: &Fingerprint) -> Option<MutexGuard<'_, ()>> {
         let [.., last] = key.as_bytes();
         let group = self.0.get(usize::from(*last) % WRITERS)?;
         Some(group.lock().unwrap_or_else(PoisonError::into_inner))
@@ -246,14 +242,13 @@ impl Store for DiskStore {
 
     fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError> {
         let mut freed = Freed::default();
+        let mut all_read = None;
         for (hash, released) in self.book.unneeded() {
-            // MONEY: one that no generation of ours has needed may belong to one that cannot be
-            // read.
-            let old = || {
-                let at = self.blobs.written_at(&hash);
-                !self.unread.load(Ordering::Acquire) && at.is_some_and(|at| at < before)
-            };
-            if released || old() {
+            let old = || self.blobs.written_at(&hash).is_some_and(|at| at < before);
+            if !released && old() && all_read.is_none() {
+                all_read = Some(self.has_read_all()?);
+            }
+            if released || (all_read == Some(true) && old()) {
                 let bytes = self.blobs.free(&hash)?;
                 freed.blobs += u64::from(bytes > 0);
                 freed.bytes += bytes;
@@ -338,86 +333,7 @@ impl Store for DiskStore {
 
 impl DiskStore {
     /// Notes for the commands of other processes where this one serves HTTP, until it is dropped.
-    pub fn announce(&self, addr: SocketAddr) {
-        self.lock.announce(addr);
-    }
-
-    /// The entry of `key` from the index or its file, without a look at its blobs.
-    fn read(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        if let Some(bytes) = self.index.content(key) {
-            if let Ok(entry) = codec::decode(key, &bytes) {
-                return Ok(Some(entry));
-            }
-            tracing::warn!(%key, "its row in the index is not what was put into it");
-            let _writing = self.writing.begin(key);
-            self.index.refresh(key);
-        }
-        match self.files.read(key) {
-            Ok(file) => Ok(file.map(|file| file.entry)),
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::warn!(%key, %error, "a kept generation cannot be served");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The entry of `key` for a listing, which leaves out what a newer version has kept.
-    fn read_listed(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        match self.read(key) {
-            Err(error @ StoreError::NewerFormat { .. }) => {
-                tracing::warn!(%key, %error, "left out of a listing");
-                Ok(None)
-            }
-            other => other,
-        }
-    }
-
-    /// The entry of `key` with its bodies held.
-    fn read_held(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        let mut entry = self.read(key)?;
-        if let Some(entry) = &mut entry {
-            for payload in std::iter::once(&mut entry.body).chain(&mut entry.polls) {
-                if let Payload::Blob { hash, hold, .. } = payload {
-                    *hold = self.blobs.hold(hash);
-                }
-            }
-        }
-        Ok(entry)
-    }
-
-    /// The entry as it goes into its file: large bodies are blobs, and every blob is there and held.
-    fn settle(&self, entry: &Entry) -> Result<(Entry, Vec<Hold>), StoreError> {
-        let mut held = Vec::new();
-        let mut check = |hash: &BlobHash, len: u64| {
-            held.push(self.blobs.hold(hash));
-            self.blobs.check(hash, len)
-        };
-        for medium in &entry.record.media {
-            if let MediumState::Kept { hash, len, .. } = &medium.state {
-                check(hash, *len)?;
-            }
-        }
-        let mut entry = entry.clone();
-        let mut room = INLINE_TOTAL_MAX;
-        for payload in std::iter::once(&mut entry.body).chain(&mut entry.polls) {
-            match payload {
-                Payload::Blob { hash, len, .. } => check(hash, *len)?,
-                Payload::Bytes(bytes) if bytes.len() as u64 <= INLINE_MAX.min(room) => {
-                    room -= bytes.len() as u64;
-                }
-                Payload::Bytes(bytes) => *payload = self.blobs.keep(bytes)?.into(),
-            }
-        }
-        Ok((entry, held))
-    }
-
-    /// Removes blobs that nobody needs any longer. One that stays is tried again later.
-    fn free(&self, blobs: &[BlobHash]) {
-        for hash in blobs {
-            if let Err(error) = self.blobs.free(hash) {
-                tracing::warn!(%hash, %error, "a blob that nobody needs stays for now");
-            }
-        }
+    pub fn announce(&self, at: Served) {
+        self.lock.announce(at);
     }
 }

@@ -53,8 +53,8 @@ pub struct Refusal {
     pub why: String,
 }
 
-/// Keeps what is in the export that `from` reads; `shelf` is what others use the same store by, if
-/// anybody does.
+/// Keeps what is in the export that `from` reads; `others` is what everybody else uses the same store
+/// by, if anybody does.
 ///
 /// `progress` hears of the bytes that were read since it was last called, and may break; what was
 /// taken by then stays.
@@ -63,7 +63,7 @@ pub struct Refusal {
 /// When it is no export, or one of a newer version, and when something cannot be kept.
 pub fn import(
     store: &dyn Store,
-    shelf: Option<&Shelf>,
+    others: Option<&Shelf>,
     from: impl Read,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Imported, StoreError> {
@@ -72,7 +72,7 @@ pub fn import(
     let members = archive.entries().map_err(unread)?.raw(true);
     let mut reading = Reading {
         store,
-        shelf,
+        others,
         held: HashMap::new(),
         done: Imported::default(),
     };
@@ -126,7 +126,7 @@ fn check_head(name: &str, member: &mut Member<'_, impl Read>) -> Result<(), Stor
 
 struct Reading<'a> {
     store: &'a dyn Store,
-    shelf: Option<&'a Shelf>,
+    others: Option<&'a Shelf>,
     /// Blobs wait here for the generations that name them.
     held: HashMap<BlobHash, Hold>,
     done: Imported,
@@ -236,8 +236,8 @@ impl Reading<'_> {
             }
             Ok((old.is_some(), stays))
         };
-        let kept = match self.shelf {
-            Some(shelf) => shelf.in_turn(key, keep),
+        let kept = match self.others {
+            Some(others) => others.in_turn(key, keep),
             None => keep(),
         };
         match kept {

@@ -22,8 +22,13 @@
 //! the file it was made from: a row whose file is newer is not believed, a missing row is made
 //! again, and an index that cannot be opened or read is moved aside and rebuilt.
 //!
+//! **What is kept has bounds.** A book in memory says which generations need a blob, who has it in
+//! hand and how much is kept (`book`, `hold`); a [`Keeper`] evicts by age and for room (`evict`). An
+//! entry that was read keeps its bodies from going until it is dropped.
+//!
 //! Everything here blocks, for milliseconds where it syncs: call it where blocking is allowed.
 
+mod aside;
 mod bindings;
 mod blob_hash;
 mod blobs;
@@ -50,11 +55,13 @@ mod medium;
 mod medium_form;
 mod open;
 mod outbox;
+mod reading;
 mod rebuild;
 mod reconcile;
 mod record;
 mod row;
 mod rows;
+mod settle;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -78,7 +85,7 @@ pub use hold::Hold;
 pub use import::{Imported, Refusal, import};
 pub use keeper::Keeper;
 pub use kept::Kept;
-pub use lock::{Holder, holder};
+pub use lock::{Holder, Served, holder};
 pub use medium::{Medium, MediumState};
 pub use open::OpenReport;
 pub use outbox::{Delivery, DeliveryChange, DeliveryId, DeliveryState};

@@ -3,7 +3,6 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use super::bindings::Bindings;
 use super::blobs::Blobs;
@@ -84,8 +83,8 @@ impl DiskStore {
             book.load_blob(hash, len);
             Ok(())
         })?;
-        let unread = opened.tally.strangers || !opened.tally.damaged.is_empty();
         let mut damaged = opened.tally.damaged;
+        let unread = !damaged.is_empty();
         damaged.extend(listing.damaged);
         let report = OpenReport {
             generations: opened.tally.generations,
@@ -106,7 +105,7 @@ impl DiskStore {
             index,
             book,
             usage: Usage::default(),
-            unread: AtomicBool::new(unread),
+            damaged: unread,
             writing: Writing::new(),
             lock,
         };

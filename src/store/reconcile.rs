@@ -26,8 +26,6 @@ pub(super) struct Tally {
     pub(super) read: u64,
     /// Files that cannot be served.
     pub(super) damaged: Vec<PathBuf>,
-    /// Whether there are files that are not ours to read, such as those of a newer version.
-    pub(super) strangers: bool,
 }
 
 /// The files to go by, and the book in which to note what they need, unless it is in there.
@@ -60,7 +58,6 @@ pub(super) fn reconcile(rows: &Rows, source: Source<'_>) -> Result<Tally, Reconc
     for shard in 0..=u8::MAX {
         let mut found = source.files.shard(shard)?;
         tally.damaged.append(&mut found.misplaced);
-        tally.strangers |= found.strangers;
         tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
         let mut contents = rows.contents(shard)?;
         for (key, row) in rows.shard(shard)? {
@@ -99,7 +96,6 @@ pub(super) fn count(files: &Generations, book: &Book) -> Result<Tally, StoreErro
     for shard in 0..=u8::MAX {
         let mut found = files.shard(shard)?;
         tally.damaged.append(&mut found.misplaced);
-        tally.strangers |= found.strangers;
         tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
         for key in found.files.keys() {
             tally.read += 1;

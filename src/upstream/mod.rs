@@ -1,6 +1,8 @@
 //! The one paid API behind us: where it is, how to reach it, and with which key.
 //!
 //! - [`connect`] the connector: TCP, TLS, and one deadline over both;
+//! - [`tunnel`] the way through a proxy, where the environment names one;
+//! - [`outgoing`] our open connections, to recognise a request that comes back to us;
 //! - [`failure`] why an answer did not come, and whether anything was sent;
 //! - [`scrub`] the key, should an answer show it, replaced before anybody sees it.
 //!
@@ -9,8 +11,11 @@
 
 mod connect;
 mod failure;
+mod outgoing;
 mod scrub;
+mod tunnel;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
@@ -25,6 +30,8 @@ pub use failure::{SendError, SetupError};
 use crate::config::{self, BaseUrl};
 use crate::message::{Body, Idle};
 use connect::Connector;
+use failure::Obstacle;
+use outgoing::Outgoing;
 use scrub::{Scrub, Scrubbed};
 
 /// Headers of one answer. MONEY: one too many costs an answer that was paid for, and hyper's own
@@ -51,6 +58,7 @@ pub struct Upstream {
     base: BaseUrl,
     authorization: HeaderValue,
     scrub: Scrub,
+    outgoing: Outgoing,
     response_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -59,9 +67,11 @@ impl Upstream {
     /// Prepares the connections; none is opened yet.
     ///
     /// # Errors
-    /// When `ca_file` or the system's roots cannot be read, or the key cannot be a header's value.
+    /// When `ca_file` or the system's roots cannot be read, the environment names a proxy that
+    /// cannot be used, or the key cannot be a header's value.
     pub fn new(settings: &config::Upstream, key: &SecretString) -> Result<Self, SetupError> {
-        let connector = connect::connector(settings)?;
+        let outgoing = Outgoing::default();
+        let connector = connect::connector(settings, outgoing.clone())?;
         let client = |idle_connections: usize| {
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
@@ -80,9 +90,16 @@ impl Upstream {
             base: settings.base_url.clone(),
             authorization,
             scrub: Scrub::new(key),
+            outgoing,
             response_timeout: settings.response_timeout,
             idle_timeout: settings.idle_timeout,
         })
+    }
+
+    /// Whether one of our own open connections ends at this address, so that what comes from it was
+    /// sent by us.
+    pub fn is_ours(&self, address: SocketAddr) -> bool {
+        self.outgoing.has(address)
     }
 
     /// Sends one request and waits for the head of its answer.

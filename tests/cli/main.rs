@@ -14,6 +14,7 @@ mod commands;
 mod configuration;
 mod crash;
 mod ending;
+mod https;
 mod program;
 #[allow(dead_code, reason = "the suite uses more of it")]
 #[path = "../suite/house/receiver.rs"]

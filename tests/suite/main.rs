@@ -5,11 +5,13 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod abuse;
 mod callbacks;
 mod clock;
 mod credentials;
 mod doors;
 mod endings;
+mod evicting;
 mod fingerprints;
 mod house;
 mod jobs;

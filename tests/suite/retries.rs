@@ -51,6 +51,7 @@ fn desk(schedule: Schedule, media_patience: Duration) -> Desk {
         signer: Some(Signer::new(&SecretSlice::from(b"secret".to_vec()))),
         schedule,
         media_patience,
+        links: reprise::config::Links::Local,
         clock: Clock::system(),
     });
     let stop = CancellationToken::new();
@@ -93,6 +94,7 @@ fn entry(state: TaskState) -> Arc<Entry> {
         usd: None,
         task: Some(task),
         previous: None,
+        media: Vec::new(),
     };
     let body = || Payload::Bytes(Bytes::from_static(BODY.as_bytes()));
     Arc::new(Entry {

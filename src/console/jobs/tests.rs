@@ -153,7 +153,7 @@ fn the_forms_are_those_that_are_promised() {
         "key": key(2), "task_id": null, "kind": "images", "model": null, "client": "alice",
         "state": "unknown", "started_at": "2026-09-21T14:13:30Z", "callers": 1,
         "path": "/v1/images/generations", "ended_at": null, "reason": "cut",
-        "age_seconds": 0, "progress": null, "next_poll_at": null,
+        "age_seconds": 0, "progress": null, "next_poll_at": null, "callbacks": [],
     });
     assert_eq!(serde_json::to_value(unknown).unwrap(), expected);
     let back: JobDetail = serde_json::from_value(expected).unwrap();

@@ -113,7 +113,7 @@ fn a_cut_export_gives_what_is_whole_in_it() {
                 most = most.max(done.added);
             }
             Err(StoreError::NotAnExport(_) | StoreError::Io { .. }) => {
-                assert!(len < 1_024, "{len}")
+                assert!(len < 1_024, "{len}");
             }
             Err(error) => panic!("{len}: {error}"),
         }

@@ -157,7 +157,7 @@ fn a_blob_that_is_about_to_be_named_survives_the_end_of_its_twin() {
     let (store, _) = open(dir.path());
     store.put(&large(1, 70_000)).unwrap();
     let mut second = image(2);
-    let blob = store.blobs.keep(&[1; 70_000]).unwrap();
+    let blob = store.blobs.keep(&vec![1; 70_000]).unwrap();
     let (hash, len) = (blob.hash, blob.len);
     drop(blob);
     store.remove(&key(1)).unwrap();

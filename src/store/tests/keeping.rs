@@ -163,7 +163,7 @@ fn check(dir: &Path, store: &DiskStore, model: &BTreeMap<u8, Entry>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
     fn what_is_needed_stays_and_nothing_else(steps in proptest::collection::vec(step(), 1..30)) {
         let dir = tempfile::tempdir().unwrap();

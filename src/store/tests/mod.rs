@@ -6,6 +6,7 @@ mod concurrency;
 mod crash;
 mod dying;
 mod evicting;
+mod figures;
 mod glance;
 mod golden;
 mod index;
