@@ -25,7 +25,9 @@ use crate::clock::Clock;
 use crate::config::{self, BaseUrl};
 use crate::egress::{Destination, Egress, Patience};
 use crate::generation::Fingerprint;
-use crate::store::{Change, Entry, MediumState, Payload, Record, Shelf, StoreError};
+use crate::store::{
+    BlobHash, Change, Entry, MediumState, Payload, Record, Shelf, Store, StoreError,
+};
 use crate::upstream::Upstream;
 
 /// How long the host of a file may take.
@@ -155,9 +157,43 @@ impl Archive {
     /// Fetches what a record wants, which is durable by now. Does not block.
     pub fn fetch_for(&self, record: &Record) {
         let mut queue = self.queue();
-        wanted(record).for_each(|due| queue.add(due));
+        for due in wanted(record) {
+            queue.add(due);
+        }
         drop(queue);
         self.changed.notify_one();
+    }
+
+    /// A kept file turned out to be missing or damaged: it is fetched again, and until then its links
+    /// lead to where they came from.
+    pub async fn doubt(&self, hash: BlobHash) {
+        let state = if self.settings.archive {
+            MediumState::Wanted
+        } else {
+            let why = "its copy was damaged".to_owned();
+            MediumState::Lost { why }
+        };
+        let needed = move |store: &dyn Store| Ok(store.needed_by(&hash));
+        for key in self.shelf.blocking(needed).await.unwrap_or_default() {
+            let state = state.clone();
+            let decide = move |entry: &Entry| {
+                let mut entry = entry.clone();
+                let is_it = |state: &MediumState| match state {
+                    MediumState::Kept { hash: kept, .. } => *kept == hash,
+                    MediumState::Wanted | MediumState::Lost { .. } => false,
+                };
+                let media = entry.record.media.iter_mut();
+                media
+                    .filter(|medium| is_it(&medium.state))
+                    .for_each(|medium| medium.state = state.clone());
+                Change::Put(Box::new(entry))
+            };
+            match self.shelf.change(key, decide).await {
+                Ok(Some(entry)) => self.fetch_for(&entry.record),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "a damaged file is not fetched again"),
+            }
+        }
     }
 
     /// Whether a link works; asks for one byte of what it leads to.
@@ -168,7 +204,7 @@ impl Archive {
     /// Fetches files until `stop`; what is wanted then is taken up by the next process.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         if !self.settings.archive {
-            return;
+            return self.take_up(stop).await;
         }
         let mut fetches = FuturesUnordered::new();
         let mut taking_up = Box::pin(self.take_up(stop.clone()));
@@ -206,6 +242,12 @@ impl Archive {
             Ok(found)
         });
         match found.await {
+            // What nobody fetches would never be evicted.
+            Ok(found) if !self.settings.archive => {
+                for due in found {
+                    self.lose(&due, "media.archive is off".to_owned()).await;
+                }
+            }
             Ok(found) => {
                 if !found.is_empty() {
                     tracing::info!(
@@ -214,7 +256,9 @@ impl Archive {
                     );
                 }
                 let mut queue = self.queue();
-                found.into_iter().for_each(|due| queue.add(due));
+                for due in found {
+                    queue.add(due);
+                }
             }
             Err(error) => {
                 tracing::error!(%error, "files that were wanted before this start are not fetched until the next one");

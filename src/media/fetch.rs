@@ -16,7 +16,7 @@ use super::part::{self, Part};
 use super::sniff::{self, Kind, OPENING};
 use super::way::{Arrived, Astray, Way};
 use crate::message::{Body, headers};
-use crate::store::{BlobWriter, Payload, Shelf, StoreError};
+use crate::store::{BlobWriter, Payload, Shelf};
 
 /// How much is written at once, in bytes.
 const PIECE: usize = 256 * 1024;
@@ -75,10 +75,10 @@ impl Fetcher {
     pub(super) async fn fetch(
         &self,
         link: &str,
-        partial: &mut Option<Partial>,
+        partial: &mut Option<Box<Partial>>,
     ) -> Result<Fetched, Missed> {
         let deadline = Instant::now() + LONGEST;
-        let headers = part::asked(partial.as_ref().map(Partial::part).as_ref());
+        let headers = part::asked(partial.as_deref().map(Partial::part).as_ref());
         let arrived = match timeout_at(deadline, self.way.get(link, &headers)).await {
             Ok(arrived) => arrived?,
             Err(_) => return Err(again("it sent no answer in time")),
@@ -94,7 +94,11 @@ impl Fetcher {
         let Some(kind) = file.kind else {
             return Err(again("the answer is empty"));
         };
-        let payload = self.shelf.finish_blob(file.blob).await.map_err(disk)?;
+        let payload = self
+            .shelf
+            .finish_blob(file.blob)
+            .await
+            .map_err(|error| again(error.to_string()))?;
         Ok(Fetched { payload, kind })
     }
 
@@ -102,8 +106,8 @@ impl Fetcher {
     async fn begin(
         &self,
         arrived: Arrived,
-        partial: &mut Option<Partial>,
-    ) -> Result<(Partial, Body), Missed> {
+        partial: &mut Option<Box<Partial>>,
+    ) -> Result<(Box<Partial>, Body), Missed> {
         let (head, body) = arrived.answer.into_parts();
         let status = head.status;
         if !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
@@ -130,7 +134,11 @@ impl Fetcher {
         if file.total.is_some_and(|total| total > self.max_file) {
             return Err(too_large());
         }
-        let free = self.shelf.free_bytes().await.map_err(disk)?;
+        let free = self
+            .shelf
+            .free_bytes()
+            .await
+            .map_err(|error| again(error.to_string()))?;
         let rest = file.total.unwrap_or_default();
         let rest = rest.saturating_sub(file.blob.len());
         if free < self.min_free.saturating_add(rest) {
@@ -139,25 +147,29 @@ impl Fetcher {
         Ok((file, body))
     }
 
-    async fn new_file(&self, head: &HeaderMap, file_name: String) -> Result<Partial, Missed> {
-        let (blob, _) = self.shelf.new_blob(Vec::new()).await.map_err(disk)?;
-        Ok(Partial {
+    async fn new_file(&self, head: &HeaderMap, file_name: String) -> Result<Box<Partial>, Missed> {
+        let (blob, _) = self
+            .shelf
+            .new_blob(Vec::new())
+            .await
+            .map_err(|error| again(error.to_string()))?;
+        Ok(Box::new(Partial {
             blob,
             kind: None,
             total: part::length(head),
             content_type: headers::text(head, "content-type").map(str::to_owned),
             file_name,
             validator: part::validator(head),
-        })
+        }))
     }
 
     /// Writes the body to its end. What broke off comes back, unless the disk has lost it.
     async fn copy(
         &self,
-        mut file: Partial,
+        mut file: Box<Partial>,
         mut body: Body,
         deadline: Instant,
-    ) -> Result<Partial, (Option<Partial>, Missed)> {
+    ) -> Result<Box<Partial>, (Option<Box<Partial>>, Missed)> {
         let mut piece = BytesMut::new();
         loop {
             let ended = match timeout_at(deadline, body.frame()).await {
@@ -185,7 +197,7 @@ impl Fetcher {
         }
     }
 
-    async fn write(&self, mut file: Partial, piece: Bytes) -> Result<Partial, Missed> {
+    async fn write(&self, mut file: Box<Partial>, piece: Bytes) -> Result<Box<Partial>, Missed> {
         if file.kind.is_none() {
             let opening = piece.get(..OPENING).unwrap_or(&piece);
             let kind = sniff::kind_of(opening, file.content_type.as_deref(), &file.file_name);
@@ -198,7 +210,7 @@ impl Fetcher {
             .shelf
             .write_blob(file.blob, piece)
             .await
-            .map_err(disk)?;
+            .map_err(|error| again(error.to_string()))?;
         Ok(file)
     }
 }
@@ -213,7 +225,7 @@ impl Partial {
     }
 
     /// A file whose body has ended well, if it is as long as it was said to be.
-    fn checked(self) -> Result<Self, (Option<Self>, Missed)> {
+    fn checked(self: Box<Self>) -> Result<Box<Self>, (Option<Box<Self>>, Missed)> {
         match self.total {
             Some(total) if total != self.blob.len() => {
                 let why = format!("{} bytes came instead of {total}", self.blob.len());
@@ -252,10 +264,6 @@ fn too_large() -> Missed {
 
 fn again(why: impl Into<String>) -> Missed {
     Missed::Again(why.into(), None)
-}
-
-fn disk(error: StoreError) -> Missed {
-    again(error.to_string())
 }
 
 impl From<Astray> for Missed {

@@ -27,7 +27,7 @@ pub(super) struct Due {
     /// How often it was tried.
     pub(super) attempts: u32,
     /// What has come of it.
-    pub(super) partial: Option<Partial>,
+    pub(super) partial: Option<Box<Partial>>,
 }
 
 /// What is to be fetched, in the order of its time.

@@ -31,6 +31,7 @@ impl Proxy {
             // Upstream may still have it.
             Err(error) => {
                 tracing::error!(key = entry.record.key.short(), %error, "a kept clip is not served");
+                self.doubt(&error, clip.hash()).await;
                 return None;
             }
         };

@@ -59,10 +59,12 @@ enum Verdict {
 
 /// The latest verdicts: one is reached at a time for each generation.
 #[derive(Default)]
-pub(super) struct Verdicts(Mutex<HashMap<Fingerprint, (Instant, Arc<OnceCell<Verdict>>)>>);
+pub(super) struct Verdicts(Mutex<HashMap<Fingerprint, (Instant, Slot)>>);
+
+type Slot = Arc<OnceCell<Verdict>>;
 
 impl Verdicts {
-    fn of(&self, key: Fingerprint) -> Arc<OnceCell<Verdict>> {
+    fn of(&self, key: Fingerprint) -> Slot {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if table.len() >= MANY {
             table.retain(|_, (since, _)| since.elapsed() < STANDS);
@@ -130,9 +132,9 @@ impl Proxy {
             },
             headers: HeaderMap::new(),
         };
-        let answer = match self.polls.ask(question).await {
-            Ok(Polled::Now(answer) | Polled::Before(answer, _)) => answer,
-            Err(_) => return self.judge_links(&known, false).await,
+        let Ok(Polled::Now(answer) | Polled::Before(answer, _)) = self.polls.ask(question).await
+        else {
+            return self.judge_links(&known, false).await;
         };
         let shown = match answer.about(&task.id) {
             Some(poll) if poll.state == dialect::State::Succeeded => links::find(&answer.body),

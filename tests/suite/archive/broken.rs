@@ -1,7 +1,7 @@
 //! Files that come in pieces, wrong, late or not at all.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -130,9 +130,7 @@ async fn what_is_no_file_is_not_kept() {
             comes_right(&host, &house, &file).await;
         }
     });
-    for case in cases {
-        case.await;
-    }
+    futures_util::future::join_all(cases).await;
 }
 
 #[tokio::test]
@@ -178,4 +176,60 @@ async fn a_full_disk_is_waited_for() {
     host.release();
     house.restart().await;
     kept_link(&house, &id).await;
+}
+
+#[tokio::test]
+async fn a_copy_that_was_damaged_is_fetched_again() {
+    let host = Host::start(|_| Page::file(&film(9_000))).await;
+    let mut house = linking_to(&host).await;
+    let (id, first) = finished(&house, "a dune").await;
+    let link = kept_link(&house, &id).await;
+    let path = link.split_once("/media/").unwrap().1.to_owned();
+    for content in [false, true] {
+        house.shutdown().await;
+        let blobs = crate::house::files_below(&house.data_dir().join("blobs"));
+        assert_eq!(blobs.len(), 1);
+        crate::house::flip_a_bit(&blobs[0], 1);
+        house.start().await;
+        let client = house.client();
+        if content {
+            // Upstream serves its own.
+            let answer = client.get(&format!("/v1/videos/{id}/content")).send().await;
+            assert!(answer.status == 200 && !answer.is_hit());
+        } else {
+            let answer = client.get(&format!("/media/{path}")).send().await;
+            assert_eq!(answer.error_code(), "media_unreadable");
+        }
+        let link = kept_link(&house, &id).await;
+        assert_eq!(client.get(&link).send().await.body, film(9_000));
+    }
+    assert_eq!(host.count(), 3);
+    assert_eq!(
+        super::link(&first),
+        format!(
+            "{}{}",
+            host.origin(),
+            host.seen()[2].line.trim_start_matches("GET ")
+        )
+    );
+}
+
+/// What is wanted would keep its generation from ever being evicted.
+#[tokio::test]
+async fn nothing_is_wanted_any_longer_once_the_archive_is_off() {
+    let host = Host::start(|_| Page::file(&film(9_000)).hold(10)).await;
+    let archive = Arc::new(AtomicBool::new(true));
+    let told = archive.clone();
+    let mut house = linking_to(&host)
+        .config(move |config| config.media.archive = told.load(Ordering::Relaxed))
+        .await;
+    finished(&house, "a dune").await;
+    host.asked(1).await;
+    archive.store(false, Ordering::Relaxed);
+    house.restart().await;
+    lost(&house, 1).await;
+    assert!(matches!(
+        media(&mut house).await[..],
+        [MediumState::Lost { .. }]
+    ));
 }

@@ -75,18 +75,14 @@ impl Page {
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self.headers += &[name, ": ", value, "\r\n"].concat();
         self
     }
 
     /// Says another length than it has.
     pub(crate) fn length(mut self, said: &str) -> Self {
-        self.headers = self
-            .headers
-            .lines()
-            .filter(|line| !line.starts_with("content-length"))
-            .map(|line| format!("{line}\r\n"))
-            .collect();
+        let length = format!("content-length: {}\r\n", self.body.len());
+        self.headers = self.headers.replace(&length, "");
         self.headers.push_str(said);
         self
     }
