@@ -29,7 +29,7 @@ fn home() -> Home {
     let home = Home::new();
     home.write(
         "proxy.toml",
-        "[media]\nallow = [\"127.0.0.0/8\"]\n\
+        "data_dir = \"data\"\n[media]\nallow = [\"127.0.0.0/8\"]\n\
          [jobs]\npoll_interval = \"200ms\"\nmin_poll_interval = \"100ms\"\n\
          [cache]\nmin_free = 0\n",
     );
