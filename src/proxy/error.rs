@@ -95,6 +95,8 @@ pub(crate) enum Error {
     StoreUnavailable(String),
     #[error("The proxy is shutting down and begins nothing new; nothing was sent upstream.")]
     ShuttingDown,
+    #[error("Of what a request may expect, only `100-continue` is understood here.")]
+    Expectation,
     #[error("{0}")]
     PassedThrough(SendError),
     #[error("{0}; a run may have been paid for, and its answer is not kept.")]
@@ -172,6 +174,7 @@ impl Error {
             Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
             Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
             Self::TooSlow => form(408, INVALID, "request_timeout", false),
+            Self::Expectation => form(417, INVALID, "expectation_failed", true),
             Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),
             Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
             Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),
@@ -190,9 +193,11 @@ impl Error {
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
             Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
             Self::Bypassed(error) => match error {
-                SendError::Unreachable(_) => of_send(error),
+                SendError::Unreachable(_) | SendError::Client(_) => of_send(error),
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
-                SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
+                SendError::TimedOut(_) | SendError::Stalled(_) => {
+                    form(504, "api_error", "upstream_outcome_unknown", true)
+                }
             },
             Self::ShuttingDown | Self::Poll(PollError::Gone) => {
                 form(503, "api_error", "shutting_down", false)
@@ -251,14 +256,15 @@ impl Form {
 }
 
 fn of_send(error: &SendError) -> Form {
-    let (status, code) = match error {
-        SendError::Unreachable(_) => (502, "upstream_unreachable"),
-        SendError::Cut(_) => (502, "upstream_broke_off"),
-        SendError::TimedOut(_) => (504, "upstream_timeout"),
+    let (status, kind, code) = match error {
+        SendError::Unreachable(_) => (502, "api_error", "upstream_unreachable"),
+        SendError::Cut(_) => (502, "api_error", "upstream_broke_off"),
+        SendError::TimedOut(_) | SendError::Stalled(_) => (504, "api_error", "upstream_timeout"),
+        SendError::Client(_) => (400, INVALID, "incomplete_body"),
     };
     Form {
         status,
-        kind: "api_error",
+        kind,
         code,
         final_answer: false,
     }

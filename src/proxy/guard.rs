@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
 
@@ -51,6 +51,7 @@ impl Guard {
             return Err(Error::HostNotAllowed(host));
         }
         self.check_origin(&parts.headers)?;
+        check_expectation(parts)?;
         if generation::escapes_root(parts.uri.path()) {
             let message = "The path leaves /v1/ by its dot segments; write it without them.";
             return Err(Error::BadRequest(message.to_owned()));
@@ -117,6 +118,17 @@ fn check_framing(parts: &Parts) -> Result<(), Error> {
         return refuse("Two Authorization headers are ambiguous; send one.");
     }
     Ok(())
+}
+
+/// Only one expectation is known (RFC 9110 §10.1.1). The answer to it, 100, goes out when the body is
+/// first asked for: nobody whose key is unknown gets one.
+fn check_expectation(parts: &Parts) -> Result<(), Error> {
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if parts.headers.get_all(header::EXPECT).iter().all(known) {
+        Ok(())
+    } else {
+        Err(Error::Expectation)
+    }
 }
 
 /// The one host that a request names, from `Host` or `:authority`.

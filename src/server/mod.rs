@@ -37,7 +37,8 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
 const MOST_HEADERS: usize = 1024;
 
-type Connection = auto::Connection<'static, TokioIo<Wire<TcpStream>>, Service, TokioExecutor>;
+type Connection =
+    auto::UpgradeableConnection<'static, TokioIo<Wire<TcpStream>>, Service, TokioExecutor>;
 
 /// A bound socket and what answers on it.
 pub struct Server {
@@ -115,11 +116,10 @@ impl Server {
                 Some(_) = late.join_next() => {}
                 accepted = self.accept() => {
                     if let Some((stream, place)) = accepted {
-                        let connection = self.connection(stream);
+                        let connection = self.connection(stream, place);
                         late.spawn(async move {
                             // How it ends is nobody's concern any more.
                             let _ = connection.await;
-                            drop(place);
                         });
                     }
                 }
@@ -146,27 +146,31 @@ impl Server {
         place: tokio::sync::OwnedSemaphorePermit,
         open: &GracefulShutdown,
     ) {
-        let connection = open.watch(self.connection(stream));
+        let connection = open.watch(self.connection(stream, place));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
         });
     }
 
-    fn connection(&self, stream: TcpStream) -> Connection {
+    fn connection(
+        &self,
+        stream: TcpStream,
+        place: tokio::sync::OwnedSemaphorePermit,
+    ) -> Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let tally = Arc::new(Tally::default());
+        let tally = Arc::new(Tally::holding(place));
         let wire = Wire::new(stream, tally.clone(), self.patience);
         let service = Service {
             routes: self.routes.clone(),
             tally,
             idle: self.patience.body,
         };
-        let connection = self.protocol.serve_connection(TokioIo::new(wire), service);
+        let protocol = &self.protocol;
+        let connection = protocol.serve_connection_with_upgrades(TokioIo::new(wire), service);
         connection.into_owned()
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::framing::Framing;
 
@@ -21,9 +22,21 @@ pub(super) struct Tally {
     ambiguous: AtomicU64,
     upgraded: AtomicBool,
     waiting: AtomicWaker,
+    /// The connection's place among all: it outlives HTTP on it.
+    #[expect(dead_code, reason = "its drop is what it is for")]
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Tally {
+    /// For a connection that has this place.
+    pub(super) fn holding(place: OwnedSemaphorePermit) -> Self {
+        Self {
+            place: Some(place),
+            ..Self::default()
+        }
+    }
+
+
     /// Counts a request in; `true` when its head was ambiguous about the length of its body.
     pub(super) fn ask(&self) -> bool {
         let count = self.asked.fetch_add(1, Ordering::Relaxed) + 1;

@@ -141,8 +141,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             let new = buffer.filled().get(before..).unwrap_or_default();
             this.ended |= new.is_empty();
-            this.framing.read(new);
-            this.tally.note(&this.framing);
+            if !this.tally.is_upgraded() {
+                this.framing.read(new);
+                this.tally.note(&this.framing);
+            }
             return Poll::Ready(read);
         }
         let Some((what, limit)) = this.expected() else {
@@ -193,7 +195,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
             self.lingering.shut = true;
         }
-        if self.is_speaking() {
+        // What a client still says in another protocol is read by whoever speaks it.
+        if !self.tally.is_upgraded() && self.is_speaking() {
             ready!(self.poll_linger(context));
         }
         Poll::Ready(Ok(()))
