@@ -133,7 +133,9 @@ fn inflate(state: &mut Option<Decompress>, ended: &mut bool, step: &[u8]) -> io:
         used += usize::try_from(inflate.total_in() - before_in).unwrap_or(usize::MAX);
         *ended = matches!(status, Status::StreamEnd);
         // Room was left, so that nothing more comes of what there is.
-        if used >= step.len() && plain.len() < plain.capacity() || plain.len() == before_out && coded.is_empty() {
+        if used >= step.len() && plain.len() < plain.capacity()
+            || plain.len() == before_out && coded.is_empty()
+        {
             break;
         }
     }
@@ -216,7 +218,10 @@ mod tests {
             assert!(decoded(coding, &coded, text.len() as u64).is_some());
         }
         assert_eq!(decoded(Coding::Gzip, &"hello".into(), PLENTY), None);
-        assert_eq!(decoded(Coding::Deflate, &"\u{7f}hello".into(), PLENTY), None);
+        assert_eq!(
+            decoded(Coding::Deflate, &"\u{7f}hello".into(), PLENTY),
+            None
+        );
     }
 
     #[test]
@@ -246,7 +251,13 @@ mod tests {
         assert_eq!(of(&["gzip"]), Some(Coding::Gzip));
         assert_eq!(of(&[" X-GZip"]), Some(Coding::Gzip));
         assert_eq!(of(&["deflate"]), Some(Coding::Deflate));
-        for other in [&["br"][..], &["gzip, br"], &["gzip", "br"], &["identity"], &[]] {
+        for other in [
+            &["br"][..],
+            &["gzip, br"],
+            &["gzip", "br"],
+            &["identity"],
+            &[],
+        ] {
             assert_eq!(of(other), None);
         }
     }

@@ -36,7 +36,6 @@ impl Tally {
         }
     }
 
-
     /// Counts a request in; `true` when its head was ambiguous about the length of its body.
     pub(super) fn ask(&self) -> bool {
         let count = self.asked.fetch_add(1, Ordering::Relaxed) + 1;

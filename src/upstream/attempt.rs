@@ -30,7 +30,10 @@ pub(super) struct Failed {
 
 /// The same request once more, when that can have no effect beyond the first (RFC 9110 §9.2.2).
 pub(super) fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if !safe || !request.body().is_end_stream() {
         return None;
     }
@@ -68,7 +71,8 @@ pub(super) async fn attempt(
         }
         Err(error) => {
             let error = watch.broken().map_or(error, SendError::Client);
-            let stale = matches!(error, SendError::Cut(_)) && link.is_some_and(|link| link.is_stale());
+            let stale =
+                matches!(error, SendError::Cut(_)) && link.is_some_and(|link| link.is_stale());
             Err(Failed { error, stale })
         }
     }

@@ -181,14 +181,14 @@ where
 
     /// Looks for the key from now on, and in what has arrived.
     fn look_through(&mut self, sieve: Sieve) {
-        if !matches!(self.source, Source::Broken { .. }) {
-            self.sieve = Some(sieve);
-        }
+        self.sieve = Some(sieve);
         for frame in mem::take(&mut self.ready) {
             self.take(Some(Ok(frame)));
         }
-        if matches!(self.source, Source::Ended) {
-            self.take(None);
+        match self.source {
+            Source::Arriving(_) => {}
+            Source::Broken { .. } => self.sieve = None,
+            Source::Ended => self.take(None),
         }
     }
 

@@ -204,7 +204,10 @@ impl http_body::Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         let state = self.0.state();
-        let to_come = state.body.as_ref().and_then(|body| body.size_hint().exact());
+        let to_come = state
+            .body
+            .as_ref()
+            .and_then(|body| body.size_hint().exact());
         to_come.map_or_else(SizeHint::default, |to_come| {
             SizeHint::with_exact(to_come + state.rest.len() as u64)
         })
@@ -217,10 +220,7 @@ impl State {
         self.rest.is_empty() && self.body.as_ref().is_some_and(Body::is_end_stream)
     }
 
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if !self.rest.is_empty() {
                 let length = self.rest.len().min(PIECE);

@@ -6,6 +6,7 @@
 )]
 
 mod clock;
+mod codings;
 mod credentials;
 mod doors;
 mod endings;
@@ -21,4 +22,6 @@ mod reuse;
 mod shutdown;
 mod tls;
 mod unknown;
+mod uploads;
+mod websocket;
 mod wire;
