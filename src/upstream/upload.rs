@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +43,22 @@ pub(super) struct Limits {
 struct Way {
     state: Mutex<State>,
     over: Notify,
+    /// When the client's next piece came while nobody was asking for it. Beside the state, since a
+    /// body may wake its reader while it is read.
+    came: Mutex<Option<Instant>>,
+}
+
+/// Notes that the client has moved, and wakes the connection to upstream.
+struct Came {
+    way: Arc<Way>,
+    connection: Waker,
+}
+
+impl Wake for Came {
+    fn wake(self: Arc<Self>) {
+        self.way.came().get_or_insert_with(Instant::now);
+        self.connection.wake_by_ref();
+    }
 }
 
 struct State {
@@ -84,6 +100,7 @@ pub(super) fn watched(body: Body) -> (Upload, Watch) {
             waker: None,
         }),
         over: Notify::new(),
+        came: Mutex::new(None),
     });
     let watch = Watch {
         way: way.clone(),
@@ -95,6 +112,24 @@ pub(super) fn watched(body: Body) -> (Upload, Watch) {
 impl Way {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn came(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.came.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is to move, since when, for how long at most, and what it is when that is over.
+    fn due(&self, limits: Limits) -> (Instant, Duration, SendError) {
+        let stalled = SendError::Stalled(limits.piece);
+        match (&self.state().turn, &*self.came()) {
+            (Turn::Unasked(at) | Turn::Over(at), _) => {
+                (*at, limits.answer, SendError::TimedOut(limits.answer))
+            }
+            (Turn::Upstream(at), _) | (Turn::Client, Some(at)) => (*at, limits.piece, stalled),
+            (Turn::Client | Turn::Broken(_) | Turn::GivenUp, _) => {
+                (Instant::now(), limits.piece, stalled)
+            }
+        }
     }
 
     fn end(&self, state: &mut State) {
@@ -124,24 +159,14 @@ impl Watch {
     /// Ready once upstream took too long over the request or over its answer.
     pub(super) async fn overdue(&self, limits: Limits) -> SendError {
         loop {
-            let (since, limit, late) = match self.way.state().turn {
-                Turn::Unasked(at) | Turn::Over(at) => {
-                    (at, limits.answer, SendError::TimedOut(limits.answer))
-                }
-                Turn::Upstream(at) => (at, limits.piece, SendError::Stalled(limits.piece)),
-                // Looked at again: nobody says when a piece has come.
-                Turn::Client | Turn::Broken(_) | Turn::GivenUp => (
-                    Instant::now(),
-                    limits.piece,
-                    SendError::Stalled(limits.piece),
-                ),
-            };
+            let (since, limit, late) = self.way.due(limits);
             let left = limit.saturating_sub(since.elapsed());
             if left.is_zero() {
                 return late;
             }
+            // Nobody says when it is another's turn; this is early enough to see it.
             tokio::select! {
-                () = tokio::time::sleep(left) => {}
+                () = tokio::time::sleep(left.min(limits.piece)) => {}
                 () = self.way.over.notified() => {}
             }
         }
@@ -187,8 +212,18 @@ impl http_body::Body for Upload {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        *self.0.came() = None;
         let mut state = self.0.state();
-        let piece = ready!(state.poll(context));
+        let came = Came {
+            way: self.0.clone(),
+            connection: context.waker().clone(),
+        };
+        let waker = Waker::from(Arc::new(came));
+        let Poll::Ready(piece) = state.poll(&mut Context::from_waker(&waker)) else {
+            state.turn = Turn::Client;
+            state.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        };
         match &piece {
             Some(Ok(_)) if !state.is_whole() => state.turn = Turn::Upstream(Instant::now()),
             Some(Ok(_)) | None => self.0.end(&mut state),
@@ -230,12 +265,7 @@ impl State {
                 let error = "the rest of the request is not wanted any more";
                 return Poll::Ready(Some(Err(error.into())));
             };
-            let Poll::Ready(frame) = Pin::new(body).poll_frame(context) else {
-                self.turn = Turn::Client;
-                self.waker = Some(context.waker().clone());
-                return Poll::Pending;
-            };
-            match frame {
+            match ready!(Pin::new(body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,
                     Err(other) => {

@@ -371,7 +371,7 @@ async fn who_leaves_cancels_what_was_passed_on() {
         let mut upstream = stage.accept().await;
         upstream.head().await;
         upstream
-            .say("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhello")
+            .say("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nhello")
             .await;
         let mut answer = soon(call).await.unwrap().unwrap();
         assert_eq!(answer.next().await.unwrap().unwrap(), "hello");
@@ -450,9 +450,11 @@ async fn a_storm_of_interim_answers_is_bounded() {
         upstream.head().await;
         let storm = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(count);
         upstream.say(storm).await;
-        upstream
-            .say("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
-            .await;
+        if status == 200 {
+            upstream
+                .say("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+        }
         assert_eq!(call.answer().await.status, status, "{count}");
     }
 }

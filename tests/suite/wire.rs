@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reprise::config::{BaseUrl, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::house::soon;
 
@@ -165,17 +166,6 @@ impl Wire {
             .expect("so many bytes")
     }
 
-    /// Reads until what has come holds `words`, and takes all of it.
-    pub(crate) async fn take_to(&mut self, words: &str) -> String {
-        let found = |read: &[u8]| {
-            let words = words.as_bytes();
-            let at = read.windows(words.len()).position(|some| some == words);
-            at.map(|at| at + words.len())
-        };
-        let taken = self.until(found).await;
-        String::from_utf8(taken.unwrap_or_else(|| panic!("no `{words}`"))).unwrap()
-    }
-
     /// What has come and was not taken.
     pub(crate) fn heard(&self) -> &[u8] {
         &self.read
@@ -186,7 +176,7 @@ impl Wire {
         let piece = vec![b'x'; 64 * 1024];
         let mut sent = 0;
         while sent < most {
-            let moment = std::time::Duration::from_millis(500);
+            let moment = Duration::from_millis(500);
             match tokio::time::timeout(moment, self.stream.write(&piece)).await {
                 Ok(Ok(length)) if length > 0 => sent += length,
                 Ok(_) | Err(_) => break,
@@ -218,8 +208,12 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// Its sockets hold little, so that who does not read is felt soon.
     pub(crate) async fn open() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(64).unwrap();
         let addr = listener.local_addr().unwrap();
         Self { listener, addr }
     }
@@ -236,7 +230,7 @@ impl Stage {
 
     /// Whether somebody has connected and was not accepted.
     pub(crate) async fn is_called(&self) -> bool {
-        let moment = std::time::Duration::from_millis(100);
+        let moment = Duration::from_millis(100);
         tokio::time::timeout(moment, self.listener.accept())
             .await
             .is_ok()
