@@ -23,5 +23,6 @@ mod shutdown;
 mod tls;
 mod unknown;
 mod uploads;
+mod versions;
 mod websocket;
 mod wire;

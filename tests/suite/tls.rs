@@ -19,13 +19,13 @@ use tokio::net::TcpListener;
 use crate::house::House;
 
 /// An authority of one's own, and the file that says so.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -36,12 +36,12 @@ impl Authority {
         Self { issuer, folder }
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
     /// What a server of this name shows.
-    fn server(&self, name: &str, expired: bool, alpn: &[&str]) -> Arc<ServerConfig> {
+    pub(crate) fn server(&self, name: &str, expired: bool, alpn: &[&str]) -> Arc<ServerConfig> {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         if expired {
             params.not_before = date_time_ymd(2019, 1, 1);
@@ -63,7 +63,7 @@ impl Authority {
 }
 
 /// A sandbox behind TLS, and a proxy before it that reaches it by `localhost`.
-async fn house(tls: Arc<ServerConfig>, ca_file: Option<PathBuf>) -> (House, Sandbox) {
+pub(crate) async fn house(tls: Arc<ServerConfig>, ca_file: Option<PathBuf>) -> (House, Sandbox) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let sandbox = Sandbox::serve(Options::default(), listener, Some(tls)).await;
