@@ -105,8 +105,9 @@ pub(super) async fn take(
         deadline: Instant::now() + LONGEST,
     };
     let broken = taking.all(&mut body, decoder.as_mut()).await.err();
-    // JSON and event streams prove their own end; anything else has to be framed (RFC 9112 §6.3).
-    let end_is_sure = framed || !matches!(showing, Showing::AllButLast);
+    // JSON, event streams and content codings prove their own end; anything else has to be framed
+    // (RFC 9112 §6.3).
+    let end_is_sure = framed || decoder.is_some() || !matches!(showing, Showing::AllButLast);
     let (judged, task) = judge(run, &answer, &recorder, showing).await;
     let judged = match broken {
         Some(_) if nothing_ran(answer.status) => {

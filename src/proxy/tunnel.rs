@@ -1,4 +1,4 @@
-//! WebSockets: asked for in HTTP, then bytes both ways that nobody looks into.
+//! A `WebSocket`: asked for in HTTP, then bytes both ways that nobody looks into.
 //!
 //! Only `websocket` is passed on: `Upgrade` belongs to one hop, and a proxy answers for what it
 //! forwards (h2c would hide requests from it). The client is let in and its key replaced before

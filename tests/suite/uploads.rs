@@ -69,22 +69,22 @@ async fn a_stranger_is_not_asked_for_a_body() {
 
 #[tokio::test]
 async fn a_client_that_is_let_in_gets_one_hundred() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = before(&stage).await;
     let mut client = Wire::open(house.addr()).await;
     client
         .say("POST /v1/files HTTP/1.1\r\nHost: localhost\r\nExpect: 100-Continue\r\nContent-Length: 4\r\n\r\n")
         .await;
     let mut upstream = stage.accept().await;
-    let heard = upstream.head().await;
+    let asked = upstream.head().await;
     assert_eq!(
-        heard.all("expect"),
+        asked.all("expect"),
         ["100-Continue"],
         "said once, as it came"
     );
     assert_eq!(client.head().await.status(), 100);
     client.say("body").await;
-    assert_eq!(upstream.body(&heard).await, b"body");
+    assert_eq!(upstream.body(&asked).await, b"body");
     // Upstream's own 100 is answered already.
     upstream
         .say(format!("HTTP/1.1 100 Continue\r\n\r\n{OK}"))
@@ -99,7 +99,7 @@ async fn a_client_that_is_let_in_gets_one_hundred() {
 /// Nothing that is not whole is made to look whole.
 #[tokio::test]
 async fn a_broken_body_is_the_clients_fault_and_ends_nothing_upstream() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = before(&stage).await;
     let head = "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n";
     for (what, body, finish) in [
@@ -131,14 +131,14 @@ async fn a_broken_body_is_the_clients_fault_and_ends_nothing_upstream() {
             client.finish().await;
         }
         let mut upstream = stage.accept().await;
-        let heard = upstream.head().await;
+        let asked = upstream.head().await;
         let told = String::from_utf8(upstream.rest().await).unwrap();
         assert!(
             !told.contains("\r\n0\r\n"),
             "{what}: {told:?} ended as if whole"
         );
         assert!(
-            heard.has("transfer-encoding") || told.len() < 10,
+            asked.has("transfer-encoding") || told.len() < 10,
             "{what}: {told:?}"
         );
         let answer = client.head().await;
@@ -184,7 +184,7 @@ fn upload(
 
 #[tokio::test]
 async fn the_time_for_an_answer_begins_with_the_end_of_the_request() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let behind = stage.behind();
     let house = House::new()
         .config(|config| config.upstream.response_timeout = Duration::from_millis(400))
@@ -194,13 +194,13 @@ async fn the_time_for_an_answer_begins_with_the_end_of_the_request() {
         let (send, call) = upload(&house, http2);
         send.send("a".into()).await.unwrap();
         let mut upstream = stage.accept().await;
-        let heard = upstream.head().await;
+        let asked = upstream.head().await;
         for _ in 0..5 {
             tokio::time::sleep(Duration::from_millis(200)).await;
             send.send("b".into()).await.unwrap();
         }
         drop(send);
-        assert_eq!(upstream.body(&heard).await, b"abbbbb");
+        assert_eq!(upstream.body(&asked).await, b"abbbbb");
         let whole = Instant::now();
         let (status, body) = soon(call).await.unwrap();
         assert_eq!((status, code(&body).as_str()), (504, "upstream_timeout"));
@@ -219,7 +219,7 @@ async fn the_time_for_an_answer_begins_with_the_end_of_the_request() {
 
 #[tokio::test]
 async fn each_side_of_an_upload_has_its_own_patience() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let behind = stage.behind();
     let house = House::new()
         .config(|config| config.upstream.idle_timeout = Duration::from_millis(700))
@@ -258,7 +258,7 @@ async fn each_side_of_an_upload_has_its_own_patience() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_early_answer_does_not_wait_for_the_upload() {
     const PIECE: usize = 64 * 1024;
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = before(&stage).await;
     for http2 in [false, true] {
         for connection in ["close", "keep-alive"] {
@@ -303,7 +303,7 @@ async fn an_early_answer_does_not_wait_for_the_upload() {
 
 #[tokio::test]
 async fn a_connection_is_of_use_after_an_early_answer_or_closed() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = before(&stage).await;
     // All of the body comes, late.
     let mut client = Wire::open(house.addr()).await;
@@ -339,7 +339,7 @@ async fn a_connection_is_of_use_after_an_early_answer_or_closed() {
 #[tokio::test]
 async fn who_leaves_cancels_what_was_passed_on() {
     for http2 in [false, true] {
-        let stage = Stage::open().await;
+        let stage = Stage::open();
         let house = before(&stage).await;
         // In the middle of the upload.
         let (send, call) = upload(&house, http2);
@@ -391,7 +391,7 @@ async fn only_a_question_is_repeated_and_only_on_a_connection_that_was_used() {
         ("POST", "Content-Length: 2\r\n", false),
         ("GET", "Content-Length: 2\r\n", false),
     ] {
-        let stage = Stage::open().await;
+        let stage = Stage::open();
         let house = before(&stage).await;
         let sent = if body.is_empty() { "" } else { "hi" };
         let text = format!("{method} /v1/files/f HTTP/1.1\r\nHost: localhost\r\n{body}\r\n{sent}");
@@ -419,7 +419,7 @@ async fn only_a_question_is_repeated_and_only_on_a_connection_that_was_used() {
 
 #[tokio::test]
 async fn an_answer_that_began_is_not_asked_for_again() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = before(&stage).await;
     let warm = house.client().get("/v1/models").begin();
     let mut upstream = stage.accept().await;
@@ -442,7 +442,7 @@ async fn an_answer_that_began_is_not_asked_for_again() {
 
 #[tokio::test]
 async fn a_storm_of_interim_answers_is_bounded() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = before(&stage).await;
     for (count, status) in [(2_000, 200), (20_000, 502)] {
         let call = house.client().get("/v1/models").begin();

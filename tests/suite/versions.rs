@@ -158,7 +158,7 @@ async fn trailers_pass_in_every_combination() {
 /// HTTP/1.1 letter by letter: announced trailers pass, others are dropped (RFC 9110 §6.5.1).
 #[tokio::test]
 async fn only_announced_trailers_pass_over_http_1() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = House::new().config(stage.behind()).await;
     let mut client = Wire::open(house.addr()).await;
     client
@@ -169,8 +169,8 @@ async fn only_announced_trailers_pass_over_http_1() {
         )
         .await;
     let mut upstream = stage.accept().await;
-    let heard = upstream.head().await;
-    assert_eq!(heard.all("te"), ["trailers"]);
+    let asked = upstream.head().await;
+    assert_eq!(asked.all("te"), ["trailers"]);
     let expected = "2\r\nhi\r\n0\r\nx-sum: 42\r\n\r\n";
     let body = upstream.take(expected.len()).await;
     assert_eq!(String::from_utf8(body).unwrap().to_lowercase(), expected);

@@ -1,4 +1,4 @@
-//! WebSockets: let in first, then asked for upstream, then bytes that nobody touches.
+//! `WebSockets`: let in first, then asked for upstream, then bytes that nobody touches.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn assert_asked(head: &Head, protocols: &[&str]) {
 
 #[tokio::test]
 async fn the_key_is_replaced_wherever_it_stands_and_bytes_pass_both_ways() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let behind = stage.behind();
     let house = House::new().config(wanda).config(behind).await;
     let listed = format!("realtime, openai-insecure-api-key.{KEY}, openai-beta.realtime-v1");
@@ -137,7 +137,7 @@ async fn the_key_is_replaced_wherever_it_stands_and_bytes_pass_both_ways() {
 
 #[tokio::test]
 async fn a_stranger_gets_401_and_upstream_hears_nothing() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let behind = stage.behind();
     let house = House::new().config(wanda).config(behind).await;
     for credential in [
@@ -157,7 +157,7 @@ async fn a_stranger_gets_401_and_upstream_hears_nothing() {
 
 #[tokio::test]
 async fn any_other_answer_is_an_answer() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = House::new().config(stage.behind()).await;
     let mut client = Wire::open(house.addr()).await;
     for answer in [
@@ -199,9 +199,9 @@ async fn no_other_protocol_is_asked_for_or_accepted() {
             (204, false),
             "{upgrade}"
         );
-        let (heard, _) = parrot.last();
+        let (asked, _) = parrot.last();
         for name in ["upgrade", "http2-settings"] {
-            assert!(!heard.has(name), "{upgrade} {heard:?}");
+            assert!(!asked.has(name), "{upgrade} {asked:?}");
         }
     }
     let other = SWITCHED.replace("websocket", "h2c");
@@ -226,7 +226,7 @@ async fn no_other_protocol_is_asked_for_or_accepted() {
 
 #[tokio::test]
 async fn each_side_may_end_before_the_other() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = House::new().config(stage.behind()).await;
     let (mut client, mut upstream) = open(&house, &stage).await;
     upstream.say("last").await;
@@ -250,7 +250,7 @@ async fn each_side_may_end_before_the_other() {
 
 #[tokio::test]
 async fn who_leaves_takes_the_other_side_along() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = House::new().config(stage.behind()).await;
     let (mut client, mut upstream) = open(&house, &stage).await;
     ping(&mut client, &mut upstream).await;
@@ -271,7 +271,7 @@ async fn who_leaves_takes_the_other_side_along() {
 #[tokio::test]
 async fn a_side_that_takes_nothing_slows_the_other_down() {
     const MOST: usize = 64 * 1024 * 1024;
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let house = House::new().config(stage.behind()).await;
     let (mut client, mut upstream) = open(&house, &stage).await;
     let sent = client.fill(MOST).await;
@@ -285,7 +285,7 @@ async fn a_side_that_takes_nothing_slows_the_other_down() {
 
 #[tokio::test]
 async fn a_tunnel_has_the_patience_of_a_body_and_not_that_of_a_head() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let behind = stage.behind();
     let house = House::new()
         .config(|config| {
@@ -303,7 +303,7 @@ async fn a_tunnel_has_the_patience_of_a_body_and_not_that_of_a_head() {
 
 #[tokio::test]
 async fn a_tunnel_keeps_its_place_among_the_connections() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let behind = stage.behind();
     let house = House::new()
         .config(|config| config.server.max_connections = 1)
@@ -322,7 +322,7 @@ async fn a_tunnel_keeps_its_place_among_the_connections() {
 
 #[tokio::test]
 async fn a_drain_waits_for_a_tunnel_as_long_as_its_grace() {
-    let stage = Stage::open().await;
+    let stage = Stage::open();
     let behind = stage.behind();
     let mut house = House::new()
         .config(|config| config.shutdown_grace = Duration::from_millis(500))

@@ -209,7 +209,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Its sockets hold little, so that who does not read is felt soon.
-    pub(crate) async fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(64 * 1024).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
