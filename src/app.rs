@@ -1,6 +1,8 @@
 //! The only place that wires everything: a configuration becomes a bound [`App`], which runs until
 //! it is told to stop, and then drains.
 
+mod renewal;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,17 +10,20 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config, Problem, Problems};
 use crate::console::Console;
 use crate::fault;
 use crate::proxy::Proxy;
 use crate::server::{Patience, Phase, Routes, Server};
-use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
+use crate::store::{DiskStore, OpenReport, Served, Shelf, StoreError};
+use crate::tls::{Front, Identity};
 use crate::upstream::{SetupError, Upstream};
+use renewal::Renewal;
 
 /// Everything that is needed to serve, with its socket bound and its store open.
 pub struct App {
@@ -30,6 +35,7 @@ pub struct App {
     addr: SocketAddr,
     report: OpenReport,
     grace: Duration,
+    renewal: Option<Renewal>,
 }
 
 /// What the program knows and nobody else may: no configuration holds it.
@@ -65,6 +71,9 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// The certificate cannot be served with.
+    #[error(transparent)]
+    Certificate(Problems),
     /// The way to upstream cannot be prepared.
     #[error(transparent)]
     Upstream(#[from] SetupError),
@@ -84,7 +93,7 @@ impl App {
     /// Opens the store and binds the socket. Nothing is accepted before [`run`](Self::run).
     ///
     /// # Errors
-    /// When the store, the address or the way to upstream cannot be had.
+    /// When the store, the address, the certificate or the way to upstream cannot be had.
     pub async fn bind(
         config: Config,
         secrets: impl Into<Secrets>,
@@ -93,6 +102,7 @@ impl App {
         let secrets = secrets.into();
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
+        let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
         let token = match secrets.admin_token {
@@ -105,13 +115,21 @@ impl App {
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
         let (settings, patience) = (config.server, Patience::of(&config));
-        let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
+        let proxy = Proxy::new(
+            config,
+            shelf.clone(),
+            upstream,
+            clock.clone(),
+            tasks.clone(),
+        );
         proxy.reconcile().await?;
         fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
-        let server = Server::new(listener, routes.clone(), &settings, patience);
-        announce(store, addr).await;
+        let tls = front.as_ref().map(|front| front.config());
+        let server = Server::new(listener, routes.clone(), &settings, patience, tls);
+        announce(store.clone(), addr, front.as_deref()).await;
+        let renewal = front.map(|front| Renewal::new(front, store, addr, clock));
         Ok(Self {
             server,
             routes,
@@ -121,12 +139,28 @@ impl App {
             addr,
             report,
             grace,
+            renewal,
         })
     }
 
     /// Where clients reach it, with the real port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Who it is to clients that come over TLS; `None`: it serves plain HTTP.
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        let renewal = self.renewal.as_ref();
+        renewal.map(Renewal::identity)
+    }
+
+    /// Has the files of the certificate looked at whenever `asked` says so, beside every 2 s.
+    #[must_use]
+    pub fn renewing_on(mut self, asked: Arc<Notify>) -> Self {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.look_on(asked);
+        }
+        self
     }
 
     /// What was found in the data directory.
@@ -143,6 +177,9 @@ impl App {
             tasks.close();
             tasks.wait().await;
         };
+        if let Some(renewal) = self.renewal {
+            self.tasks.spawn(renewal.run(stop.clone()));
+        }
         let mut serving = tokio::spawn(self.server.run(stop.clone(), rest));
         stop.cancelled().await;
         self.routes.enter(Phase::Draining);
@@ -198,8 +235,25 @@ async fn kept_token(store: Arc<DiskStore>) -> Option<SecretString> {
         .ok()
 }
 
+/// Reads the certificate, if there is one.
+async fn front(files: Option<config::Tls>) -> Result<Option<Arc<Front>>, StartError> {
+    let Some(files) = files else {
+        return Ok(None);
+    };
+    let opening =
+        tokio::task::spawn_blocking(move || Front::open(&files.cert_file, &files.key_file));
+    let opened = opening
+        .await
+        .map_err(|error| StoreError::Panicked(error.to_string()))?;
+    let front = opened
+        .map_err(|flaws| StartError::Certificate(flaws.into_iter().map(Problem::of).collect()))?;
+    Ok(Some(Arc::new(front)))
+}
+
 /// Notes where this process serves, for the commands.
-async fn announce(store: Arc<DiskStore>, addr: SocketAddr) {
+async fn announce(store: Arc<DiskStore>, addr: SocketAddr, front: Option<&Front>) {
+    let certificate = front.map(|front| front.identity().fingerprint());
+    let served = Served { addr, certificate };
     // It only fails by a panic, after which the commands do not find this process.
-    let _ = tokio::task::spawn_blocking(move || store.announce(addr)).await;
+    let _ = tokio::task::spawn_blocking(move || store.announce(served)).await;
 }

@@ -28,6 +28,8 @@
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
 //! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
+//! | [`tls`] | certificates: whom we believe, and who we are |
+//! | [`secret_file`] | files that are for their owner alone |
 //! | [`sandbox`] | a simulated upstream, for the demo and the tests |
 //!
 //! A room uses only rooms below it in this table; a test holds that.
@@ -46,6 +48,8 @@ pub mod message;
 pub mod once;
 pub mod proxy;
 pub mod sandbox;
+pub mod secret_file;
 pub mod server;
 pub mod store;
+pub mod tls;
 pub mod upstream;

@@ -29,6 +29,7 @@ mod keys;
 mod locate;
 mod network;
 mod problem;
+mod proxies;
 mod reader;
 mod reading;
 mod resolve;
@@ -52,6 +53,7 @@ pub use admin_token::admin_token;
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
 pub use network::Network;
 pub use problem::{Problem, Problems};
+pub use proxies::{Detour, Proxies};
 pub use resolved::{
     Callbacks, Client, Config, Console, Deliver, Jobs, Limits, Links, Log, LogFormat, Media,
     OwnLimits, Price, Server, Tls, Upstream,

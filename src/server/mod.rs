@@ -3,11 +3,14 @@
 //! [`Server::run`] accepts until it is told to stop; then nothing new is begun, requests that are
 //! being answered end, and connections close. [`routes`] says who answers what.
 //!
-//! Between the socket and hyper lies the [`wire`], which ends what would wait for ever and reads
+//! [`door`] is where TLS is: it makes a socket a connection that HTTP is spoken on.
+//!
+//! Between that and hyper lies the [`wire`], which ends what would wait for ever and reads
 //! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
 //! The two speak through the connection's [`tally`].
 
 mod deadline;
+mod door;
 mod exchange;
 mod framing;
 mod routes;
@@ -20,12 +23,14 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
+use door::{Door, Line};
 use exchange::Service;
 pub use routes::{Phase, Routes};
 use tally::Tally;
@@ -37,16 +42,21 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
 const MOST_HEADERS: usize = 1024;
 
-type Connection =
-    auto::UpgradeableConnection<'static, TokioIo<Wire<TcpStream>>, Service, TokioExecutor>;
+type Connection = auto::UpgradeableConnection<'static, TokioIo<Wire<Line>>, Service, TokioExecutor>;
 
 /// A bound socket and what answers on it.
 pub struct Server {
     listener: TcpListener,
+    places: Arc<Semaphore>,
+    reception: Arc<Reception>,
+}
+
+/// What every connection goes through.
+struct Reception {
     routes: Arc<Routes>,
     protocol: auto::Builder<TokioExecutor>,
-    places: Arc<Semaphore>,
     patience: Patience,
+    door: Door,
 }
 
 /// How long clients may take.
@@ -67,20 +77,27 @@ impl Patience {
 }
 
 impl Server {
-    /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port.
+    /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port:
+    /// HTTPS and nothing else with `tls`, plain HTTP without.
     pub fn new(
         listener: TcpListener,
         routes: Arc<Routes>,
         settings: &config::Server,
         patience: Patience,
+        tls: Option<Arc<ServerConfig>>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(settings.max_connections));
-        Self {
-            listener,
+        let reception = Reception {
             routes,
             protocol: protocol(settings),
-            places,
             patience,
+            // A handshake may take as long as a head.
+            door: Door::new(tls, patience.head),
+        };
+        Self {
+            listener,
+            places,
+            reception: Arc::new(reception),
         }
     }
 
@@ -94,7 +111,7 @@ impl Server {
                 accepted = self.accept() => accepted,
             };
             if let Some((stream, place)) = accepted {
-                self.serve(stream, place, &open);
+                self.serve(stream, place, &open, &stop);
             }
         }
         let over = async {
@@ -116,10 +133,12 @@ impl Server {
                 Some(_) = late.join_next() => {}
                 accepted = self.accept() => {
                     if let Some((stream, place)) = accepted {
-                        let connection = self.connection(stream, place);
+                        let reception = self.reception.clone();
                         late.spawn(async move {
-                            // How it ends is nobody's concern any more.
-                            let _ = connection.await;
+                            if let Some(line) = reception.door.open(stream).await {
+                                // How it ends is nobody's concern any more.
+                                let _ = reception.connection(line, place).await;
+                            }
                         });
                     }
                 }
@@ -128,7 +147,7 @@ impl Server {
     }
 
     /// The next connection, once there is a place for it.
-    async fn accept(&self) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    async fn accept(&self) -> Option<(TcpStream, OwnedSemaphorePermit)> {
         let place = self.places.clone().acquire_owned().await.ok()?;
         match self.listener.accept().await {
             Ok((stream, _)) => Some((stream, place)),
@@ -143,27 +162,28 @@ impl Server {
     fn serve(
         &self,
         stream: TcpStream,
-        place: tokio::sync::OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
         open: &GracefulShutdown,
+        stop: &CancellationToken,
     ) {
-        let connection = open.watch(self.connection(stream, place));
+        let reception = self.reception.clone();
+        let (watcher, stop) = (open.watcher(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            // A handshake that has not ended when the program drains has asked for nothing.
+            let line = stop.run_until_cancelled(reception.door.open(stream)).await;
+            if let Some(line) = line.flatten()
+                && let Err(error) = watcher.watch(reception.connection(line, place)).await
+            {
                 tracing::debug!(%error, "a connection ended early");
             }
         });
     }
+}
 
-    fn connection(
-        &self,
-        stream: TcpStream,
-        place: tokio::sync::OwnedSemaphorePermit,
-    ) -> Connection {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
+impl Reception {
+    fn connection(&self, line: Line, place: OwnedSemaphorePermit) -> Connection {
         let tally = Arc::new(Tally::holding(place));
-        let wire = Wire::new(stream, tally.clone(), self.patience);
+        let wire = Wire::new(line, tally.clone(), self.patience);
         let service = Service {
             routes: self.routes.clone(),
             tally,

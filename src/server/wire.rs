@@ -29,6 +29,8 @@ const KEEP_ALIVE: Duration = Duration::from_mins(2);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 
+const STALLED: &str = "the client takes nothing of its answer";
+
 /// A client's connection.
 pub(super) struct Wire<S> {
     stream: S,
@@ -108,7 +110,21 @@ impl<S> Wire<S> {
             return written;
         }
         ready!(self.writing.poll((), self.patience.body, context));
-        Poll::Ready(Err(too_slow("the client takes nothing of its answer")))
+        Poll::Ready(Err(too_slow(STALLED)))
+    }
+
+    /// As [`wrote`](Self::wrote), of what was written before.
+    fn sent(
+        &mut self,
+        sent: Poll<io::Result<()>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if sent.is_ready() {
+            self.writing.forget();
+            return sent;
+        }
+        ready!(self.writing.poll((), self.patience.body, context));
+        Poll::Ready(Err(too_slow(STALLED)))
     }
 }
 
@@ -186,13 +202,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         self.stream.is_write_vectored()
     }
 
+    /// TLS holds bytes back: what a client does not take may wait here instead of in a write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.sent(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.lingering.shut {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.sent(shut, context))?;
             self.lingering.shut = true;
         }
         // What a client still says in another protocol is read by whoever speaks it.
@@ -319,6 +338,29 @@ mod tests {
             theirs.read_exact(&mut [0; 10]).await.unwrap();
         }
         assert_eq!(writing.await.unwrap(), 5 * 20 + 30);
+    }
+
+    /// Over TLS a write is taken at once, and it is the flush that waits for the client.
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_and_a_farewell_that_nobody_takes_have_their_end() {
+        for farewell in [false, true] {
+            let (ours, _theirs) = tokio::io::duplex(64);
+            let patience = Patience {
+                head: HEAD,
+                body: HEAD * 3,
+            };
+            let held_back = tokio::io::BufWriter::with_capacity(1024, ours);
+            let mut wire = Wire::new(held_back, Arc::default(), patience);
+            wire.write_all(&[0; 1000]).await.unwrap();
+            let started = Instant::now();
+            let ended = if farewell {
+                wire.shutdown().await
+            } else {
+                wire.flush().await
+            };
+            assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(started.elapsed().as_secs(), 30);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,6 @@
 //! The store in one directory: files for what must last, the index for speed.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +14,7 @@ use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
 use super::layout::{BLOBS, GENERATIONS, PENDING};
-use super::lock::DirLock;
+use super::lock::{DirLock, Served};
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::Row;
 use super::{Store, StoreError};
@@ -198,8 +197,8 @@ impl Store for DiskStore {
 
 impl DiskStore {
     /// Notes for the commands of other processes where this one serves HTTP, until it is dropped.
-    pub fn announce(&self, addr: SocketAddr) {
-        self.lock.announce(addr);
+    pub fn announce(&self, at: Served) {
+        self.lock.announce(at);
     }
 
     /// The entry of `key` from the index or its file, without a look at its blobs.

@@ -59,7 +59,7 @@ pub use disk::DiskStore;
 pub use error::StoreError;
 pub use glance::Glance;
 pub use headers::{StoredHeaders, keepable, restore};
-pub use lock::{Holder, holder};
+pub use lock::{Holder, Served, holder};
 pub use open::OpenReport;
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,

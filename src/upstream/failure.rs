@@ -1,31 +1,30 @@
 //! Why no answer came, and whether anything was sent.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Problem;
 use crate::message::causes;
+use crate::tls::TrustError;
 
 /// The upstream cannot even be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `ca_file` is missing, unreadable, or holds no certificate.
-    #[error("upstream.ca_file {path}: {reason}")]
-    Roots {
-        /// The file named in the configuration.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The system's certificate store could not be used.
-    #[error(
-        "the system's certificates cannot be read: {0}; install ca-certificates or set upstream.ca_file"
-    )]
-    Verifier(String),
+    /// The roots cannot be had.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The environment names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] Problem),
     /// The key has characters that no header can carry.
     #[error("the upstream key has characters that an HTTP header cannot carry; copy it again")]
     Key,
 }
+
+/// Why there is no connection, in words that may follow "upstream cannot be reached: ".
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Obstacle(pub(super) String);
 
 /// A request went out, or did not, and no answer's head came back.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -52,7 +51,8 @@ impl SendError {
     /// request on a new connection when the reused one turned out closed before its first byte.
     pub(super) fn of_client(error: &hyper_util::client::legacy::Error) -> Self {
         if error.is_connect() {
-            Self::Unreachable(causes(error))
+            // What is ours to say stands below hyper's words for it.
+            Self::Unreachable(error.source().map_or_else(|| causes(error), causes))
         } else {
             Self::Cut(causes(error))
         }

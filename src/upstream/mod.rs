@@ -2,9 +2,9 @@
 //!
 //! - [`attempt`] one request on one connection;
 //! - [`connect`] the connector: TCP, TLS, and one deadline over both;
-//! - [`tls`] whom we believe: the system's roots and `ca_file`;
 //! - [`link`] what is known of one connection;
 //! - [`upload`] a request's body on its way, and how long each side may take;
+//! - [`tunnel`] the way through a proxy, where the environment names one;
 //! - [`failure`] why an answer did not come, and whether anything was sent;
 //! - [`received`] an answer's body while it arrives;
 //! - [`scrub`] the key, should an answer show it, replaced before anybody sees it.
@@ -18,7 +18,7 @@ mod failure;
 mod link;
 mod received;
 mod scrub;
-mod tls;
+mod tunnel;
 mod upload;
 
 use std::time::Duration;
@@ -36,6 +36,7 @@ use crate::config::{self, BaseUrl};
 use crate::message::Body;
 use attempt::Failed;
 use connect::{Connector, Speaking};
+use failure::Obstacle;
 use received::Arriving;
 use scrub::{Scrub, Scrubbed};
 use upload::{Limits, Upload};
@@ -74,7 +75,8 @@ impl Upstream {
     /// Prepares the connections; none is opened yet.
     ///
     /// # Errors
-    /// When `ca_file` or the system's roots cannot be read, or the key cannot be a header's value.
+    /// When `ca_file` or the system's roots cannot be read, the environment names a proxy that
+    /// cannot be used, or the key cannot be a header's value.
     pub fn new(settings: &config::Upstream, key: &SecretString) -> Result<Self, SetupError> {
         let both = connect::connector(settings, Speaking::Both)?;
         let http1 = connect::connector(settings, Speaking::Http1)?;

@@ -13,6 +13,7 @@ mod commands;
 mod configuration;
 mod crash;
 mod ending;
+mod https;
 mod large;
 mod program;
 mod secrets;

@@ -18,6 +18,35 @@ use script::{Script, interpreter};
 
 #[test]
 fn official_python_sdk_pays_once() {
+    python(None);
+}
+
+#[test]
+fn official_python_sdk_pays_once_over_https() {
+    python(Some("SSL_CERT_FILE"));
+}
+
+#[test]
+fn official_node_sdk_pays_once() {
+    node(None);
+}
+
+#[test]
+fn official_node_sdk_pays_once_over_https() {
+    node(Some("NODE_EXTRA_CA_CERTS"));
+}
+
+#[test]
+fn curl_pays_once() {
+    curl(None);
+}
+
+#[test]
+fn curl_pays_once_over_https() {
+    curl(Some("CURL_CA_BUNDLE"));
+}
+
+fn python(roots: Option<&'static str>) {
     let python = std::env::var("REPRISE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     Script {
         name: "python",
@@ -26,12 +55,12 @@ fn official_python_sdk_pays_once() {
         probe: vec!["-c", "import openai"],
         install: "pip install openai",
         env: Vec::new(),
+        roots,
     }
     .run();
 }
 
-#[test]
-fn official_node_sdk_pays_once() {
+fn node(roots: Option<&'static str>) {
     let env = match std::env::var("REPRISE_NODE_PATH") {
         Ok(folder) => vec![(
             "NODE_PATH",
@@ -46,12 +75,12 @@ fn official_node_sdk_pays_once() {
         probe: vec!["-e", "require('openai')"],
         install: "npm install openai",
         env,
+        roots,
     }
     .run();
 }
 
-#[test]
-fn curl_pays_once() {
+fn curl(roots: Option<&'static str>) {
     Script {
         name: "curl",
         file: "suite.sh",
@@ -59,6 +88,7 @@ fn curl_pays_once() {
         probe: vec!["-c", "curl --version | grep -q HTTP2"],
         install: "a curl that speaks HTTP/2",
         env: Vec::new(),
+        roots,
     }
     .run();
 }

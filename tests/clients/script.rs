@@ -29,6 +29,8 @@ pub(crate) struct Script {
     pub(crate) install: &'static str,
     /// Variables for the interpreter.
     pub(crate) env: Vec<(&'static str, String)>,
+    /// The variable that names the authorities to believe, to come over HTTPS; `None`: plain HTTP.
+    pub(crate) roots: Option<&'static str>,
 }
 
 impl Script {
@@ -37,7 +39,8 @@ impl Script {
         if !self.is_there() {
             return self.leave_out();
         }
-        let (world, slow) = (World::start(None), World::start(Some(SLOW)));
+        let tls = self.roots.is_some();
+        let (world, slow) = (World::start(None, tls), World::start(Some(SLOW), tls));
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/clients")
             .join(self.file);
@@ -50,6 +53,13 @@ impl Script {
             .env("SANDBOX_BILL", world.bill_url())
             .env("SLOW_BASE_URL", slow.base_url())
             .env("SLOW_BILL", slow.bill_url());
+        if let (Some(variable), Some(roots), Some(others)) =
+            (self.roots, world.roots(), slow.roots())
+        {
+            let both = [roots.clone(), others].map(|file| std::fs::read(file).unwrap_or_default());
+            std::fs::write(&roots, both.concat()).expect("both authorities in one file");
+            command.env(variable, roots);
+        }
         let mut script = Process::start(self.name, &mut command);
         let end = script.wait_for_end(PATIENCE);
         let verdict = match end {

@@ -13,7 +13,7 @@ use reprise::sandbox::{Sandbox, Seen};
 use serde_json::json;
 
 use crate::house::{self, House, soon, until};
-use crate::tls::{self, Authority};
+use crate::tls::{Authority, upstream};
 use crate::wire::{Stage, Wire};
 
 /// A proxy, its upstream, and what the two speak with each other.
@@ -27,7 +27,7 @@ async fn houses() -> Vec<(House, Sandbox, Version)> {
         (&["h2", "http/1.1"], Version::HTTP_2),
     ] {
         let server = authority.server("localhost", false, alpn);
-        let (house, sandbox) = tls::house(server, Some(authority.file())).await;
+        let (house, sandbox) = upstream::house(server, Some(authority.file())).await;
         houses.push((house, sandbox, version));
     }
     houses

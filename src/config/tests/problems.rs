@@ -274,7 +274,6 @@ fn what_is_not_built_is_told_or_refused() {
         }
     }
     let refused = [
-        "[tls]\ncert_file = 'a'\nkey_file = 'b'",
         "[limits]\nusd_per_day = 0.5",
         "[limits]\nusd_per_month = 1",
         "[limits]\nrequests_per_minute = 60",

@@ -60,6 +60,16 @@ pub(crate) async fn until(what: impl Fn() -> bool) {
     soon(looking).await;
 }
 
+/// As [`until`], of something that has to be asked for.
+pub(crate) async fn until_async(what: impl AsyncFn() -> bool) {
+    let looking = async {
+        while !what().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(looking).await;
+}
+
 /// What a test changes in the configuration.
 type Change = Box<dyn Fn(&mut Config) + Send>;
 
