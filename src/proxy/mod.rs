@@ -4,6 +4,7 @@
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
 //! 3. [`generation::classify`] tells what it is:
 //!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
+//!    - a WebSocket, which becomes a [`tunnel`];
 //!    - a poll of a job that went through here ([`poll`]);
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
@@ -26,6 +27,7 @@ mod media;
 mod poll;
 mod record;
 mod reply;
+mod tunnel;
 
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ use http::request::Parts;
 use http::{Request, Response, Uri, Version};
 use jiff::Timestamp;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::callbacks::Callbacks;
@@ -71,6 +74,7 @@ pub struct Proxy {
     callbacks: Option<Arc<Callbacks>>,
     clock: Clock,
     tasks: TaskTracker,
+    tunnels: CancellationToken,
 }
 
 /// What a proxy is made of.
@@ -117,12 +121,18 @@ impl Proxy {
             callbacks,
             clock,
             tasks,
+            tunnels: CancellationToken::new(),
         })
     }
 
     /// How many paid calls are under way.
     pub fn under_way(&self) -> usize {
         self.once.under_way()
+    }
+
+    /// Ends every tunnel: they have no end of their own that a drain could wait for.
+    pub fn cut_tunnels(&self) {
+        self.tunnels.cancel();
     }
 
     /// Refuses what must not come further, whatever it asks for.
@@ -203,6 +213,10 @@ impl Proxy {
         let client = self.keys.authenticate(&parts)?;
         let target = auth::strip(&mut parts)?;
         self.check_owner(parts.uri.path(), &client).await?;
+        if let Some(client) = tunnel::asked_for(&mut parts, &body) {
+            directives::strip(&mut parts.headers);
+            return self.upgrade(parts, target, client).await;
+        }
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
             return self
                 .generate(

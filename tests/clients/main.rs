@@ -104,6 +104,7 @@ fn python_webhook_library_verifies_callbacks() {
         probe: vec!["-c", "import standardwebhooks"],
         install: "pip install standardwebhooks",
         env: Vec::new(),
+        roots: None,
     }
     .run();
 }
@@ -124,6 +125,7 @@ fn node_webhook_library_verifies_callbacks() {
         probe: vec!["-e", "require('standardwebhooks')"],
         install: "npm install standardwebhooks",
         env,
+        roots: None,
     }
     .run();
 }

@@ -8,6 +8,7 @@
 mod abuse;
 mod callbacks;
 mod clock;
+mod codings;
 mod credentials;
 mod doors;
 mod endings;
@@ -28,4 +29,7 @@ mod reuse;
 mod shutdown;
 mod tls;
 mod unknown;
+mod uploads;
+mod versions;
+mod websocket;
 mod wire;

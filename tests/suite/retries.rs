@@ -93,6 +93,7 @@ fn entry(state: TaskState) -> Arc<Entry> {
         usd: None,
         task: Some(task),
         previous: None,
+        media: Vec::new(),
     };
     let body = || Payload::Bytes(Bytes::from_static(BODY.as_bytes()));
     Arc::new(Entry {
