@@ -230,6 +230,7 @@ impl App {
         };
         let whole = tokio::time::timeout(self.grace, drained).await.is_ok();
         serving.abort();
+        self.proxy.cut_tunnels();
         let under_way = self.proxy.under_way();
         if let Err(error) = self.shelf.flush().await {
             tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");

@@ -2,11 +2,13 @@
 //!
 //! - [`causes()`] an error and its causes as one line;
 //! - [`body`] one body type for every answer the proxy gives;
+//! - [`coding`] content codings undone, within bounds;
 //! - [`headers`] which headers belong to one connection only, and how to take them out;
 //! - [`idle`] a body that may not fall silent.
 
 pub mod body;
 mod causes;
+pub mod coding;
 pub mod headers;
 pub mod idle;
 

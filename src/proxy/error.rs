@@ -239,9 +239,11 @@ impl Error {
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
             Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
             Self::Bypassed(error) => match error {
-                SendError::Unreachable(_) => of_send(error),
+                SendError::Unreachable(_) | SendError::Client(_) => of_send(error),
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
-                SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
+                SendError::TimedOut(_) | SendError::Stalled(_) => {
+                    form(504, "api_error", "upstream_outcome_unknown", true)
+                }
             },
             Self::ShuttingDown | Self::Poll(PollError::Gone) => {
                 form(503, "api_error", "shutting_down", false)
@@ -318,14 +320,15 @@ impl Form {
 }
 
 fn of_send(error: &SendError) -> Form {
-    let (status, code) = match error {
-        SendError::Unreachable(_) => (502, "upstream_unreachable"),
-        SendError::Cut(_) => (502, "upstream_broke_off"),
-        SendError::TimedOut(_) => (504, "upstream_timeout"),
+    let (status, kind, code) = match error {
+        SendError::Unreachable(_) => (502, "api_error", "upstream_unreachable"),
+        SendError::Cut(_) => (502, "api_error", "upstream_broke_off"),
+        SendError::TimedOut(_) | SendError::Stalled(_) => (504, "api_error", "upstream_timeout"),
+        SendError::Client(_) => (400, INVALID, "incomplete_body"),
     };
     Form {
         status,
-        kind: "api_error",
+        kind,
         code,
         final_answer: false,
     }

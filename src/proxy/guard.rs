@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
 
@@ -55,6 +55,7 @@ impl Guard {
         if !is_opened_link(parts) {
             self.check_origin(&parts.headers)?;
         }
+        check_expectation(parts)?;
         if generation::escapes_root(parts.uri.path()) {
             let message = "The path leaves /v1/ by its dot segments; write it without them.";
             return Err(Error::BadRequest(message.to_owned()));
@@ -151,11 +152,17 @@ fn check_target(parts: &Parts) -> Result<(), Error> {
     if generation::has_nul(parts.uri.path()) {
         return refuse("The path has a NUL in it.");
     }
-    match headers::text(&parts.headers, "expect") {
-        Some(expected) if !expected.trim().eq_ignore_ascii_case("100-continue") => {
-            Err(Error::Expectation)
-        }
-        Some(_) | None => Ok(()),
+    Ok(())
+}
+
+/// Only one expectation is known (RFC 9110 §10.1.1). The answer to it, 100, goes out when the body is
+/// first asked for: nobody whose key is unknown gets one.
+fn check_expectation(parts: &Parts) -> Result<(), Error> {
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if parts.headers.get_all(header::EXPECT).iter().all(known) {
+        Ok(())
+    } else {
+        Err(Error::Expectation)
     }
 }
 

@@ -235,8 +235,8 @@ impl Call {
         }
         self.lead.end(Ending::Failed(match error {
             SendError::Unreachable(reason) => Failure::Unreachable(reason),
-            SendError::Cut(_) => Failure::Cut(reason),
-            SendError::TimedOut(_) => Failure::TimedOut(reason),
+            SendError::Cut(_) | SendError::Client(_) => Failure::Cut(reason),
+            SendError::TimedOut(_) | SendError::Stalled(_) => Failure::TimedOut(reason),
         }));
     }
 

@@ -4,6 +4,7 @@
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
 //! 3. [`generation::classify`] tells what it is:
 //!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
+//!    - a WebSocket, which becomes a [`tunnel`];
 //!    - a poll of a job that went through here ([`poll`]);
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
@@ -31,6 +32,7 @@ mod record;
 mod reply;
 mod shown;
 mod standing;
+mod tunnel;
 
 use std::sync::Arc;
 
@@ -39,6 +41,7 @@ use http::request::Parts;
 use http::{Request, Response, Uri, Version};
 use jiff::Timestamp;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::callbacks::Callbacks;
@@ -78,6 +81,7 @@ pub struct Proxy {
     verdicts: standing::Verdicts,
     clock: Clock,
     tasks: TaskTracker,
+    tunnels: CancellationToken,
 }
 
 /// What a proxy is made of.
@@ -130,12 +134,18 @@ impl Proxy {
             verdicts: standing::Verdicts::default(),
             clock,
             tasks,
+            tunnels: CancellationToken::new(),
         })
     }
 
     /// How many paid calls are under way.
     pub fn under_way(&self) -> usize {
         self.once.under_way()
+    }
+
+    /// Ends every tunnel: they have no end of their own that a drain could wait for.
+    pub fn cut_tunnels(&self) {
+        self.tunnels.cancel();
     }
 
     /// Refuses what must not come further, whatever it asks for.
@@ -216,6 +226,10 @@ impl Proxy {
         let client = self.keys.authenticate(&parts)?;
         let target = auth::strip(&mut parts)?;
         self.check_owner(parts.uri.path(), &client).await?;
+        if let Some(client) = tunnel::asked_for(&mut parts, &body) {
+            directives::strip(&mut parts.headers);
+            return self.upgrade(parts, target, client).await;
+        }
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
             return self
                 .generate(

@@ -50,7 +50,7 @@ const MOST_HEADERS: usize = 1024;
 /// What one HTTP/2 stream may hold of an answer that its client does not take yet, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
-type Connection = auto::Connection<'static, TokioIo<Wire<Line>>, Service, TokioExecutor>;
+type Connection = auto::UpgradeableConnection<'static, TokioIo<Wire<Line>>, Service, TokioExecutor>;
 
 /// A bound socket and what answers on it.
 pub struct Server {
@@ -152,10 +152,9 @@ impl Server {
                     if let Some(guest) = accepted {
                         let reception = self.reception.clone();
                         late.spawn(async move {
-                            if let Some((connection, seat)) = reception.receive(guest).await {
+                            if let Some(connection) = reception.receive(guest).await {
                                 // How it ends is nobody's concern any more.
                                 let _ = connection.await;
-                                drop(seat);
                             }
                         });
                     }
@@ -194,20 +193,18 @@ impl Server {
         tokio::spawn(async move {
             // A handshake that has not ended when the program drains has asked for nothing.
             let received = stop.run_until_cancelled(reception.receive(guest)).await;
-            let Some((connection, seat)) = received.flatten() else {
-                return;
-            };
-            if let Err(error) = watcher.watch(connection).await {
+            if let Some(connection) = received.flatten()
+                && let Err(error) = watcher.watch(connection).await
+            {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(seat);
         });
     }
 }
 
 impl Reception {
     /// `None` when there is nobody to speak HTTP with.
-    async fn receive(&self, guest: Guest) -> Option<(Connection, Seat)> {
+    async fn receive(&self, guest: Guest) -> Option<Connection> {
         let Guest {
             stream,
             peer,
@@ -220,7 +217,7 @@ impl Reception {
             line = self.door.open(stream) => line?,
             () = tally.sent_away() => return None,
         };
-        let wire = Wire::new(line, tally.clone(), self.patience);
+        let wire = Wire::new(line, tally.clone(), self.patience).seated(seat);
         let service = Service {
             routes: self.routes.clone(),
             tally,
@@ -228,8 +225,9 @@ impl Reception {
             peer,
             largest_head: self.largest_head,
         };
-        let connection = self.protocol.serve_connection(TokioIo::new(wire), service);
-        Some((connection.into_owned(), seat))
+        let protocol = &self.protocol;
+        let connection = protocol.serve_connection_with_upgrades(TokioIo::new(wire), service);
+        Some(connection.into_owned())
     }
 }
 

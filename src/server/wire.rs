@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::Deadline;
 use super::framing::{Framing, Place};
+use super::places::Seat;
 use super::tally::{Rest, Tally};
 use super::{Patience, refusal};
 
@@ -50,6 +51,8 @@ pub(super) struct Wire<S> {
     clear: Option<u64>,
     /// Goes to the socket before anything else: what is said in hyper's place.
     instead: Bytes,
+    /// Its drop is what it is for.
+    seat: Option<Seat>,
 }
 
 struct Lingering {
@@ -59,6 +62,13 @@ struct Lingering {
 }
 
 impl<S> Wire<S> {
+    /// With the connection's place, which it has for as long as the socket is open: also when another
+    /// protocol has taken HTTP's place on it.
+    pub(super) fn seated(mut self, seat: Seat) -> Self {
+        self.seat = Some(seat);
+        self
+    }
+
     pub(super) fn new(stream: S, tally: Arc<Tally>, patience: Patience) -> Self {
         Self {
             stream,
@@ -75,6 +85,7 @@ impl<S> Wire<S> {
             ended: false,
             clear: Some(0),
             instead: Bytes::new(),
+            seat: None,
         }
     }
 
@@ -232,8 +243,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             let new = buffer.filled().get(before..).unwrap_or_default();
             this.ended |= new.is_empty();
-            this.framing.read(new);
-            this.tally.note(&this.framing);
+            if !this.tally.is_upgraded() {
+                this.framing.read(new);
+                this.tally.note(&this.framing);
+            }
             this.tally.rest(Rest::Busy);
             return Poll::Ready(read);
         }
@@ -309,7 +322,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             ready!(self.sent(shut, context))?;
             self.lingering.shut = true;
         }
-        if self.is_speaking() {
+        // What a client still says in another protocol is read by whoever speaks it.
+        if !self.tally.is_upgraded() && self.is_speaking() {
             ready!(self.poll_linger(context));
         }
         Poll::Ready(Ok(()))

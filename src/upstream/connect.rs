@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::link::Linked;
 use super::outgoing::{Known, Outgoing};
 use super::tunnel::tunnel;
 use super::{Obstacle, SetupError};
@@ -30,7 +31,16 @@ use crate::tls;
 
 /// What leads to upstream, or to the proxy before it.
 type Line = MaybeHttpsStream<Tcp>;
-type Stream = MaybeHttpsStream<Line>;
+type Stream = TokioIo<Linked<TokioIo<MaybeHttpsStream<Line>>>>;
+
+/// What a connection may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaking {
+    /// HTTP/2 where upstream offers it.
+    Both,
+    /// HTTP/1.1, which can be left for another protocol.
+    Http1,
+}
 
 /// A connection that [`Outgoing`] knows.
 type Tcp = Known<TokioIo<TcpStream>>;
@@ -39,7 +49,7 @@ type Tcp = Known<TokioIo<TcpStream>>;
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: HttpConnector,
-    /// Offers HTTP/2 and HTTP/1.1.
+    /// Offers what is to be spoken.
     upstream: TlsConnector,
     /// Offers HTTP/1.1: a proxy is asked for its tunnel in that.
     proxy: TlsConnector,
@@ -51,6 +61,7 @@ pub(super) struct Connector {
 pub(super) fn connector(
     settings: &config::Upstream,
     outgoing: Outgoing,
+    speaking: Speaking,
 ) -> Result<Connector, SetupError> {
     let mut tcp = HttpConnector::new();
     tcp.set_nodelay(true);
@@ -65,7 +76,10 @@ pub(super) fn connector(
     };
     Ok(Connector {
         tcp,
-        upstream: offering(&["h2", "http/1.1"]),
+        upstream: match speaking {
+            Speaking::Both => offering(&["h2", "http/1.1"]),
+            Speaking::Http1 => offering(&["http/1.1"]),
+        },
         proxy: offering(&["http/1.1"]),
         detour: settings.proxies.on_the_way_to(&settings.base_url)?,
         limit: settings.connect_timeout,
@@ -84,12 +98,15 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = self.clone();
-        Box::pin(async move { connector.connect(uri).await.map_err(BodyError::from) })
+        Box::pin(async move {
+            let stream = connector.connect(uri).await.map_err(BodyError::from)?;
+            Ok(TokioIo::new(Linked::new(TokioIo::new(stream))))
+        })
     }
 }
 
 impl Connector {
-    async fn connect(mut self, uri: Uri) -> Result<Stream, Obstacle> {
+    async fn connect(mut self, uri: Uri) -> Result<MaybeHttpsStream<Line>, Obstacle> {
         let within = Within {
             end: Instant::now() + self.limit,
             limit: self.limit,
@@ -104,7 +121,7 @@ impl Connector {
         if uri.scheme() == Some(&Scheme::HTTPS) {
             secure(&self.upstream, &uri, line, &within).await
         } else {
-            Ok(Stream::Http(line))
+            Ok(MaybeHttpsStream::Http(line))
         }
     }
 

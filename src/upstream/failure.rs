@@ -35,14 +35,20 @@ pub enum SendError {
     /// The connection broke after the request, or a part of it, may have been written.
     #[error("upstream broke off: {0}")]
     Cut(String),
-    /// No head within `response_timeout`.
+    /// No head within `response_timeout` of the request's last byte.
     #[error("upstream sent no answer within {}", seconds(.0))]
     TimedOut(Duration),
+    /// Upstream took nothing of the request's body for `idle_timeout`.
+    #[error("upstream took nothing of the request for {}", seconds(.0))]
+    Stalled(Duration),
+    /// The client's body did not come whole: how. The request was aborted, not ended.
+    #[error("the request's body did not arrive whole ({0})")]
+    Client(String),
 }
 
 impl SendError {
     /// MONEY: only an error of connecting proves that nothing was sent. The pool itself repeats a
-    /// request on a new connection when the reused one turned out closed before the first byte.
+    /// request on a new connection when the reused one turned out closed before its first byte.
     pub(super) fn of_client(error: &hyper_util::client::legacy::Error) -> Self {
         if error.is_connect() {
             // What is ours to say stands below hyper's words for it.
@@ -60,7 +66,7 @@ impl SendError {
     pub fn may_have_been_sent(&self) -> bool {
         match self {
             Self::Unreachable(_) => false,
-            Self::Cut(_) | Self::TimedOut(_) => true,
+            Self::Cut(_) | Self::TimedOut(_) | Self::Stalled(_) | Self::Client(_) => true,
         }
     }
 }

@@ -16,6 +16,7 @@ mod configuration;
 mod crash;
 mod ending;
 mod https;
+mod large;
 mod program;
 #[allow(dead_code, reason = "the suite uses more of it")]
 #[path = "../suite/house/receiver.rs"]

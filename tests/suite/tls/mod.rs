@@ -3,7 +3,7 @@
 
 mod detours;
 mod serving;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::house::{Client, House};
 
 /// An authority of one's own, and the file that says so.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
@@ -34,7 +34,7 @@ struct Shown {
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -45,7 +45,7 @@ impl Authority {
         Self { issuer, folder }
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
@@ -64,7 +64,7 @@ impl Authority {
     }
 
     /// What a server of this name shows.
-    fn server(&self, name: &str, expired: bool, alpn: &[&str]) -> Arc<ServerConfig> {
+    pub(crate) fn server(&self, name: &str, expired: bool, alpn: &[&str]) -> Arc<ServerConfig> {
         let shown = self.shown(&[name], |params| {
             if expired {
                 params.not_before = date_time_ymd(2019, 1, 1);

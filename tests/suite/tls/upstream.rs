@@ -17,7 +17,7 @@ use super::Authority;
 use crate::house::{House, UPSTREAM_KEY};
 
 /// A sandbox behind TLS, and a proxy before it that reaches it by `localhost`.
-async fn house(tls: Arc<ServerConfig>, ca_file: Option<PathBuf>) -> (House, Sandbox) {
+pub(crate) async fn house(tls: Arc<ServerConfig>, ca_file: Option<PathBuf>) -> (House, Sandbox) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let sandbox = Sandbox::serve(Options::default(), listener, Some(tls)).await;
