@@ -7,8 +7,8 @@
 //! - [`name`] is the name of a kept file in a link, [`types`] what its ending means; pure;
 //! - [`range`] reads which part of a file is asked for, and under which condition; pure;
 //! - [`serve()`] answers with the file or that part of it;
-//! - [`archive`] fetches the files: in the order of its [`queue`], on a checked [`way`], each by one
-//!   [`fetch`], which goes on with a [`part`] and tells by a [`sniff`] what it is;
+//! - [`archive`] has the files fetched: [`round`] by round of its [`queue`], on a checked [`way`], each by
+//!   one [`fetch`], which goes on with a [`part`] and tells by a [`sniff`] what it is;
 //! - [`life`] says whether a link still works that nothing was kept of;
 //! - [`medium`] is what a record says about all this; pure.
 
@@ -22,6 +22,7 @@ mod part;
 mod queue;
 pub mod range;
 mod rewrite;
+mod round;
 mod serve;
 mod sniff;
 pub mod types;

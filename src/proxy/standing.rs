@@ -35,6 +35,8 @@ use crate::store::{Change, Entry, Payload, StoreError};
 const STANDS: Duration = Duration::from_mins(1);
 /// With so many verdicts, the old ones are swept.
 const MANY: usize = 1024;
+/// A host that takes longer has not said that a link is dead.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Links of one generation that are looked at.
 const MOST_LINKS: usize = 8;
 
@@ -155,6 +157,12 @@ impl Proxy {
 
     /// Looks at links; one that is dead is enough. `said`: upstream has nothing better to offer.
     async fn judge_links(&self, links: &[String], said: bool) -> Verdict {
+        let looking = self.look_at_links(links, said);
+        let verdict = tokio::time::timeout(PATIENCE, looking).await;
+        verdict.unwrap_or(Verdict::Good)
+    }
+
+    async fn look_at_links(&self, links: &[String], said: bool) -> Verdict {
         for link in links.iter().take(MOST_LINKS) {
             match self.archive.life_of(link).await {
                 Life::Alive | Life::Unknown => {}

@@ -6,6 +6,7 @@ mod dead;
 mod kept;
 mod own;
 mod refused;
+mod traps;
 
 use std::time::Duration;
 
