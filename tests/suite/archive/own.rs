@@ -1,5 +1,7 @@
 //! Links of upstream's own, which need its key; and what it leads to, which must not see it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use reprise::config::BaseUrl;
 use reprise::store::MediumState;
@@ -123,4 +125,22 @@ async fn beside_the_api_the_key_is_not_shown() {
     let seen = gateway.seen();
     let last = seen.iter().find(|visit| visit.line == "GET /v1files/a.mp4");
     assert_eq!(last.unwrap().header("authorization"), "");
+}
+
+/// A key that is refused its polls by mistake is served the clip: that is kept.
+#[tokio::test]
+async fn a_clip_that_no_poll_has_shown_is_kept_from_upstreams_own_path() {
+    let house = keeping()
+        .config(|config| config.jobs.poll_interval = Duration::from_millis(20))
+        .await;
+    for path in [SUBMIT, "/v1/videos"] {
+        let polls = house.sandbox.on(&format!("GET {path}/task_"));
+        polls.answer(403, "application/json", "{}").times(12);
+    }
+    let id = super::task(&super::submit(&house, "a pier").await);
+    house.sandbox.finish_jobs();
+    until(|| house.archive().tally().files == 1).await;
+    let path = format!("/v1/videos/{id}/content");
+    let served = house.client().get(&path).send().await;
+    assert!(served.is_hit() && served.text().ends_with(&id));
 }
