@@ -25,6 +25,9 @@ const PIECE: usize = 256 * 1024;
 /// byte now and then must not hold one of a few places for ever.
 const LONGEST: Duration = Duration::from_mins(10);
 
+/// The same for a file that could not be gone on with: it comes at once or not at all.
+const LONGEST_AT_ONCE: Duration = Duration::from_hours(2);
+
 /// The longest pause that a server may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
@@ -77,14 +80,18 @@ impl Fetcher {
         link: &str,
         partial: &mut Option<Box<Partial>>,
     ) -> Result<Fetched, Missed> {
-        let deadline = Instant::now() + LONGEST;
+        let begun = Instant::now();
         let headers = part::asked(partial.as_deref().map(Partial::part).as_ref());
-        let arrived = match timeout_at(deadline, self.way.get(link, &headers)).await {
+        let arrived = match timeout_at(begun + LONGEST, self.way.get(link, &headers)).await {
             Ok(arrived) => arrived?,
             Err(_) => return Err(again("it sent no answer in time")),
         };
         let (file, body) = self.begin(arrived, partial).await?;
-        let file = match self.copy(file, body, deadline).await {
+        let longest = match file.validator {
+            Some(_) => LONGEST,
+            None => LONGEST_AT_ONCE,
+        };
+        let file = match self.copy(file, body, begun + longest).await {
             Ok(file) => file,
             Err((file, missed)) => {
                 *partial = file.filter(|file| file.validator.is_some() && file.kind.is_some());

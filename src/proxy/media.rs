@@ -36,7 +36,10 @@ impl Proxy {
             disposition: media::attachment(parts.uri.query(), &own_name, name.extension()),
         };
         match media::serve(&self.shelf, parts, &shown).await {
-            Ok(response) => Ok(response),
+            Ok(response) => {
+                self.shelf.used_blob(&name.hash(), self.clock.now());
+                Ok(response)
+            }
             Err(error) => {
                 self.doubt(&error, name.hash()).await;
                 Err(not_served(&error, &short))

@@ -170,18 +170,18 @@ async fn a_file_that_a_kill_cut_off_is_fetched_again() {
     assert_eq!(sandbox.bill().total(), 1);
     let shown = home.run(&["jobs", "show", &task]).await;
     let path = link.trim_start_matches(&program.origin);
-    let line = format!(
+    let said = format!(
         "kept from http://{} video/mp4, 3000000 bytes, {path}",
         storage.addr
     );
-    assert!(shown.out.contains(&line), "{shown:?}");
+    assert!(shown.out.contains(&said), "{shown:?}");
 }
 
 /// Resident memory in KiB.
 fn resident(program: &Program) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let digits = line.unwrap().trim().trim_end_matches(" kB");
+    let said = status.lines().find_map(|said| said.strip_prefix("VmRSS:"));
+    let digits = said.unwrap().trim().trim_end_matches(" kB");
     digits.parse().unwrap()
 }
 
