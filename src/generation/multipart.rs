@@ -125,15 +125,26 @@ impl Head {
     }
 }
 
-/// Is `rest` of a disposition a file name in either form, and no second field name?
+/// Is `rest` of a disposition a file name in either form or both, and nothing else for any reader?
+///
+/// SECURITY: a second field name in there would be the one that some readers see, whatever the case
+/// of its letters. Where quotes, escapes or `=` leave a doubt, the disposition counts whole, which
+/// at worst pays twice for a file with an odd name.
 fn is_file_name(rest: &[u8]) -> bool {
-    let value = [&b"; filename=\""[..], b"; filename*="]
-        .into_iter()
-        .find_map(|start| rest.strip_prefix(start));
-    value.is_some_and(|value| {
-        [&b" name"[..], b";name", b"\tname"]
-            .into_iter()
-            .all(|other| memchr::memmem::find(value, other).is_none())
+    let Some(quoted) = rest.strip_prefix(b"; filename=\"") else {
+        return is_encoded_file_name(rest);
+    };
+    let end = memchr::memchr(b'"', quoted).unwrap_or(quoted.len());
+    let (name, after) = quoted.split_at(end);
+    memchr::memchr2(b'\\', b'=', name).is_none()
+        && (after == b"\"" || after.strip_prefix(b"\"").is_some_and(is_encoded_file_name))
+}
+
+/// Is `rest` a file name in the form of RFC 8187, which is one word?
+fn is_encoded_file_name(rest: &[u8]) -> bool {
+    rest.strip_prefix(b"; filename*=").is_some_and(|word| {
+        let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b';' | b'=' | b'"' | b'\\');
+        !word.iter().any(ends)
     })
 }
 

@@ -40,6 +40,10 @@ fn forms_that_mean_the_same() {
     for (name, head) in [
         ("file name", "name=\"image\"; filename=\"b c; d.png\""),
         (
+            "file name with a word",
+            "name=\"image\"; filename=\"my name.png\"",
+        ),
+        (
             "file name in two forms",
             "name=\"image\"; filename=\"b\"; filename*=UTF-8''%C3%A9",
         ),
@@ -110,6 +114,29 @@ fn forms_that_mean_something_else() {
         (
             "moved between parts",
             vec![("name=\"prompt\"", "a catP"), (image.0, "NG")],
+        ),
+        (
+            "another name in capitals",
+            vec![
+                prompt,
+                ("name=\"image\"; filename=\"a\"; NAME=\"x\"", "PNG"),
+            ],
+        ),
+        (
+            "another name without a semicolon",
+            vec![prompt, ("name=\"image\"; filename=\"a\"name=\"x\"", "PNG")],
+        ),
+        (
+            "another name behind an escaped quote",
+            vec![prompt, ("name=\"image\"; filename=\"a\\\"; name=\"", "PNG")],
+        ),
+        (
+            "another name inside the file name",
+            vec![prompt, ("name=\"image\"; filename=\"a; name=x\"", "PNG")],
+        ),
+        (
+            "another name behind the encoded one",
+            vec![prompt, ("name=\"image\"; filename*=a;Name=x", "PNG")],
         ),
         (
             "a second name",
