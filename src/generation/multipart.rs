@@ -22,27 +22,33 @@ pub(super) struct Reading {
 /// Reads `body` as a form; `None` when it has to be hashed as its raw bytes.
 pub(super) fn read(body: &Bytes, content_type: &str, kind: Kind) -> Option<Reading> {
     let boundary = multer::parse_boundary(content_type).ok()?;
-    if !is_plain(body, &boundary) {
-        return None;
-    }
+    let parts = plain_parts(body, &boundary)?;
     // The whole body is there, so the reader never has to wait.
-    read_parts(body.clone(), boundary, kind).now_or_never()?
+    let (read, reading) = read_parts(body.clone(), boundary, kind).now_or_never()??;
+    (read == parts).then_some(reading)
 }
 
-/// Does `body` begin with its first delimiter and end with its only closing one?
+/// How many parts `body` has, when no reader can see it otherwise: it begins with its first
+/// delimiter, ends with its only closing one, and every delimiter is a line of its own.
 ///
 /// SECURITY: text before, after or between forms is skipped by one reader and understood by
 /// another. Such a body must not get the name of an innocent one and put its answer in that place.
-fn is_plain(body: &[u8], boundary: &str) -> bool {
-    let closing = format!("\r\n--{boundary}--");
-    let trimmed = body.strip_suffix(b"\r\n").unwrap_or(body);
-    body.strip_prefix(b"--")
-        .is_some_and(|rest| rest.starts_with(boundary.as_bytes()))
-        && memchr::memmem::find(body, closing.as_bytes())
-            .is_some_and(|found| found + closing.len() == trimmed.len())
+fn plain_parts(body: &[u8], boundary: &str) -> Option<usize> {
+    let delimiter = format!("\n--{boundary}");
+    let mut rest = body.strip_prefix(delimiter.trim_start().as_bytes())?;
+    let mut parts = 0;
+    while !matches!(rest, b"--" | b"--\r\n") {
+        let part = rest.strip_prefix(b"\r\n")?;
+        let end = memchr::memmem::find(part, delimiter.as_bytes())?;
+        // A line feed alone ends a line for some.
+        part.get(..end)?.strip_suffix(b"\r")?;
+        rest = part.get(end + delimiter.len()..)?;
+        parts += 1;
+    }
+    (parts > 0).then_some(parts)
 }
 
-async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<Reading> {
+async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize, Reading)> {
     let whole = stream::iter([Ok::<_, std::convert::Infallible>(body)]);
     let mut form = multer::Multipart::new(whole, boundary);
     let mut hasher = Hasher::new();
@@ -73,10 +79,8 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<Reading
             hasher.update(content.finalize().as_bytes());
         }
     }
-    Some(Reading {
-        digest: hasher.finalize(),
-        facts,
-    })
+    let digest = hasher.finalize();
+    Some((count, Reading { digest, facts }))
 }
 
 /// What the headers of a part say beside its name.

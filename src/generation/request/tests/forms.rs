@@ -167,6 +167,15 @@ fn forms_that_cannot_be_read_are_raw() {
         ("text after", with(format!("{text}x"))),
         ("a form after", with(format!("{text}{text}"))),
         ("cut off", with(text[..text.len() - 6].to_owned())),
+        ("closed before it begins", with(format!("--B{text}"))),
+        (
+            "more on a delimiter's line",
+            with(text.replacen("\r\n", " x\r\n", 1)),
+        ),
+        (
+            "a delimiter of lines that end in LF",
+            with(text.replace("\r\n\r\nm", "\r\n\r\nm\n--B\n")),
+        ),
         ("no name", with(text.replace("; name=\"model\"", ""))),
         (
             "no disposition",
