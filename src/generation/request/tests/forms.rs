@@ -201,9 +201,16 @@ fn forms_that_cannot_be_read_are_raw() {
         longer.extend_from_slice(b"\r\n");
         let longer = Asked {
             body: longer.into(),
-            ..odd
+            ..odd.clone()
         };
         assert_ne!(longer.key(), identity.fingerprint, "{name}");
+        let other = String::from_utf8_lossy(&odd.body).replacen("\r\nm", "\r\nn", 1);
+        let changed = other.as_bytes() != &*odd.body;
+        let other = Asked {
+            body: other.into(),
+            ..odd
+        };
+        assert_eq!(other.key() != identity.fingerprint, changed, "{name}");
     }
     assert_eq!(
         form(&vec![("name=\"model\"", "m"); 1000])
