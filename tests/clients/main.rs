@@ -1,4 +1,5 @@
-//! The real clients against the real program: the official `openai` packages for Python and Node, and curl.
+//! The real clients against the real program: the official `openai` packages for Python and Node, LangChain,
+//! LiteLLM, the AI SDK, two WebSocket clients, and curl.
 //!
 //! Each test starts `reprise sandbox` and `reprise serve` as processes of their own, points one client's script
 //! at the proxy and fails with everything that was printed. The scripts assert against the sandbox's bill: what
@@ -6,8 +7,8 @@
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `REPRISE_PYTHON` | the interpreter that has the `openai` package; default `python3` |
-//! | `REPRISE_NODE_PATH` | a folder holding `node_modules` with `openai`; default Node's own resolution |
+//! | `REPRISE_PYTHON` | the interpreter that has the Python packages; default `python3` |
+//! | `REPRISE_NODE_PATH` | a folder holding `node_modules` with the Node packages; default Node's own resolution |
 //! | `REPRISE_REQUIRE_CLIENTS=1` | a missing client is a failure; without it the suite is left out, visibly |
 
 mod process;
@@ -18,20 +19,63 @@ use script::{Script, interpreter};
 
 #[test]
 fn official_python_sdk_pays_once() {
+    python("python", "suite.py", "openai", "openai");
+}
+
+#[test]
+fn official_node_sdk_pays_once() {
+    node("node", "suite.cjs", "require('openai')", "openai");
+}
+
+#[test]
+fn langchain_pays_once() {
+    python(
+        "LangChain",
+        "chain.py",
+        "langchain_openai",
+        "langchain-openai",
+    );
+}
+
+#[test]
+fn litellm_pays_once() {
+    python("LiteLLM", "lite.py", "litellm", "litellm");
+}
+
+#[test]
+fn ai_sdk_pays_once() {
+    let probe = "require('ai'), require('@ai-sdk/openai-compatible')";
+    node("AI SDK", "aisdk.cjs", probe, "ai @ai-sdk/openai-compatible");
+}
+
+#[test]
+fn python_web_sockets_pass() {
+    python("websockets", "sockets.py", "websockets", "websockets");
+}
+
+#[test]
+fn node_web_sockets_pass() {
+    node("ws", "sockets.cjs", "require('ws')", "ws");
+}
+
+/// Runs a script for the Python that `REPRISE_PYTHON` names, if it has `module`.
+fn python(name: &'static str, file: &'static str, module: &str, package: &str) {
     let python = std::env::var("REPRISE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    // Found, not loaded: some of these take seconds to load.
+    let probe = format!("import importlib.util as u; exit(u.find_spec('{module}') is None)");
     Script {
-        name: "python",
-        file: "suite.py",
+        name,
+        file,
         command: vec![interpreter(&python), "-B".to_owned()],
-        probe: vec!["-c", "import openai"],
-        install: "pip install openai",
+        probe: vec!["-c".to_owned(), probe],
+        install: format!("pip install {package}"),
         env: Vec::new(),
     }
     .run();
 }
 
-#[test]
-fn official_node_sdk_pays_once() {
+/// Runs a script for Node with the packages below `REPRISE_NODE_PATH`, if `probe` finds them there.
+fn node(name: &'static str, file: &'static str, probe: &str, packages: &str) {
     let env = match std::env::var("REPRISE_NODE_PATH") {
         Ok(folder) => vec![(
             "NODE_PATH",
@@ -40,11 +84,11 @@ fn official_node_sdk_pays_once() {
         Err(_) => Vec::new(),
     };
     Script {
-        name: "node",
-        file: "suite.cjs",
+        name,
+        file,
         command: vec!["node".to_owned()],
-        probe: vec!["-e", "require('openai')"],
-        install: "npm install openai",
+        probe: vec!["-e".to_owned(), probe.to_owned()],
+        install: format!("npm install {packages}"),
         env,
     }
     .run();
@@ -56,8 +100,10 @@ fn curl_pays_once() {
         name: "curl",
         file: "suite.sh",
         command: vec!["bash".to_owned()],
-        probe: vec!["-c", "curl --version | grep -q HTTP2"],
-        install: "a curl that speaks HTTP/2",
+        probe: ["-c", "curl --version | grep -q HTTP2"]
+            .map(str::to_owned)
+            .to_vec(),
+        install: "a curl that speaks HTTP/2".to_owned(),
         env: Vec::new(),
     }
     .run();

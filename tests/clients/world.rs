@@ -20,9 +20,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Starts both; `answer_time` is how long upstream takes over a chat or an image (`"5s"`).
-    pub(crate) fn start(answer_time: Option<&str>) -> World {
+    /// Starts both; `answer_time` is how long upstream takes over a chat or an image (`"5s"`), `config` the
+    /// text of proxy.toml.
+    pub(crate) fn start(answer_time: Option<&str>, config: &str) -> World {
         let home = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(home.path().join("proxy.toml"), config).expect("proxy.toml is written");
         let mut sandbox_args = vec!["sandbox", "--listen", "127.0.0.1:0", "--job-time", "1s"];
         if let Some(time) = answer_time {
             sandbox_args.extend(["--answer-time", time]);
