@@ -9,6 +9,7 @@
 //!    or to be run. A run goes on without its client, and [`store`] has its answer durably before
 //!    anyone has all of it.
 //! 4. A poll of a video job goes to [`jobs`], everything else through [`upstream`] as it came.
+//! 5. A link to a kept file (`/media/…`) is answered by [`media`], and needs no client key.
 //!
 //! # The rooms
 //!
@@ -19,9 +20,11 @@
 //! | [`server`] | connections and routes |
 //! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
+//! | [`media`] | what results link to: links found and rewritten, kept files served |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
-//! | [`upstream`] | the one way out, with the real key |
+//! | [`upstream`] | the way to the API, and the only one with the real key |
+//! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
 //! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
@@ -34,9 +37,11 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod egress;
 pub mod fault;
 pub mod generation;
 pub mod jobs;
+pub mod media;
 pub mod message;
 pub mod once;
 pub mod proxy;

@@ -51,20 +51,22 @@ pub fn collect(
 
 /// The first `len` bytes of a file, read piece by piece on a thread that may block.
 pub fn from_file(file: File, len: u64) -> Body {
+    from_file_part(file, 0, len)
+}
+
+/// `len` bytes of a file from `start` on, read like [`from_file`].
+pub fn from_file_part(file: File, start: u64, len: u64) -> Body {
     const PIECE: u64 = 256 * 1024;
-    let reader = (Arc::new(file), 0_u64);
-    let frames = stream::unfold(reader, move |(file, position)| async move {
-        let want = usize::try_from((len - position).min(PIECE)).unwrap_or_default();
+    let reader = (Arc::new(file), start, len);
+    let frames = stream::unfold(reader, |(file, position, left)| async move {
+        let step = left.min(PIECE);
+        let want = usize::try_from(step).unwrap_or_default();
         if want == 0 {
             return None;
         }
         let piece = read_at(file.clone(), position, want).await;
-        let position = if piece.is_ok() {
-            position + want as u64
-        } else {
-            len
-        };
-        Some((piece.map(Frame::data), (file, position)))
+        let left = if piece.is_ok() { left - step } else { 0 };
+        Some((piece.map(Frame::data), (file, position + step, left)))
     });
     boxed(StreamBody::new(Box::pin(frames)))
 }

@@ -21,6 +21,7 @@ pub struct Silence {
 /// Ends a body with a [`Silence`] when the next piece takes longer than a limit.
 ///
 /// The clock runs only while somebody waits for a piece: a slow reader is not a silent sender.
+#[derive(Debug)]
 pub struct Idle<B> {
     body: B,
     error: Silence,

@@ -40,7 +40,7 @@ pub(super) fn allow(headers: &mut HeaderMap, origin: &str) {
     };
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.append(header::VARY, HeaderValue::from_static("origin"));
-    let readable = "age, cache-status, retry-after, retry-after-ms, x-ratelimit-limit-requests, \
+    let readable = "accept-ranges, age, cache-status, content-range, etag, retry-after, retry-after-ms, x-ratelimit-limit-requests, \
                     x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-request-id, \
                     x-should-retry";
     headers.append(

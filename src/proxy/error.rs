@@ -41,6 +41,18 @@ pub(crate) enum Error {
     },
     #[error("Method {0} is refused: a proxy for an API neither tunnels nor traces.")]
     MethodNotAllowed(String),
+    #[error("Method {0} is refused: a kept file can only be read, by GET or HEAD.")]
+    ReadOnly(String),
+    #[error(
+        "No such file is kept here. It may have made room for others; the same generation request \
+         tells where its result is now."
+    )]
+    NoSuchFile,
+    #[error(
+        "The kept file is damaged or cannot be read, so nothing of it is sent. The proxy's log says \
+         which file it is and why."
+    )]
+    FileUnreadable,
     #[error(
         "The request's body is larger than {0} bytes, and was not sent upstream. Raise \
          `cache.max_request_body` in proxy.toml if it should be."
@@ -176,7 +188,11 @@ impl Error {
             Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
             Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),
             Self::NotFound { .. } => form(404, INVALID, "not_found", false),
-            Self::MethodNotAllowed(_) => form(405, INVALID, "method_not_allowed", false),
+            Self::MethodNotAllowed(_) | Self::ReadOnly(_) => {
+                form(405, INVALID, "method_not_allowed", false)
+            }
+            Self::NoSuchFile => form(404, INVALID, "media_not_found", false),
+            Self::FileUnreadable => form(500, "api_error", "media_unreadable", true),
             Self::TooLarge(_) => form(413, INVALID, "request_too_large", true),
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
@@ -203,8 +219,15 @@ impl Error {
     /// The answer: envelope, status, and whether a client should try again.
     pub(crate) fn response(&self) -> Response<Body> {
         let mut response = self.form().answer(&self.to_string());
-        if let Self::MethodNotAllowed(_) = self {
-            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        let allowed = if let Self::MethodNotAllowed(_) = self {
+            Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        } else if let Self::ReadOnly(_) = self {
+            Some("GET, HEAD")
+        } else {
+            None
+        };
+        if let Some(allowed) = allowed {
+            let allowed = HeaderValue::from_static(allowed);
             response.headers_mut().insert(header::ALLOW, allowed);
         }
         response

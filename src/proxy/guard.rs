@@ -10,6 +10,7 @@ use http::{Method, Version};
 use super::Error;
 use crate::config::Config;
 use crate::generation;
+use crate::media::Name;
 use crate::message::{TwoLengths, headers};
 
 /// Which hosts and origins are let in.
@@ -50,7 +51,9 @@ impl Guard {
         if !self.host_allowed(&host) {
             return Err(Error::HostNotAllowed(host));
         }
-        self.check_origin(&parts.headers)?;
+        if !is_opened_link(parts) {
+            self.check_origin(&parts.headers)?;
+        }
         if generation::escapes_root(parts.uri.path()) {
             let message = "The path leaves /v1/ by its dot segments; write it without them.";
             return Err(Error::BadRequest(message.to_owned()));
@@ -99,6 +102,17 @@ impl Guard {
             .any(|allowed| allowed.eq_ignore_ascii_case(origin));
         (known && sent.next().is_none()).then_some(origin)
     }
+}
+
+/// Whether somebody has followed a link to a kept file, from wherever it stood: a chat, a mail in
+/// the browser. SECURITY: the page it stood on reads nothing of it, and nothing is paid.
+fn is_opened_link(parts: &Parts) -> bool {
+    let said = |name, word| headers::text(&parts.headers, name) == Some(word);
+    Name::is_meant(parts.uri.path())
+        && matches!(parts.method, Method::GET | Method::HEAD)
+        && !parts.headers.contains_key(header::ORIGIN)
+        && said("sec-fetch-mode", "navigate")
+        && said("sec-fetch-dest", "document")
 }
 
 fn check_framing(parts: &Parts) -> Result<(), Error> {
@@ -272,6 +286,30 @@ mod tests {
         parts.extensions.insert(TwoLengths);
         let refused = guard().check(&parts).unwrap_err();
         assert_eq!(refused.response().status(), 400);
+    }
+
+    #[test]
+    fn a_link_to_a_kept_file_may_be_followed_from_anywhere() {
+        const FOLLOWED: Sent = &[
+            ("host", "localhost"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        assert_eq!(status(FOLLOWED, "/media/a.mp4"), 200);
+        assert_eq!(status(FOLLOWED, "/v1/models"), 403);
+        for (left_out, put_in) in [
+            (2, ("sec-fetch-mode", "no-cors")),
+            (3, ("sec-fetch-dest", "video")),
+            (3, ("sec-fetch-dest", "iframe")),
+            (1, ("origin", "https://evil.example")),
+        ] {
+            let mut sent = FOLLOWED.to_vec();
+            sent[left_out] = put_in;
+            let status = status(sent.leak(), "/media/a.mp4");
+            assert_eq!(status, 403, "{put_in:?}");
+        }
+        assert_eq!(status(&[("host", "attacker.example")], "/media/a.mp4"), 421);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The life of a request below `/v1`, whole on this page.
+//! The life of a request below `/v1`, whole on this page. (And of one for a kept file, [`media`].)
 //!
 //! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
@@ -19,6 +19,7 @@ mod forward;
 mod generate;
 mod guard;
 mod lead;
+mod media;
 mod poll;
 mod record;
 mod reply;
@@ -35,6 +36,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Polls, dialect};
+use crate::media::Name;
 use crate::message::{Body, body, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
@@ -144,7 +146,7 @@ impl Proxy {
         let told = |name: &str| headers::text(response.headers(), name).unwrap_or("-");
         tracing::info!(
             %method,
-            path = %printable(&path),
+            path = %printable(&media::loggable(&path)),
             status = response.status().as_u16(),
             cache = told("cache-status"),
             head_ms = started.elapsed().as_millis(),
@@ -159,6 +161,9 @@ impl Proxy {
         self.guard.check(&parts)?;
         if let Some(preflight) = cors::preflight(&parts) {
             return Ok(preflight);
+        }
+        if Name::is_meant(parts.uri.path()) {
+            return self.media(&parts).await;
         }
         if !parts.uri.path().starts_with("/v1/") {
             return Err(not_found(&parts));

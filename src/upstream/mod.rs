@@ -5,8 +5,8 @@
 //! - [`failure`] why an answer did not come, and whether anything was sent;
 //! - [`scrub`] the key, should an answer show it, replaced before anybody sees it.
 //!
-//! Every request that leaves the process leaves through [`Upstream::send`], which is therefore the
-//! only place where the real key is put in.
+//! Every request to the API leaves through [`Upstream::send`], which is the only place where the real
+//! key is put in. What goes to other addresses has a way of its own, `egress`, and no key.
 
 mod connect;
 mod failure;

@@ -179,7 +179,11 @@ type Heard = Arc<Mutex<Vec<(Head, Vec<u8>)>>>;
 
 impl Parrot {
     pub(crate) async fn saying(answer: impl Into<Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1:0", answer).await
+    }
+
+    pub(crate) async fn at(addr: &str, answer: impl Into<Vec<u8>>) -> Self {
+        let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let heard = Heard::default();
         let (answer, book) = (answer.into(), heard.clone());
