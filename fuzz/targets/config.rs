@@ -37,15 +37,19 @@ fuzz_target!(|text: &str| {
     if text.matches(SECRET).count() == text.matches(&format!("= \"{SECRET}\"\n")).count() {
         assert!(!problems.to_string().contains(SECRET), "{problems}");
     }
-    // One line more above: every problem one line further down.
-    if !text.starts_with('\u{feff}') {
+    // One line more above: every problem one line further down. The toml crate does not say where a
+    // text is nested more deeply than it reads.
+    if !text.starts_with('\u{feff}') && !problems.to_string().contains("recursion limit") {
         let moved = load(&format!("# above\n{text}")).err().map(|problems| {
             let places = problems.iter().map(|problem| place(&problem.to_string()));
             places
                 .map(|(line, column, rule)| (line - 1, column, rule))
                 .collect()
         });
-        assert_eq!(moved, Some(places));
+        let deep = |places: &Vec<(usize, usize, String)>| {
+            places.iter().any(|place| place.2 == "recursion limit")
+        };
+        assert!(moved.as_ref().is_some_and(deep) || moved == Some(places));
     }
 });
 
