@@ -230,7 +230,6 @@ async fn anything_but_a_kept_file_is_not_there() {
         format!("/media/{hash}.mp4/"),
         format!("/media//{hash}.mp4"),
         format!("/media/{hash}%2Emp4"),
-        format!("/media/{hash}.mp4%00"),
         "/media/".to_owned(),
         "/media/admin-token".to_owned(),
         "/media/..%2fadmin-token.txt".to_owned(),
@@ -250,6 +249,7 @@ async fn anything_but_a_kept_file_is_not_there() {
         "/media/../admin-token",
         "/media/..\\admin-token",
         "/media/%2e%2e/%2e%2e/etc/passwd.txt",
+        "/media/admin-token%00.txt",
     ] {
         let (head, body) = exchange(
             house.addr(),
