@@ -7,7 +7,7 @@ use reprise::generation::{Identity, Kind, Request};
 
 /// The generation of `kind` that a JSON body asks for.
 pub fn json(kind: Kind, body: &[u8]) -> Identity {
-    identity(kind, HeaderMap::new(), body)
+    identity(kind, &HeaderMap::new(), body)
 }
 
 /// The generation of `kind` that a form with this boundary asks for.
@@ -17,7 +17,7 @@ pub fn form(kind: Kind, boundary: &str, body: &[u8]) -> Identity {
     if let Ok(value) = HeaderValue::from_str(&content_type) {
         headers.insert(CONTENT_TYPE, value);
     }
-    identity(kind, headers, body)
+    identity(kind, &headers, body)
 }
 
 /// One of the kinds, by any byte.
@@ -25,14 +25,14 @@ pub fn kind(byte: u8) -> Kind {
     Kind::ALL[usize::from(byte) % Kind::ALL.len()]
 }
 
-fn identity(kind: Kind, headers: HeaderMap, body: &[u8]) -> Identity {
+fn identity(kind: Kind, headers: &HeaderMap, body: &[u8]) -> Identity {
     Request {
         kind,
         path: "/v1/x",
         query: None,
         scope: None,
         take: 1,
-        headers: &headers,
+        headers,
         body: &Bytes::copy_from_slice(body),
     }
     .identify()

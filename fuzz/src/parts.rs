@@ -83,10 +83,10 @@ pub fn body(parts: &[Part], boundary: &str, file: usize) -> Vec<u8> {
         let mut head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"");
         if part.is_file {
             let file = FILES[(file + nth) % FILES.len()];
-            head.push_str(&format!("; filename=\"{file}\""));
+            head.extend(["; filename=\"", file, "\""]);
         }
         if let Some(content_type) = part.content_type {
-            head.push_str(&format!("\r\nContent-Type: {content_type}"));
+            head.extend(["\r\nContent-Type: ", content_type]);
         }
         body.extend_from_slice(head.as_bytes());
         body.extend_from_slice(b"\r\n\r\n");

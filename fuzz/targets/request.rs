@@ -79,15 +79,12 @@ fn decoded_once(text: &[u8]) -> Vec<u8> {
         let value = digits
             .filter(|two| two.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|two| u8::from_str_radix(two, 16).ok());
-        match value.filter(|_| *first == b'%') {
-            Some(value) => {
-                out.push(value);
-                rest = &after[2..];
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
+        if let Some(value) = value.filter(|_| *first == b'%') {
+            out.push(value);
+            rest = &after[2..];
+        } else {
+            out.push(*first);
+            rest = after;
         }
     }
     out

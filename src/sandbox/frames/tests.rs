@@ -103,7 +103,7 @@ async fn what_is_said() {
     };
     assert_eq!(said(b"abc").await, b"\x81\x03abc");
     assert_eq!(said(&[0; 126]).await[..4], [0x81, 126, 0, 126]);
-    assert_eq!(said(&[0; 65_536]).await[..4], [0x81, 127, 0, 0]);
+    assert_eq!(said(&vec![0; 65_536]).await[..4], [0x81, 127, 0, 0]);
     let (server, client) = tokio::io::duplex(4096);
     let close = Close::read(b"\x03\xe8bye".to_vec()).unwrap();
     let (ended, bytes) = tokio::join!(Talk::new(server).close(&close), whole(client));
