@@ -1,5 +1,5 @@
-//! The real clients against the real program: the official `openai` packages for Python and Node, LangChain,
-//! LiteLLM, the AI SDK, two WebSocket clients, and curl.
+//! The real clients against the real program: the official `openai` packages for Python and Node, `LangChain`,
+//! `LiteLLM`, the AI SDK, two clients that speak `WebSocket`, and curl.
 //!
 //! Each test starts `reprise sandbox` and `reprise serve` as processes of their own, points one client's script
 //! at the proxy and fails with everything that was printed. The scripts assert against the sandbox's bill: what
