@@ -62,8 +62,9 @@ fn simple(range: &HeaderValue, len: u64) -> Option<Wanted> {
         .split_once('-')?;
     let number = |text: &str| {
         let digits = text.bytes().all(|digit| digit.is_ascii_digit());
-        let long = text.is_empty() || text.len() > 15;
-        (digits && !long).then(|| text.parse::<u64>().ok())?
+        // With a zero before it, it may be ignored; the whole file is no wrong answer.
+        let odd = text.is_empty() || text.len() > 15 || (text.len() > 1 && text.starts_with('0'));
+        (digits && !odd).then(|| text.parse::<u64>().ok())?
     };
     let last = len.checked_sub(1)?;
     Some(match (from, to) {

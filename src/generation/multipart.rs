@@ -41,11 +41,23 @@ fn plain_parts(body: &[u8], boundary: &str) -> Option<usize> {
         let part = rest.strip_prefix(b"\r\n")?;
         let end = memchr::memmem::find(part, delimiter.as_bytes())?;
         // A line feed alone ends a line for some.
-        part.get(..end)?.strip_suffix(b"\r")?;
+        let whole = part.get(..end)?.strip_suffix(b"\r")?;
+        let head = memchr::memmem::find(whole, b"\r\n\r\n")?;
+        if !has_plain_lines(whole.get(..head)?) {
+            return None;
+        }
         rest = part.get(end + delimiter.len()..)?;
         parts += 1;
     }
     (parts > 0).then_some(parts)
+}
+
+/// Do the lines of `head` end in CRLF, with no CR or LF anywhere else? To some, a blank line after a
+/// bare LF ends it, and what follows is content that our reader would pass over.
+fn has_plain_lines(head: &[u8]) -> bool {
+    let count = |sought: &[u8]| memchr::memmem::find_iter(head, sought).count();
+    let ends = count(b"\r\n");
+    count(b"\r") == ends && count(b"\n") == ends
 }
 
 async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize, Reading)> {

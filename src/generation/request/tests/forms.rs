@@ -176,6 +176,10 @@ fn forms_that_cannot_be_read_are_raw() {
             "a delimiter of lines that end in LF",
             with(text.replace("\r\n\r\nm", "\r\n\r\nm\n--B\n")),
         ),
+        (
+            "a head that ends twice",
+            with(text.replace("\r\n\r\nm", "\n\r\nm\r\nx: y\r\n\r\nm")),
+        ),
         ("no name", with(text.replace("; name=\"model\"", ""))),
         (
             "no disposition",
