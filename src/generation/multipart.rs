@@ -12,6 +12,9 @@ use super::{Kind, left_out};
 /// A form with more parts than this is hashed raw.
 const MOST_PARTS: usize = 1000;
 
+/// A part with more fields in its head makes its form be hashed raw.
+const MOST_FIELDS: usize = 32;
+
 /// What a form means.
 pub(super) struct Reading {
     /// Equal exactly for equal parts in the same order.
@@ -52,12 +55,23 @@ fn plain_parts(body: &[u8], boundary: &str) -> Option<usize> {
     (parts > 0).then_some(parts)
 }
 
-/// Do the lines of `head` end in CRLF, with no CR or LF anywhere else? To some, a blank line after a
-/// bare LF ends it, and what follows is content that our reader would pass over.
+/// Are the lines of `head` fields, each with a name of its own, that end in CRLF and nowhere else?
+///
+/// To some, a blank line after a bare LF ends the head, and what follows is content that our reader
+/// would pass over; of a repeated field it would see the last, and others the first.
 fn has_plain_lines(head: &[u8]) -> bool {
     let count = |sought: &[u8]| memchr::memmem::find_iter(head, sought).count();
     let ends = count(b"\r\n");
-    count(b"\r") == ends && count(b"\n") == ends
+    let mut names = Vec::new();
+    let fields = head.split(|byte| *byte == b'\n').all(|line| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        let name = name.to_ascii_lowercase();
+        let plain = name.len() < line.len() && !name.iter().any(u8::is_ascii_whitespace);
+        let new = !names.contains(&name);
+        names.push(name);
+        plain && new && names.len() <= MOST_FIELDS
+    });
+    fields && count(b"\r") == ends && count(b"\n") == ends
 }
 
 async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize, Reading)> {

@@ -180,6 +180,17 @@ fn forms_that_cannot_be_read_are_raw() {
             "a head that ends twice",
             with(text.replace("\r\n\r\nm", "\n\r\nm\r\nx: y\r\n\r\nm")),
         ),
+        (
+            "two names",
+            with(text.replace(
+                "\r\n\r\nm",
+                "\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nm",
+            )),
+        ),
+        (
+            "a folded line",
+            with(text.replace("\r\n\r\nm", "\r\n x: y\r\n\r\nm")),
+        ),
         ("no name", with(text.replace("; name=\"model\"", ""))),
         (
             "no disposition",
