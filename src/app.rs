@@ -1,24 +1,31 @@
 //! The only place that wires everything: a configuration becomes a bound [`App`], which runs until
 //! it is told to stop, and then drains.
 
+mod renewal;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config, Problem, Problems};
 use crate::console::Console;
 use crate::fault;
-use crate::proxy::Proxy;
-use crate::server::{Patience, Phase, Routes, Server};
-use crate::store::{DiskStore, OpenReport, Shelf, StoreError};
+use crate::jobs::Ends;
+use crate::proxy::{Means, Proxy};
+use crate::server::{Patience, Phase, Routes, Server, descriptors};
+use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
+use crate::tls::{Front, Identity};
 use crate::upstream::{SetupError, Upstream};
+use renewal::Renewal;
 
 /// Everything that is needed to serve, with its socket bound and its store open.
 pub struct App {
@@ -26,10 +33,13 @@ pub struct App {
     routes: Arc<Routes>,
     proxy: Arc<Proxy>,
     shelf: Shelf,
+    keeper: Arc<Keeper>,
+    callbacks: Option<Arc<Callbacks>>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
     grace: Duration,
+    renewal: Option<Renewal>,
 }
 
 /// What the program knows and nobody else may: no configuration holds it.
@@ -38,6 +48,8 @@ pub struct Secrets {
     pub upstream_key: SecretString,
     /// The token of the admin API; `None`: the one in the data directory, made when there is none.
     pub admin_token: Option<SecretString>,
+    /// What callbacks are signed with; `None`: they are not.
+    pub callback_secret: Option<SecretSlice<u8>>,
 }
 
 impl From<SecretString> for Secrets {
@@ -45,6 +57,7 @@ impl From<SecretString> for Secrets {
         Self {
             upstream_key,
             admin_token: None,
+            callback_secret: None,
         }
     }
 }
@@ -65,6 +78,9 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// The certificate cannot be served with.
+    #[error(transparent)]
+    Certificate(Problems),
     /// The way to upstream cannot be prepared.
     #[error(transparent)]
     Upstream(#[from] SetupError),
@@ -84,7 +100,7 @@ impl App {
     /// Opens the store and binds the socket. Nothing is accepted before [`run`](Self::run).
     ///
     /// # Errors
-    /// When the store, the address or the way to upstream cannot be had.
+    /// When the store, the address, the certificate or the way to upstream cannot be had.
     pub async fn bind(
         config: Config,
         secrets: impl Into<Secrets>,
@@ -93,6 +109,7 @@ impl App {
         let secrets = secrets.into();
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
+        let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
         let token = match secrets.admin_token {
@@ -101,26 +118,46 @@ impl App {
             None => kept_token(store.clone()).await,
         };
         let shelf = Shelf::new(store.clone());
+        let rules = Rules::of(&config.cache);
+        let keeper = Arc::new(Keeper::new(shelf.clone(), clock.clone(), rules));
         let (listener, addr) = listen(config.listen).await?;
         let tasks = TaskTracker::new();
         let grace = config.shutdown_grace;
-        let (settings, patience) = (config.server, Patience::of(&config));
-        let proxy = Proxy::new(config, shelf.clone(), upstream, clock, tasks.clone());
+        let (mut settings, patience) = (config.server, Patience::of(&config));
+        settings.max_connections = descriptors::connections(settings.max_connections);
+        let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
+        let callbacks =
+            callbacks::of(&config.callbacks, signer, &shelf, &clock).map_err(SetupError::from)?;
+        let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
+        let proxy = Proxy::new(Means {
+            config,
+            shelf: shelf.clone(),
+            upstream,
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            ends: ends.collect(),
+            callbacks: callbacks.clone(),
+        });
         proxy.reconcile().await?;
         fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
-        let server = Server::new(listener, routes.clone(), &settings, patience);
-        announce(store, addr).await;
+        let tls = front.as_ref().map(|front| front.config());
+        let server = Server::new(listener, routes.clone(), &settings, patience, tls);
+        announce(store.clone(), addr, front.as_deref()).await;
+        let renewal = front.map(|front| Renewal::new(front, store, addr, clock));
         Ok(Self {
             server,
             routes,
             proxy,
             shelf,
+            keeper,
+            callbacks,
             tasks,
             addr,
             report,
             grace,
+            renewal,
         })
     }
 
@@ -129,20 +166,48 @@ impl App {
         self.addr
     }
 
+    /// Who it is to clients that come over TLS; `None`: it serves plain HTTP.
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        let renewal = self.renewal.as_ref();
+        renewal.map(Renewal::identity)
+    }
+
+    /// Has the files of the certificate looked at whenever `asked` says so, beside every 2 s.
+    #[must_use]
+    pub fn renewing_on(mut self, asked: Arc<Notify>) -> Self {
+        if let Some(renewal) = &mut self.renewal {
+            renewal.look_on(asked);
+        }
+        self
+    }
+
     /// What was found in the data directory.
     pub fn report(&self) -> &OpenReport {
         &self.report
+    }
+
+    /// What keeps what is kept within its bounds.
+    pub fn keeper(&self) -> &Arc<Keeper> {
+        &self.keeper
     }
 
     /// Serves until `stop`, then lets paid calls and answers end within `shutdown_grace`, and
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
+        if let Some(callbacks) = self.callbacks {
+            self.tasks.spawn(callbacks.run(stop.clone()));
+        }
+        self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
+        self.tasks.spawn(self.keeper.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
             tasks.close();
             tasks.wait().await;
         };
+        if let Some(renewal) = self.renewal {
+            self.tasks.spawn(renewal.run(stop.clone()));
+        }
         let mut serving = tokio::spawn(self.server.run(stop.clone(), rest));
         stop.cancelled().await;
         self.routes.enter(Phase::Draining);
@@ -154,6 +219,7 @@ impl App {
         };
         let whole = tokio::time::timeout(self.grace, drained).await.is_ok();
         serving.abort();
+        self.proxy.cut_tunnels();
         let under_way = self.proxy.under_way();
         if let Err(error) = self.shelf.flush().await {
             tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");
@@ -197,8 +263,25 @@ async fn kept_token(store: Arc<DiskStore>) -> Option<SecretString> {
         .ok()
 }
 
+/// Reads the certificate, if there is one.
+async fn front(files: Option<config::Tls>) -> Result<Option<Arc<Front>>, StartError> {
+    let Some(files) = files else {
+        return Ok(None);
+    };
+    let opening =
+        tokio::task::spawn_blocking(move || Front::open(&files.cert_file, &files.key_file));
+    let opened = opening
+        .await
+        .map_err(|error| StoreError::Panicked(error.to_string()))?;
+    let front = opened
+        .map_err(|flaws| StartError::Certificate(flaws.into_iter().map(Problem::of).collect()))?;
+    Ok(Some(Arc::new(front)))
+}
+
 /// Notes where this process serves, for the commands.
-async fn announce(store: Arc<DiskStore>, addr: SocketAddr) {
+async fn announce(store: Arc<DiskStore>, addr: SocketAddr, front: Option<&Front>) {
+    let certificate = front.map(|front| front.identity().fingerprint());
+    let served = Served { addr, certificate };
     // It only fails by a panic, after which the commands do not find this process.
-    let _ = tokio::task::spawn_blocking(move || store.announce(addr)).await;
+    let _ = tokio::task::spawn_blocking(move || store.announce(served)).await;
 }

@@ -21,6 +21,7 @@
 //! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
 //! | [`media`] | what results link to: links found and rewritten, kept files served |
+//! | [`callbacks`] | who hears of the end of a job, and how |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
@@ -28,11 +29,14 @@
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
 //! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
+//! | [`tls`] | certificates: whom we believe, and who we are |
+//! | [`secret_file`] | files that are for their owner alone |
 //! | [`sandbox`] | a simulated upstream, for the demo and the tests |
 //!
 //! A room uses only rooms below it in this table; a test holds that.
 
 pub mod app;
+pub mod callbacks;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -46,6 +50,8 @@ pub mod message;
 pub mod once;
 pub mod proxy;
 pub mod sandbox;
+pub mod secret_file;
 pub mod server;
 pub mod store;
+pub mod tls;
 pub mod upstream;

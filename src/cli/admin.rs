@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -23,7 +24,8 @@ use tokio::time::Instant;
 use super::Failure;
 use crate::config::{self, Config};
 use crate::message::{Body, BodyError, body, causes};
-use crate::store::{self, Holder};
+use crate::store::{self, Holder, Served};
+use crate::tls;
 
 /// How long a connection to the proxy may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -53,12 +55,10 @@ impl Reach {
     ) -> Result<Self, Failure> {
         let dir = &config.data_dir;
         let deadline = Instant::now() + STARTING;
-        let addr = loop {
+        let at = loop {
             match store::holder(dir)? {
                 None => return Ok(Self::Stopped),
-                Some(Holder {
-                    addr: Some(addr), ..
-                }) => break addr,
+                Some(Holder { at: Some(at), .. }) => break at,
                 Some(holder) if Instant::now() >= deadline => {
                     return Err(Failure::Runtime(format!(
                         "{} is in use by {holder}, which does not say where it serves: try again \
@@ -75,31 +75,48 @@ impl Reach {
         };
         let token = token.ok_or_else(|| {
             Failure::Runtime(format!(
-                "the proxy at http://{addr} is running, and there is no admin-token in {} to ask \
+                "the proxy at {at} is running, and there is no admin-token in {} to ask \
                  it with: give it one with console.token_env, or stop it first",
                 dir.display()
             ))
         })?;
-        Ok(Self::Running(Box::new(Admin::new(addr, token))))
+        Ok(Self::Running(Box::new(Admin::new(at, token)?)))
     }
 }
 
 /// The admin API of a running proxy.
 pub(super) struct Admin {
-    addr: SocketAddr,
+    /// `http://ADDR` or `https://ADDR`.
+    origin: String,
     token: SecretString,
-    client: Client<HttpConnector, Body>,
+    client: Client<HttpsConnector<HttpConnector>, Body>,
 }
 
 impl Admin {
-    fn new(addr: SocketAddr, token: SecretString) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT));
-        Self {
-            addr: reachable(addr),
+    /// SECURITY: over TLS the token goes only to who has the key of the certificate that the holder
+    /// of the directory wrote into it; its name and its authority are of no account.
+    fn new(at: Served, token: SecretString) -> Result<Self, Failure> {
+        let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.enforce_http(false);
+        let untold = blake3::Hash::from_bytes([0; blake3::OUT_LEN]);
+        let config = tls::pinned(at.certificate.unwrap_or(untold))
+            .map_err(|error| Failure::Runtime(error.to_string()))?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(config);
+        let connector = match at.certificate {
+            Some(_) => connector.https_only(),
+            None => connector.https_or_http(),
+        };
+        let at = Served {
+            addr: reachable(at.addr),
+            ..at
+        };
+        Ok(Self {
+            origin: at.to_string(),
             token,
-            client: Client::builder(TokioExecutor::new()).build(connector),
-        }
+            client: Client::builder(TokioExecutor::new())
+                .build(connector.enable_http1().wrap_connector(tcp)),
+        })
     }
 
     /// Asks for something. `path` begins with `/api/`.
@@ -129,7 +146,7 @@ impl Admin {
         sent: Bytes,
     ) -> Result<T, Failure> {
         let failed =
-            |what: String| Failure::Runtime(format!("the proxy at http://{} {what}", self.addr));
+            |what: String| Failure::Runtime(format!("the proxy at {} {what}", self.origin));
         let exchange = async {
             let request = self.request(method, path, sent);
             let response = self.client.request(request).await?;
@@ -140,7 +157,10 @@ impl Admin {
         let (status, bytes) = match tokio::time::timeout(ANSWER, exchange).await {
             Ok(Ok((status, Ok(bytes)))) => (status, bytes),
             Ok(Ok((_, Err(error)))) => return Err(failed(format!("broke off: {error}"))),
-            Ok(Err(error)) => return Err(failed(format!("does not answer: {}", causes(&error)))),
+            Ok(Err(error)) => {
+                let why = tls::why(&error).unwrap_or_else(|| causes(&error));
+                return Err(failed(format!("does not answer: {why}")));
+            }
             Err(_) => {
                 return Err(failed(format!(
                     "did not answer within {} s",
@@ -159,9 +179,7 @@ impl Admin {
         let mut request = Request::new(body::full(sent));
         *request.method_mut() = method;
         // An address and a path that is encoded make a URI; `/` would be answered with 404.
-        *request.uri_mut() = format!("http://{}{path}", self.addr)
-            .parse()
-            .unwrap_or_default();
+        *request.uri_mut() = format!("{}{path}", self.origin).parse().unwrap_or_default();
         let headers = request.headers_mut();
         if let Ok(mut value) =
             HeaderValue::try_from(format!("Bearer {}", self.token.expose_secret()))
@@ -179,14 +197,14 @@ impl Admin {
         let text = |name: &str| answer.get("error")?.get(name)?.as_str();
         if text("code") == Some("not_found") {
             return Failure::Runtime(format!(
-                "the proxy at http://{} does not serve the admin API: set console.enabled = true \
-                 and restart it, or stop it first",
-                self.addr
+                "the proxy at {} does not serve the admin API: set console.enabled = true and \
+                 restart it, or stop it first",
+                self.origin
             ));
         }
         let message = match text("message") {
             Some(message) => printable(message),
-            None => format!("the proxy at http://{} answered {status}", self.addr),
+            None => format!("the proxy at {} answered {status}", self.origin),
         };
         Failure::Runtime(message)
     }
@@ -255,7 +273,11 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_the_proxy_said() {
-        let admin = Admin::new("127.0.0.1:1".parse().unwrap(), SecretString::from("t"));
+        let at = Served {
+            addr: "127.0.0.1:1".parse().unwrap(),
+            certificate: None,
+        };
+        let admin = Admin::new(at, SecretString::from("t")).unwrap();
         for (body, expected) in [
             (
                 r#"{"error":{"message":"No\u001b[2J","code":"x"}}"#,

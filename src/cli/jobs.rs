@@ -156,7 +156,16 @@ async fn list(reach: &Reach, config: &Config, all: bool) -> Result<Vec<Job>, Fai
 async fn show(reach: &Reach, config: &Config, id: &str) -> Result<JobDetail, Failure> {
     match reach {
         Reach::Running(admin) => admin.get(&format!("/api/jobs/{}", segment(id))).await,
-        Reach::Stopped => Ok(pick(&stopped(config)?, id)?.clone()),
+        Reach::Stopped => {
+            let jobs = stopped(config)?;
+            let mut detail = pick(&jobs, id)?.clone();
+            if let (Some(task), Some(glance)) = (&detail.job.task_id, Glance::at(&config.data_dir)?)
+            {
+                let deliveries = glance.deliveries_of(task)?;
+                detail = detail.with_callbacks(&deliveries);
+            }
+            Ok(detail.seen_at(Clock::system().now(), None))
+        }
     }
 }
 

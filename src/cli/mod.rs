@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod jobs;
 mod log;
+mod origin;
 mod sandbox;
 mod serve;
 mod signals;
@@ -103,7 +104,7 @@ impl From<Problem> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Upstream(error) => Self::Usage(error.to_string()),
+            StartError::Certificate(_) | StartError::Upstream(_) => Self::Usage(error.to_string()),
             StartError::Store(_) | StartError::Listen { .. } => Self::Runtime(error.to_string()),
         }
     }

@@ -1,6 +1,7 @@
 //! `reprise sandbox`: the simulated RelayDance, as an upstream of its own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -45,7 +46,7 @@ pub(super) fn run(args: &SandboxArgs) -> Result<(), Failure> {
         ..Options::default()
     };
     runtime()?.block_on(async {
-        let stop = signals::stop()?;
+        let stop = signals::stop(Arc::default())?;
         let listener = tokio::net::TcpListener::bind(args.listen)
             .await
             .map_err(|error| {

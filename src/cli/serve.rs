@@ -1,6 +1,11 @@
 //! `reprise serve`: the proxy, from its configuration to its drained end.
 
-use super::{Failure, admin, log, runtime, signals};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::origin::Origin;
+use super::{Failure, log, runtime, signals};
 use crate::app::{App, Drained, Secrets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Ready, Sources};
@@ -11,18 +16,26 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         loaded,
         upstream_key,
         admin_token,
+        callback_secret,
     } = config::load_to_serve(sources)?;
     let secrets = Secrets {
         upstream_key,
         admin_token,
+        callback_secret,
     };
     log::start(&loaded.config.log);
     keep_to_ourselves();
     runtime()?.block_on(async {
-        let stop = signals::stop()?;
+        let reload = Arc::new(Notify::new());
+        let stop = signals::stop(reload.clone())?;
         let format = loaded.config.log.format;
         let app = App::bind(loaded.config.clone(), secrets, Clock::system()).await?;
-        log::announce(format, &opening(&loaded, &app));
+        let app = app.renewing_on(reload);
+        let origin = Origin::of(&app, &loaded.config.allowed_hosts);
+        log::announce(format, &opening(&loaded, &app, &origin));
+        for doubt in origin.doubts {
+            tracing::warn!("{doubt}");
+        }
         for key in &loaded.not_yet {
             tracing::warn!("not yet supported in this version, and without effect: {key}");
         }
@@ -54,13 +67,13 @@ fn keep_to_ourselves() {
 }
 
 /// The first lines on start.
-fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
+fn opening(loaded: &Loaded, app: &App, origin: &Origin) -> Vec<String> {
     let config = &loaded.config;
     let report = app.report();
     let mut lines = vec![
         format!("reprise {}", env!("CARGO_PKG_VERSION")),
-        format!("listening on http://{}", app.addr()),
-        format!("upstream {}", config.upstream.base_url),
+        format!("listening on {}", origin.listening),
+        upstream(config),
         format!(
             "data in {} ({} generations kept, {} unresolved)",
             config.data_dir.display(),
@@ -71,8 +84,8 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     ];
     if config.console.enabled {
         lines.push(format!(
-            "admin API http://{}/api (token in {})",
-            admin::reachable(app.addr()),
+            "admin API {}/api (token in {})",
+            origin.reachable,
             match &config.console.token_env {
                 Some(variable) => variable.clone(),
                 None => config.data_dir.join("admin-token").display().to_string(),
@@ -82,11 +95,16 @@ fn opening(loaded: &Loaded, app: &App) -> Vec<String> {
     if let Some(why) = &report.rebuilt {
         lines.push(format!("index rebuilt from the kept files: {why}"));
     }
-    lines.push(format!(
-        "export OPENAI_BASE_URL=http://{}/v1",
-        admin::reachable(app.addr())
-    ));
+    lines.push(format!("export OPENAI_BASE_URL={}/v1", origin.reachable));
     lines
+}
+
+fn upstream(config: &Config) -> String {
+    let url = &config.upstream.base_url;
+    match config.upstream.proxies.on_the_way_to(url) {
+        Ok(Some(detour)) => format!("upstream {url} through the proxy {detour}"),
+        Ok(None) | Err(_) => format!("upstream {url}"),
+    }
 }
 
 fn clients(config: &Config) -> String {

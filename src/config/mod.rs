@@ -23,12 +23,14 @@
 mod address;
 mod admin_token;
 mod cache;
+mod callback_secret;
 mod environment;
 mod file;
 mod keys;
 mod locate;
 mod network;
 mod problem;
+mod proxies;
 mod reader;
 mod reading;
 mod resolve;
@@ -45,13 +47,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{SecretSlice, SecretString};
 
 pub use address::BaseUrl;
 pub use admin_token::admin_token;
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
+pub use callback_secret::callback_secret;
 pub use network::Network;
 pub use problem::{Problem, Problems};
+pub use proxies::{Detour, Proxies};
 pub use resolved::{
     Callbacks, Client, Config, Console, Deliver, Jobs, Limits, Links, Log, LogFormat, Media,
     OwnLimits, Price, Server, Tls, Upstream,
@@ -142,6 +146,8 @@ pub struct Ready {
     pub upstream_key: SecretString,
     /// The token of the admin API, if a variable holds it; else it is the one in `data_dir`.
     pub admin_token: Option<SecretString>,
+    /// What callbacks are signed with; `None`: they are not.
+    pub callback_secret: Option<SecretSlice<u8>>,
 }
 
 /// Reads what [`load`] reads, the secrets, and whatever else would keep the proxy from serving.
@@ -156,18 +162,21 @@ pub fn load_to_serve(sources: &Sources) -> Result<Ready, Problems> {
     let config = &reading.loaded.config;
     let upstream_key = upstream_key::upstream_key(config, &sources.env);
     let admin_token = admin_token(config, &sources.env);
+    let callback_secret = callback_secret(config, &sources.env);
 
     let mut found = start::problems(&reading);
     if upstream_key::is_certain(&reading) {
         found.extend(upstream_key.as_ref().err().cloned());
     }
     found.extend(admin_token.as_ref().err().cloned());
+    found.extend(callback_secret.as_ref().err().cloned());
     let found = found.into_iter().map(|problem| reading.placed(problem));
     let problems = reading.problems.iter().cloned().chain(found).collect();
     Problems::none_or(problems, ())?;
     Ok(Ready {
         upstream_key: upstream_key?,
         admin_token: admin_token?,
+        callback_secret: callback_secret?,
         loaded: reading.loaded,
     })
 }

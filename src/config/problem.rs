@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::tls::{Flaw, Half};
+
 /// Where a value was written, in the order in which problems are printed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -51,6 +53,15 @@ impl Problem {
     /// A problem with `key` (such as `upstream.ca_file`) that no single line is to blame for.
     pub fn about(key: &str, rule: impl Into<String>) -> Self {
         Self::at(&Place::Key(key.to_owned()), rule)
+    }
+
+    /// A problem with one of the two files of `[tls]`.
+    pub fn of(flaw: Flaw) -> Self {
+        let key = match flaw.half {
+            Half::Certificate => "tls.cert_file",
+            Half::Key => "tls.key_file",
+        };
+        Self::about(key, flaw.reason)
     }
 
     /// The key it is about, if that is its only place.
@@ -118,6 +129,14 @@ impl<'a> IntoIterator for &'a Problems {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+impl FromIterator<Problem> for Problems {
+    fn from_iter<T: IntoIterator<Item = Problem>>(problems: T) -> Self {
+        let mut problems: Vec<Problem> = problems.into_iter().collect();
+        problems.sort();
+        Self(problems)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::problem::{Place, Problem};
+use super::proxies::Proxies;
 use super::reader::Reader;
 use super::resolved::Config;
 use super::settings::{Setting, Settings, Value};
@@ -37,7 +38,9 @@ impl Reading {
 
         let folder = found.as_ref().and_then(|found| found.path.parent());
         let mut reader = Reader::of(&settings, folder.unwrap_or(Path::new("")), &sources.cwd);
-        let config = resolve::resolve(&mut reader, locate::data_dir(&sources.env, &sources.cwd));
+        let mut config =
+            resolve::resolve(&mut reader, locate::data_dir(&sources.env, &sources.cwd));
+        config.upstream.proxies = Proxies::of(&sources.env);
         let Reader {
             problems,
             not_yet,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::address::{self, BaseUrl};
 use super::cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
 use super::problem::{Place, Problem};
+use super::proxies::Proxies;
 use super::reader::{Reader, Slot};
 use super::resolved::{
     Callbacks, Client, Config, Console, Deliver, Jobs, Limits, Links, Log, LogFormat, Media,
@@ -110,6 +111,7 @@ fn upstream(reader: &mut Reader<'_>) -> Upstream {
         response_timeout: reader.or("upstream.response_timeout", duration, 10 * MINUTE),
         idle_timeout: reader.or("upstream.idle_timeout", duration, 5 * MINUTE),
         ca_file: reader.path("upstream.ca_file"),
+        proxies: Proxies::default(),
     }
 }
 

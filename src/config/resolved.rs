@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::address::BaseUrl;
 use super::cache::Cache;
 use super::network::Network;
+use super::proxies::Proxies;
 
 /// The whole configuration, resolved from flags, environment, file and defaults.
 ///
@@ -80,10 +81,12 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// PEM certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
+    /// The proxies that the environment names.
+    pub proxies: Proxies,
 }
 
 /// How running jobs are watched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jobs {
     /// How often a running job is asked for, whoever is waiting.
     pub poll_interval: Duration,

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::problem::Problem;
 use super::reading::Reading;
-use super::resolved::Config;
+use super::resolved::{Config, Tls};
+use crate::tls;
 
 /// What would make a start with what was read unsafe or senseless, but for the echoes of problems
 /// that it has already. Looks at files, opens no socket.
@@ -37,7 +38,21 @@ pub(super) fn problems(reading: &Reading) -> Vec<Problem> {
         let rule = format!("cannot read {}: {error}", file.display());
         problems.push(Problem::about("upstream.ca_file", rule));
     }
+    if reading.is_certain("upstream.base_url") {
+        let proxy = config
+            .upstream
+            .proxies
+            .on_the_way_to(&config.upstream.base_url);
+        problems.extend(proxy.err());
+    }
+    problems.extend(config.tls.iter().flat_map(identity));
     problems
+}
+
+/// What keeps the two files from being served with.
+fn identity(tls: &Tls) -> Vec<Problem> {
+    let flaws = tls::Identity::read(&tls.cert_file, &tls.key_file).err();
+    flaws.into_iter().flatten().map(Problem::of).collect()
 }
 
 /// Whether requests would go round in a circle.

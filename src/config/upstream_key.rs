@@ -1,18 +1,13 @@
 //! The key that pays: read from a variable or a file, never from `proxy.toml` itself.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::path::Path;
 
 use secrecy::SecretString;
 
 use super::problem::Problem;
 use super::reading::Reading;
 use super::resolved::Config;
-
-/// The most that is read of a key file, in bytes.
-const MOST: u64 = 16 * 1024;
+use crate::secret_file;
 
 /// Reads the upstream key from where `config` says.
 ///
@@ -29,7 +24,7 @@ pub(super) fn upstream_key(
             let place = "upstream.api_key_file";
             (
                 place,
-                from_file(file).map_err(|rule| Problem::about(place, rule))?,
+                secret_file::read(file).map_err(|rule| Problem::about(place, rule))?,
             )
         }
         None => (
@@ -65,36 +60,6 @@ pub(super) fn is_certain(reading: &Reading) -> bool {
     let upstream = &reading.loaded.config.upstream;
     reading.is_certain("upstream.api_key_file")
         && (upstream.api_key_file.is_some() || reading.is_certain("upstream.api_key_env"))
-}
-
-fn from_file(path: &Path) -> Result<String, String> {
-    let shown = path.display();
-    let unreadable = |error| format!("cannot read {shown}: {error}");
-    let file = File::open(path).map_err(unreadable)?;
-    // Of the open file, not of the path: nobody can put another one in its place in between.
-    private(&file.metadata().map_err(unreadable)?)
-        .map_err(|rule| format!("{shown} {rule}{shown}"))?;
-    let mut text = String::new();
-    file.take(MOST)
-        .read_to_string(&mut text)
-        .map_err(unreadable)?;
-    Ok(text)
-}
-
-/// SECURITY: whoever can read this file can spend the account.
-#[cfg(unix)]
-fn private(file: &Metadata) -> Result<(), &'static str> {
-    use std::os::unix::fs::PermissionsExt;
-
-    if file.permissions().mode() & 0o077 != 0 {
-        return Err("can be read by others than its owner: chmod 600 ");
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn private(_: &Metadata) -> Result<(), &'static str> {
-    Ok(())
 }
 
 #[cfg(test)]

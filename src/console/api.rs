@@ -16,6 +16,8 @@ use super::pick::{note_of, pick};
 use super::refusal::Refusal;
 use crate::generation;
 use crate::message::{Body, body};
+use crate::once::Resolution;
+use crate::store::Store;
 
 /// The largest body of a request: a decision takes a few hundred bytes.
 const LARGEST: usize = 64 * 1024;
@@ -57,7 +59,19 @@ impl Console {
     }
 
     async fn show(&self, id: &str) -> Result<Response<Body>, Refusal> {
-        json(pick(&self.jobs().await?, id)?)
+        let jobs = self.jobs().await?;
+        let detail = pick(&jobs, id)?.clone();
+        let task_id = detail.job.task_id.as_deref();
+        let prospect = task_id.and_then(|id| self.proxy.prospect(id));
+        let deliveries = match task_id.map(str::to_owned) {
+            Some(id) => {
+                let of_job = move |store: &dyn Store| store.deliveries_of(&id);
+                self.shelf.blocking(of_job).await?
+            }
+            None => Vec::new(),
+        };
+        let detail = detail.with_callbacks(&deliveries);
+        json(&detail.seen_at(self.proxy.now(), prospect))
     }
 
     async fn resolve(&self, key: &str, body: Body) -> Result<Response<Body>, Refusal> {
@@ -78,7 +92,14 @@ impl Console {
         })?;
         let resolution = decision.clone().resolution().map_err(Refusal::BadRequest)?;
         let key = note_of(&self.census().await?, key)??;
+        let task = match &resolution {
+            Resolution::Task(id) => Some(id.clone()),
+            Resolution::Rerun | Resolution::Forget => None,
+        };
         let intent = self.proxy.once().resolve(key, resolution).await?;
+        if let Some(task) = task {
+            self.proxy.watch_job(task.as_str(), &intent.path);
+        }
         json(&decision.done(key, intent.kind))
     }
 

@@ -6,12 +6,17 @@
 
 use std::ops::ControlFlow;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::callbacks;
+use crate::clock;
 use crate::generation::{Fingerprint, Kind};
+use crate::jobs::Prospect;
 use crate::once::is_settled;
-use crate::store::{Glance, Intent, IntentState, Record, Store, StoreError, Task, TaskState};
+use crate::store::{
+    Delivery, Glance, Intent, IntentState, Record, Store, StoreError, Task, TaskState,
+};
 
 /// One job, as `reprise jobs list --json` and `GET /api/jobs` show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +51,63 @@ pub struct JobDetail {
     pub ended_at: Option<Timestamp>,
     /// Why its outcome is unknown, in words; null when it is not.
     pub reason: Option<String>,
+    /// For how long it ran, or has been running, in seconds.
+    #[serde(default)]
+    pub age_seconds: u64,
+    /// How far it is, in percent; null when upstream has not said so to this process.
+    #[serde(default)]
+    pub progress: Option<u8>,
+    /// When upstream is asked for it again; null when no process follows it.
+    #[serde(default)]
+    pub next_poll_at: Option<Timestamp>,
+    /// Who is called back about it.
+    #[serde(default)]
+    pub callbacks: Vec<Callback>,
+}
+
+/// Somebody who is called back about a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Callback {
+    /// Scheme, host and port of the address. SECURITY: what stands behind may be a secret.
+    pub host: String,
+    /// `upstream` (which calls it), `waiting`, `due`, `delivered` or `given_up`.
+    pub state: String,
+    /// How many times it was called.
+    pub attempts: u32,
+}
+
+impl From<&Delivery> for Callback {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            host: callbacks::host(&delivery.address),
+            state: delivery.state.as_str().to_owned(),
+            attempts: delivery.attempts,
+        }
+    }
+}
+
+impl JobDetail {
+    /// With what depends on the time, and what the process that follows it knows.
+    #[must_use]
+    pub fn seen_at(mut self, now: Timestamp, prospect: Option<Prospect>) -> Self {
+        let until = self.ended_at.unwrap_or(now);
+        self.age_seconds = clock::age_seconds(until, self.job.started_at);
+        self.progress = prospect.and_then(|prospect| prospect.progress);
+        self.next_poll_at = prospect.and_then(|prospect| {
+            let wait = SignedDuration::try_from(prospect.next_poll).ok()?;
+            now.checked_add(wait).ok()
+        });
+        self
+    }
+
+    /// With those who are called back about it.
+    #[must_use]
+    pub fn with_callbacks(mut self, deliveries: &[Delivery]) -> Self {
+        self.callbacks = deliveries.iter().map(Callback::from).collect();
+        self.callbacks
+            .sort_by(|one, other| one.host.cmp(&other.host));
+        self
+    }
 }
 
 /// How a job stands.
@@ -184,6 +246,10 @@ fn of_intent(intent: &Intent, seen: Seen) -> JobDetail {
         path: intent.path.clone(),
         ended_at: None,
         reason,
+        age_seconds: 0,
+        progress: None,
+        next_poll_at: None,
+        callbacks: Vec::new(),
     }
 }
 
@@ -205,6 +271,10 @@ fn of_task(record: &Record, task: &Task, seen: Seen) -> JobDetail {
         path: record.path.clone(),
         ended_at: task.ended_at,
         reason: None,
+        age_seconds: 0,
+        progress: None,
+        next_poll_at: None,
+        callbacks: Vec::new(),
     }
 }
 

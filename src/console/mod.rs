@@ -32,7 +32,7 @@ use crate::message::{Body, headers};
 use crate::proxy::Proxy;
 use crate::store::Shelf;
 pub use decision::{Action, Decision, Resolved};
-pub use jobs::{Census, Job, JobDetail, JobState, Seen};
+pub use jobs::{Callback, Census, Job, JobDetail, JobState, Seen};
 pub use pick::{NotOne, note_of, pick};
 use refusal::Refusal;
 

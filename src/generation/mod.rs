@@ -29,7 +29,7 @@ mod top;
 pub use fingerprint::Fingerprint;
 pub use kind::{Kind, classify};
 pub use outcome::judge;
-pub use path::{escapes_root, job_ids};
+pub use path::{escapes_root, has_nul, job_ids};
 pub(crate) use percent::decode as percent_decoded;
 pub use query::{key_of, without_key};
 pub use request::{Identity, Request};

@@ -62,6 +62,11 @@ pub fn escapes_root(path: &str) -> bool {
     false
 }
 
+/// Whether `path` has a NUL in it for anybody who decodes it, however often.
+pub fn has_nul(path: &str) -> bool {
+    path.contains('%') && percent::decode_fully(path.as_bytes()).contains(&0)
+}
+
 /// The ids of the video jobs that `path` may be about, in any way of reading it: what stands behind
 /// `/v1/videos/` or `/v1/video/generations/`. More than one only where readings differ.
 pub fn job_ids(path: &str) -> Vec<String> {

@@ -3,8 +3,9 @@
 use hyper::header::{self, HeaderMap, HeaderName};
 
 /// Headers that a proxy never passes on (RFC 9110 §7.6.1), whatever `Connection` says.
-const HOP_BY_HOP: [&str; 8] = [
+const HOP_BY_HOP: [&str; 9] = [
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
@@ -31,6 +32,53 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
+    }
+}
+
+/// Takes out of trailers what may not be one (RFC 9110 §6.5.1): framing, routing, credentials, and
+/// what changes how the message before them is read.
+///
+/// SECURITY: credentials are taken from a request's head; one in its trailers would go upstream
+/// beside the real key.
+pub fn remove_misplaced(trailers: &mut HeaderMap) {
+    const MISPLACED: [&str; 22] = [
+        "age",
+        "authorization",
+        "cache-control",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "idempotency-key",
+        "max-forwards",
+        "pragma",
+        "range",
+        "retry-after",
+        "set-cookie",
+        "trailer",
+        "vary",
+        "www-authenticate",
+        "x-api-key",
+        "x-goog-api-key",
+        "x-should-retry",
+    ];
+    remove_hop_by_hop(trailers);
+    for name in MISPLACED {
+        trailers.remove(name);
+    }
+    let prefixed: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            name.starts_with("reprise-") || name.starts_with("sec-") || name.starts_with("proxy-")
+        })
+        .cloned()
+        .collect();
+    for name in prefixed {
+        trailers.remove(name);
     }
 }
 

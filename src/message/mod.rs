@@ -2,11 +2,13 @@
 //!
 //! - [`causes()`] an error and its causes as one line;
 //! - [`body`] one body type for every answer the proxy gives;
+//! - [`coding`] content codings undone, within bounds;
 //! - [`headers`] which headers belong to one connection only, and how to take them out;
 //! - [`idle`] a body that may not fall silent.
 
 pub mod body;
 mod causes;
+pub mod coding;
 pub mod headers;
 pub mod idle;
 
@@ -18,3 +20,11 @@ pub use idle::{Idle, Silence};
 /// the connection has seen both, and the header map holds only the one that was used.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoLengths;
+
+/// Marks a request whose target had a fragment (`#…`), which the parsed target no longer has.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment;
+
+/// Who sent a request, as an extension of it: the other end of its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub std::net::SocketAddr);

@@ -8,13 +8,11 @@
 //! - [`flight`] a generation under way, and every way in which it can end;
 //! - [`lead`] the permit to run, which ends the flight even when it is dropped;
 //! - [`recording`] an answer while it arrives, read by many;
-//! - [`heard`] when a running job was last heard of;
 //! - [`intent`] the durable note that a paid call is under way;
 //! - [`resolve`](resolve()) what a person decides about a note that stayed.
 
 mod callers;
 mod flight;
-mod heard;
 mod intent;
 mod lead;
 mod recorder;
@@ -24,7 +22,6 @@ mod resolve;
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -34,7 +31,6 @@ use crate::generation::Fingerprint;
 use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
-use heard::Heard;
 use intent::Pledges;
 pub use intent::{Pledge, is_settled};
 pub use lead::Lead;
@@ -51,7 +47,6 @@ pub struct Once {
     flights: Flights,
     callers: Callers,
     pledges: Pledges,
-    heard: Heard,
 }
 
 /// Flights by fingerprint. More than one only when a client asked for a run of its own beside one
@@ -69,8 +64,6 @@ pub struct Query {
     pub ttl: Ttl,
     /// What to do when an earlier run's outcome is unknown.
     pub unknown_outcome: UnknownOutcome,
-    /// After so long a silence a job that is not known to have ended is given up, and may run again.
-    pub job_deadline: Duration,
 }
 
 /// The directives of a request's `Cache-Control` that choose between kept and new.
@@ -119,7 +112,6 @@ impl Once {
             flights: Flights::default(),
             callers: Callers::default(),
             pledges,
-            heard: Heard::new(),
         }
     }
 
@@ -137,11 +129,6 @@ impl Once {
     /// was finished are not counted.
     pub fn callers(&self, key: &Fingerprint) -> u64 {
         self.callers.of(key)
-    }
-
-    /// Upstream has said that the job of `key` still runs, so it is not silent.
-    pub fn heard_of(&self, key: Fingerprint, deadline: Duration) {
-        self.heard.note(key, deadline);
     }
 
     /// Notes durably that a paid call is about to be made.
@@ -238,8 +225,7 @@ impl Once {
         let Some(entry) = self.shelf.get(query.key).await? else {
             return Ok(Kept::Unusable(Reason::Miss));
         };
-        let silence = self.heard.silence(&query.key);
-        match usable(query, &entry, (self.clock.now(), silence)) {
+        match usable(query, &entry, self.clock.now()) {
             Use::Hit => self.hit(entry).await,
             Use::Join => Ok(Kept::Usable(Box::new(Found::Joined(entry)))),
             Use::Not(reason) => Ok(Kept::Unusable(reason)),
@@ -290,23 +276,18 @@ enum Use {
     Not(Reason),
 }
 
-fn usable(query: &Query, entry: &Entry, (now, silence): (Timestamp, Duration)) -> Use {
-    let age = clock::age_seconds(now, entry.record.created_at);
-    if let Some(task) = &entry.record.task
-        && task.state == TaskState::Running
-    {
-        // A job under way is joined whatever its age: `max-age` speaks of answers. And
-        // `only-if-cached` joins nothing.
-        let age = clock::age_seconds(now, task.started_at);
-        let given_up = age >= query.job_deadline.as_secs() && silence >= query.job_deadline;
-        return if given_up {
-            Use::Not(Reason::Expired)
-        } else if query.freshness.only_if_cached {
+fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
+    let task = entry.record.task.as_ref();
+    if task.is_some_and(|task| task.state == TaskState::Running) {
+        // A job under way is joined whatever its age: `max-age` speaks of answers, and a job that is
+        // silent for too long is forgotten by who watches it. And `only-if-cached` joins nothing.
+        return if query.freshness.only_if_cached {
             Use::Not(Reason::Miss)
         } else {
             Use::Join
         };
     }
+    let age = clock::age_seconds(now, entry.record.created_at);
     // Ages are whole seconds, cut off: one that equals `max-age` is older by a part of a second, and
     // `max-age=0` takes nothing that is kept.
     if query.freshness.max_age.is_some_and(|most| age >= most) {

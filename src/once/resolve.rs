@@ -256,6 +256,7 @@ fn record(intent: &Intent, id: &TaskId, now: Timestamp) -> Record {
         elapsed_ms: 0,
         usd: None,
         previous: None,
+        media: Vec::new(),
         task: Some(Task {
             id: id.as_str().to_owned(),
             state: TaskState::Running,

@@ -20,6 +20,11 @@ pub(crate) enum Error {
     #[error("{0}")]
     BadRequest(String),
     #[error(
+        "The callback_url of this request cannot be called ({0}); nothing was sent upstream. Name an \
+         http or https address that this proxy may reach."
+    )]
+    InvalidCallback(String),
+    #[error(
         "No client key, or one that this proxy does not know. Send `Authorization: Bearer KEY` with \
          a key made by `reprise keys add NAME`."
     )]
@@ -58,6 +63,28 @@ pub(crate) enum Error {
          `cache.max_request_body` in proxy.toml if it should be."
     )]
     TooLarge(u64),
+    #[error(
+        "The request's address is too long. Put what is long into the body, or raise \
+         `server.max_header_bytes` in proxy.toml; nothing was sent upstream."
+    )]
+    TargetTooLong,
+    #[error(
+        "The request's headers are too large or too many. Send less of them, or raise \
+         `server.max_header_bytes` in proxy.toml; nothing was sent upstream."
+    )]
+    HeadTooLarge,
+    #[error("The only expectation (`Expect`) that can be met here is 100-continue.")]
+    Expectation,
+    #[error(
+        "This request was sent by this proxy itself: `upstream.base_url` in proxy.toml leads back \
+         here. Name the real upstream there; nothing was sent on."
+    )]
+    Loop,
+    #[error(
+        "Too many large requests arrive at once for the memory there is. Nothing was sent upstream; \
+         try again in {0} s."
+    )]
+    Busy(u64),
     #[error("The request's body did not arrive whole ({0}); nothing was sent upstream.")]
     BodyBroken(String),
     #[error(
@@ -182,6 +209,7 @@ impl Error {
         };
         match self {
             Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
+            Self::InvalidCallback(_) => form(400, INVALID, "invalid_callback_url", true),
             Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
             Self::TooSlow => form(408, INVALID, "request_timeout", false),
             Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),
@@ -194,6 +222,11 @@ impl Error {
             Self::NoSuchFile => form(404, INVALID, "media_not_found", false),
             Self::FileUnreadable => form(500, "api_error", "media_unreadable", true),
             Self::TooLarge(_) => form(413, INVALID, "request_too_large", true),
+            Self::TargetTooLong => form(414, INVALID, "uri_too_long", true),
+            Self::HeadTooLarge => form(431, INVALID, "headers_too_large", true),
+            Self::Expectation => form(417, INVALID, "expectation_failed", true),
+            Self::Loop => form(508, "api_error", "loop_detected", true),
+            Self::Busy(_) => form(503, "api_error", "server_busy", false),
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
             Self::Unreachable(_) | Self::Poll(PollError::Body(_)) => {
@@ -206,9 +239,11 @@ impl Error {
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
             Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
             Self::Bypassed(error) => match error {
-                SendError::Unreachable(_) => of_send(error),
+                SendError::Unreachable(_) | SendError::Client(_) => of_send(error),
                 SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
-                SendError::TimedOut(_) => form(504, "api_error", "upstream_outcome_unknown", true),
+                SendError::TimedOut(_) | SendError::Stalled(_) => {
+                    form(504, "api_error", "upstream_outcome_unknown", true)
+                }
             },
             Self::ShuttingDown | Self::Poll(PollError::Gone) => {
                 form(503, "api_error", "shutting_down", false)
@@ -230,6 +265,17 @@ impl Error {
             let allowed = HeaderValue::from_static(allowed);
             response.headers_mut().insert(header::ALLOW, allowed);
         }
+        if let Self::Busy(seconds) = self {
+            let after = HeaderValue::from(*seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        response
+    }
+
+    /// The answer with an id, where nobody else gives it one.
+    pub(crate) fn named_response(&self) -> Response<Body> {
+        let mut response = self.response();
+        super::name_request(response.headers_mut());
         response
     }
 }
@@ -274,14 +320,15 @@ impl Form {
 }
 
 fn of_send(error: &SendError) -> Form {
-    let (status, code) = match error {
-        SendError::Unreachable(_) => (502, "upstream_unreachable"),
-        SendError::Cut(_) => (502, "upstream_broke_off"),
-        SendError::TimedOut(_) => (504, "upstream_timeout"),
+    let (status, kind, code) = match error {
+        SendError::Unreachable(_) => (502, "api_error", "upstream_unreachable"),
+        SendError::Cut(_) => (502, "api_error", "upstream_broke_off"),
+        SendError::TimedOut(_) | SendError::Stalled(_) => (504, "api_error", "upstream_timeout"),
+        SendError::Client(_) => (400, INVALID, "incomplete_body"),
     };
     Form {
         status,
-        kind: "api_error",
+        kind,
         code,
         final_answer: false,
     }

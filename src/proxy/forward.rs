@@ -2,7 +2,6 @@
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::response;
 use http::{Request, Response, StatusCode, Uri, Version};
 
 use super::reply::{self, Status};
@@ -10,7 +9,7 @@ use super::{Error, Proxy};
 use crate::generation::Kind;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
 use crate::message::{Body, body, headers};
-use crate::upstream::{Reuse, SendError};
+use crate::upstream::{Received, Reuse, SendError};
 
 /// The largest body of a 500 that is read for its code.
 const READ: u64 = 64 * 1024;
@@ -61,18 +60,22 @@ impl Proxy {
         };
         let answer = self.upstream.send(request, reuse).await;
         let answer = answer.map_err(|error| refused(error, kind))?;
-        let (mut head, body) = answer.into_parts();
-        // The version is one of the connection to upstream, not of the one to the client.
-        head.version = Version::HTTP_11;
-        headers::remove_hop_by_hop(&mut head.headers);
-        reply::mark(&mut head.headers, Status::Bypass(why), None);
+        let answer = passed(answer, why);
         match kind {
-            Some(kind) if outcome::unknown_matters(kind) => {
-                warn_off(kind, head, body::boxed(body)).await
-            }
-            Some(_) | None => Ok(Response::from_parts(head, body::boxed(body))),
+            Some(kind) if outcome::unknown_matters(kind) => warn_off(kind, answer).await,
+            Some(_) | None => Ok(answer),
         }
     }
+}
+
+/// Upstream's answer as its client gets it; `why` it is not kept.
+pub(super) fn passed(answer: Response<Received>, why: &'static str) -> Response<Body> {
+    let (mut head, body) = answer.into_parts();
+    // The version is one of the connection to upstream, not of the one to the client.
+    head.version = Version::HTTP_11;
+    headers::remove_hop_by_hop(&mut head.headers);
+    reply::mark(&mut head.headers, Status::Bypass(why), None);
+    Response::from_parts(head, body::boxed(body))
 }
 
 /// HTTP/2 may split a cookie over several fields; elsewhere it is one (RFC 9113 §8.2.3).
@@ -106,11 +109,8 @@ fn ask_for_trailers(headers: &mut HeaderMap) {
 
 /// MONEY: where upstream's answer leaves open whether a run was paid for, the stock SDKs are told
 /// not to send it twice more.
-async fn warn_off(
-    kind: Kind,
-    mut head: response::Parts,
-    body: Body,
-) -> Result<Response<Body>, Error> {
+async fn warn_off(kind: Kind, answer: Response<Body>) -> Result<Response<Body>, Error> {
+    let (mut head, body) = answer.into_parts();
     let length = headers::text(&head.headers, "content-length").and_then(|text| text.parse().ok());
     let readable = length.is_some_and(|length: u64| length <= READ);
     let (summary, body) = if head.status == StatusCode::INTERNAL_SERVER_ERROR && readable {

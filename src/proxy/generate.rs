@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, Uri};
-use http_body_util::LengthLimitError;
 
 use super::auth::Client;
 use super::directives::{self, Directives};
@@ -20,6 +19,9 @@ use crate::generation::{Identity, Kind, Request};
 use crate::message::{Body, body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
 use crate::store::{Binding, Entry};
+
+/// The largest body that is read where it arrived, in bytes: a millisecond's work.
+const READ_AT_ONCE: usize = 64 * 1024;
 
 /// A generation as it came, with its body still on the way.
 pub(super) struct Asked {
@@ -59,7 +61,7 @@ impl Proxy {
             return self.bypass(asked, body, (why, &wishes)).await;
         }
         let body = self.collect(&asked.parts.headers, body).await?;
-        let identity = self.identify(&asked, wishes.take, &body);
+        let identity = self.identify(&asked, wishes.take, &body).await?;
         self.check_idempotency(&asked, &identity, &wishes, &body)
             .await?;
         if let Some(why) = passed_by {
@@ -75,23 +77,30 @@ impl Proxy {
             freshness: wishes.freshness,
             ttl: policy.ttl,
             unknown_outcome: policy.unknown_outcome,
-            job_deadline: self.config.jobs.deadline,
         };
         self.answer(asked, &query, identity, body).await
     }
 
     async fn answer(
         self: &Arc<Self>,
-        asked: Asked,
+        mut asked: Asked,
         query: &Query,
         identity: Identity,
         body: Bytes,
     ) -> Result<Response<Body>, Error> {
+        let (caller, body) = self.caller(&mut asked, body)?;
+        let caller = caller.as_ref();
         let mut run = Some(asked.into_run(identity, body));
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
-                Found::Hit(entry, file) => return Ok(self.hit(&entry, file)),
-                Found::Joined(entry) => return self.joined(&entry).await,
+                Found::Hit(entry, file) => {
+                    self.note_caller(&entry, caller).await;
+                    return Ok(self.hit(&entry, file));
+                }
+                Found::Joined(entry) => {
+                    self.note_caller(&entry, caller).await;
+                    return self.joined(&entry).await;
+                }
                 Found::Absent => return Err(Error::NotCached),
                 Found::Follow(flight) => (flight, Role::Follower),
                 Found::Lead(lead, reason) => {
@@ -106,9 +115,14 @@ impl Proxy {
                     (flight, Role::Leader(reason))
                 }
             };
-            match self.follow(query, &flight, role).await? {
-                Turn::Answer(response) => return Ok(response),
-                Turn::Again => {}
+            let leads = matches!(role, Role::Leader(_));
+            let noted = self.note_after(&flight, caller, leads);
+            if let Turn::Answer(response) = self.follow(query, &flight, role).await? {
+                if let Some(noted) = noted {
+                    // It only fails by a panic, which is reported by itself.
+                    let _ = noted.await;
+                }
+                return Ok(response);
             }
         }
     }
@@ -151,7 +165,9 @@ impl Proxy {
     fn hit(&self, entry: &Entry, file: Option<File>) -> Response<Body> {
         let stored = (entry.record.status, &entry.record.headers);
         let mut response = reply::of_parts(stored, &entry.body, file);
-        let age = clock::age_seconds(self.clock.now(), entry.record.created_at);
+        let now = self.clock.now();
+        self.shelf.used(&entry.record.key, now);
+        let age = clock::age_seconds(now, entry.record.created_at);
         reply::mark(
             response.headers_mut(),
             Status::Hit(entry.record.key),
@@ -195,16 +211,8 @@ impl Proxy {
 
     /// The whole body, which is what a generation is recognised by.
     async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
-        let limit = self.config.cache.max_request_body;
         let announced = headers::text(headers, "content-length").and_then(|text| text.parse().ok());
-        if announced.is_some_and(|length: u64| length > limit) {
-            return Err(Error::TooLarge(limit));
-        }
-        match body::collect(body, usize::try_from(limit).unwrap_or(usize::MAX)).await {
-            Ok(bytes) => Ok(bytes),
-            Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge(limit)),
-            Err(error) => Err(Error::BodyBroken(error.to_string())),
-        }
+        self.bodies.collect(body, announced).await
     }
 
     /// One `Idempotency-Key` stands for one request, whichever take of it.
@@ -220,7 +228,7 @@ impl Proxy {
         };
         let generation = match wishes.take {
             1 => identity.fingerprint,
-            _ => self.identify(asked, 1, body).fingerprint,
+            _ => self.identify(asked, 1, body).await?.fingerprint,
         };
         let now = self.clock.now();
         let binding = Binding::new(&asked.client.name, key.as_bytes(), generation, now);
@@ -235,19 +243,51 @@ impl Proxy {
         }
     }
 
-    fn identify(&self, asked: &Asked, take: u32, body: &Bytes) -> Identity {
+    /// What the request is recognised by; a large one is read on a thread that may take its time.
+    async fn identify(&self, asked: &Asked, take: u32, body: &Bytes) -> Result<Identity, Error> {
         let scope = match self.config.cache.scope {
             Scope::Shared => None,
-            Scope::Client => Some(asked.client.name.as_str()),
+            Scope::Client => Some(asked.client.name.clone()),
         };
-        let request = Request {
+        let read = Reading {
             kind: asked.kind,
-            path: asked.parts.uri.path(),
-            query: asked.target.query(),
+            path: asked.parts.uri.path().to_owned(),
+            query: asked.target.query().map(str::to_owned),
             scope,
             take,
-            headers: &asked.parts.headers,
-            body,
+            headers: asked.parts.headers.clone(),
+            body: body.clone(),
+        };
+        if read.body.len() <= READ_AT_ONCE {
+            return Ok(read.identify());
+        }
+        let reading = tokio::task::spawn_blocking(move || read.identify());
+        let unread = |_| Error::BadRequest("The request's body cannot be read.".to_owned());
+        reading.await.map_err(unread)
+    }
+}
+
+/// What a request is recognised by, for whichever thread reads it.
+struct Reading {
+    kind: Kind,
+    path: String,
+    query: Option<String>,
+    scope: Option<String>,
+    take: u32,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Reading {
+    fn identify(&self) -> Identity {
+        let request = Request {
+            kind: self.kind,
+            path: &self.path,
+            query: self.query.as_deref(),
+            scope: self.scope.as_deref(),
+            take: self.take,
+            headers: &self.headers,
+            body: &self.body,
         };
         request.identify()
     }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
 
@@ -11,7 +11,7 @@ use super::Error;
 use crate::config::Config;
 use crate::generation;
 use crate::media::Name;
-use crate::message::{TwoLengths, headers};
+use crate::message::{Fragment, TwoLengths, headers};
 
 /// Which hosts and origins are let in.
 #[derive(Clone, Debug)]
@@ -47,6 +47,7 @@ impl Guard {
             return Err(Error::MethodNotAllowed(parts.method.to_string()));
         }
         check_framing(parts)?;
+        check_target(parts)?;
         let host = host(parts)?;
         if !self.host_allowed(&host) {
             return Err(Error::HostNotAllowed(host));
@@ -54,6 +55,7 @@ impl Guard {
         if !is_opened_link(parts) {
             self.check_origin(&parts.headers)?;
         }
+        check_expectation(parts)?;
         if generation::escapes_root(parts.uri.path()) {
             let message = "The path leaves /v1/ by its dot segments; write it without them.";
             return Err(Error::BadRequest(message.to_owned()));
@@ -133,8 +135,39 @@ fn check_framing(parts: &Parts) -> Result<(), Error> {
     Ok(())
 }
 
+/// SECURITY: what no address of the API has, and servers read differently: raw bytes beyond ASCII,
+/// a NUL at whose sight some end a path, and what stands behind a `#`.
+fn check_target(parts: &Parts) -> Result<(), Error> {
+    let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
+    if parts.extensions.get::<Fragment>().is_some() {
+        return refuse("The address has a `#`; a fragment is not sent. Write it as %23.");
+    }
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return refuse("The address has raw bytes that are not ASCII; percent-encode them.");
+    }
+    if generation::has_nul(parts.uri.path()) {
+        return refuse("The path has a NUL in it.");
+    }
+    Ok(())
+}
+
+/// Only one expectation is known (RFC 9110 §10.1.1). The answer to it, 100, goes out when the body is
+/// first asked for: nobody whose key is unknown gets one.
+fn check_expectation(parts: &Parts) -> Result<(), Error> {
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if parts.headers.get_all(header::EXPECT).iter().all(known) {
+        Ok(())
+    } else {
+        Err(Error::Expectation)
+    }
+}
+
 /// The one host that a request names, from `Host` or `:authority`.
-fn host(parts: &Parts) -> Result<String, Error> {
+pub(super) fn host(parts: &Parts) -> Result<String, Error> {
     let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
     let mut named = parts.headers.get_all(header::HOST).iter();
     let (first, second) = (named.next(), named.next());

@@ -11,6 +11,7 @@
 //! 6. the flight's end, for everyone who waits; only then the end of the answer, so that whoever has
 //!    all of it and asks again does not board a flight that is over.
 
+use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -77,19 +78,19 @@ impl Proxy {
         fault::point("after-intent");
         lead.about_to_send();
         fault::point("before-send");
-        let call = Call {
+        let mut call = Call {
             lead,
             pledge,
             run,
             started: Instant::now(),
         };
-        let answer = self.send(&call.run).await;
+        let answer = self.send(&mut call.run).await;
         fault::point("after-send");
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return call.fail(error).await,
         };
-        let taken = record::take(&self.shelf, &call.lead, answer, &call.run).await;
+        let taken = record::take((&self.shelf, &self.bodies), &call.lead, answer, &call.run).await;
         fault::point("answer-whole");
         match taken.judged.clone() {
             Judged::Success => self.keep(call, taken).await,
@@ -134,8 +135,9 @@ impl Proxy {
         pledge.map(Some).map_err(|error| error.to_string())
     }
 
-    async fn send(&self, run: &Run) -> Result<Response<Received>, SendError> {
-        let mut request = Request::new(body::full(run.body.clone()));
+    /// Hands the body over: a call that waits for its answer does not hold it any more.
+    async fn send(&self, run: &mut Run) -> Result<Response<Received>, SendError> {
+        let mut request = Request::new(body::full(mem::take(&mut run.body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = run.target.clone();
         *request.headers_mut() = run.headers.clone();
@@ -154,6 +156,9 @@ impl Proxy {
             Err(error) => return call.not_kept(taken, &error).await,
         };
         fault::point("after-record");
+        if let Some(task) = &entry.record.task {
+            self.watch_job(&task.id, &entry.record.path);
+        }
         // Before anybody hears of the end: who asks for a younger answer at once must not find the
         // note of a run that is over.
         if let Some(pledge) = call.pledge {
@@ -186,6 +191,7 @@ impl Proxy {
             elapsed_ms: u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             usd: None,
             previous: None,
+            media: Vec::new(),
             task: task.map(|id| Task {
                 id,
                 state: TaskState::Running,
@@ -215,8 +221,8 @@ impl Call {
         }
         self.lead.end(Ending::Failed(match error {
             SendError::Unreachable(reason) => Failure::Unreachable(reason),
-            SendError::Cut(_) => Failure::Cut(reason),
-            SendError::TimedOut(_) => Failure::TimedOut(reason),
+            SendError::Cut(_) | SendError::Client(_) => Failure::Cut(reason),
+            SendError::TimedOut(_) | SendError::Stalled(_) => Failure::TimedOut(reason),
         }));
     }
 

@@ -4,14 +4,18 @@
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
 //! 3. [`generation::classify`] tells what it is:
 //!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
+//!    - a WebSocket, which becomes a [`tunnel`];
 //!    - a poll of a job that went through here ([`poll`]);
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
-//! [`directives`] reads what a client may ask of the proxy itself; [`record`] takes down the
-//! answer of a paid call.
+//! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
+//! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
+//! ask of the proxy itself; [`record`] takes down the answer of a paid call.
 
 mod auth;
+mod bodies;
+mod callback;
 mod cors;
 mod directives;
 mod error;
@@ -23,25 +27,30 @@ mod media;
 mod poll;
 mod record;
 mod reply;
+mod tunnel;
 
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, Version};
+use jiff::Timestamp;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
-use crate::jobs::{Polls, dialect};
+use crate::jobs::{Endings, Ends, Polls, dialect};
 use crate::media::Name;
-use crate::message::{Body, body, headers};
+use crate::message::{Body, Peer, body, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::{SendError, Upstream};
 use auth::{Client, Keys};
+use bodies::Bodies;
 pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
@@ -57,41 +66,62 @@ pub struct Proxy {
     config: Arc<Config>,
     guard: Guard,
     keys: Keys,
+    bodies: Bodies,
     shelf: Shelf,
     upstream: Arc<Upstream>,
     once: Once,
     polls: Polls,
+    callbacks: Option<Arc<Callbacks>>,
     clock: Clock,
     tasks: TaskTracker,
+    tunnels: CancellationToken,
+}
+
+/// What a proxy is made of.
+pub struct Means {
+    /// How it shall be.
+    pub config: Arc<Config>,
+    /// Where it keeps what was paid for.
+    pub shelf: Shelf,
+    /// Its way to upstream.
+    pub upstream: Arc<Upstream>,
+    /// What time it is.
+    pub clock: Clock,
+    /// What a drain waits for: paid calls run in it.
+    pub tasks: TaskTracker,
+    /// Who hears of the ends of jobs.
+    pub ends: Vec<Arc<dyn Ends>>,
+    /// Who is called back about them; `None`: nobody.
+    pub callbacks: Option<Arc<Callbacks>>,
 }
 
 impl Proxy {
-    /// Puts the parts together. Paid calls run in `tasks`, which a drain waits for.
-    pub fn new(
-        config: Arc<Config>,
-        shelf: Shelf,
-        upstream: Arc<Upstream>,
-        clock: Clock,
-        tasks: TaskTracker,
-    ) -> Arc<Self> {
-        let interval = config.jobs.min_poll_interval;
-        let polls = Polls::new(
-            shelf.clone(),
-            upstream.clone(),
-            clock.clone(),
-            interval,
-            tasks.clone(),
-        );
+    /// Puts the parts together.
+    pub fn new(means: Means) -> Arc<Self> {
+        let Means {
+            config,
+            shelf,
+            upstream,
+            clock,
+            tasks,
+            ends,
+            callbacks,
+        } = means;
+        let endings = Endings::new(shelf.clone(), clock.clone(), ends);
+        let polls = Polls::new(upstream.clone(), endings, config.jobs, tasks.clone());
         Arc::new(Self {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
+            bodies: Bodies::new(config.cache.max_request_body),
             once: Once::new(shelf.clone(), clock.clone()),
             config,
             shelf,
             upstream,
             polls,
+            callbacks,
             clock,
             tasks,
+            tunnels: CancellationToken::new(),
         })
     }
 
@@ -100,9 +130,19 @@ impl Proxy {
         self.once.under_way()
     }
 
+    /// Ends every tunnel: they have no end of their own that a drain could wait for.
+    pub fn cut_tunnels(&self) {
+        self.tunnels.cancel();
+    }
+
     /// Refuses what must not come further, whatever it asks for.
     pub(crate) fn check(&self, parts: &Parts) -> Result<(), Error> {
         self.guard.check(parts)
+    }
+
+    /// What time it is here.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// What is under way.
@@ -135,9 +175,10 @@ impl Proxy {
             .guard
             .allowed_origin(request.headers())
             .map(str::to_owned);
+        let version = request.version();
         let mut response = match self.route(request).await {
             Ok(response) => response,
-            Err(error) => error.response(),
+            Err(error) => refused(&error, version),
         };
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
@@ -158,6 +199,7 @@ impl Proxy {
 
     async fn route(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
+        self.check_way(&parts)?;
         self.guard.check(&parts)?;
         if let Some(preflight) = cors::preflight(&parts) {
             return Ok(preflight);
@@ -171,6 +213,10 @@ impl Proxy {
         let client = self.keys.authenticate(&parts)?;
         let target = auth::strip(&mut parts)?;
         self.check_owner(parts.uri.path(), &client).await?;
+        if let Some(client) = tunnel::asked_for(&mut parts, &body) {
+            directives::strip(&mut parts.headers);
+            return self.upgrade(parts, target, client).await;
+        }
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
             return self
                 .generate(
@@ -190,6 +236,14 @@ impl Proxy {
             return Ok(response);
         }
         self.pass_through(parts, target, body).await
+    }
+
+    /// Refuses what we sent ourselves: it would go round until nothing is left to send it with.
+    fn check_way(&self, parts: &Parts) -> Result<(), Error> {
+        match parts.extensions.get() {
+            Some(Peer(peer)) if self.upstream.is_ours(*peer) => Err(Error::Loop),
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn pass_through(
@@ -246,6 +300,16 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// SECURITY: what follows a request that makes no sense may make none either.
+fn refused(error: &Error, version: Version) -> Response<Body> {
+    let mut response = error.response();
+    if version < Version::HTTP_2 && matches!(error, Error::BadRequest(_) | Error::Expectation) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// The answer to a path that is none of ours; one that exists below `/v1` says so.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri};
 
 use super::auth::Client;
 use super::directives;
@@ -11,9 +11,12 @@ use super::reply::{self, Status};
 use super::{Error, Proxy};
 use crate::clock;
 use crate::config::Scope;
-use crate::jobs::Polled;
+use crate::jobs::{Polled, Prospect, Question, Watcher};
 use crate::message::{Body, body, headers};
-use crate::store::{Change, Entry, StoreError, TaskState};
+use crate::store::{Entry, StoreError, TaskState};
+
+/// Read by the pollers of OpenAI's SDKs.
+const POLL_AFTER: HeaderName = HeaderName::from_static("openai-poll-after-ms");
 
 impl Proxy {
     /// Answers a poll: a finished job's from what is kept, a running one's from upstream at most
@@ -42,18 +45,16 @@ impl Proxy {
         headers::remove_hop_by_hop(&mut sent);
         directives::strip(&mut sent);
         directives::strip_for_run(&mut sent);
-        let (answer, status, age) = match self
-            .polls
-            .ask(entry.record.key, task_id, target.clone(), sent)
-            .await?
-        {
+        let question = Question {
+            key: entry.record.key,
+            task_id: task_id.to_owned(),
+            target: target.clone(),
+            headers: sent,
+        };
+        let (answer, status, age) = match self.polls.ask(question).await? {
             Polled::Now(answer) => (answer, Status::Bypass(asked_because(&entry)), None),
             Polled::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
         };
-        if answer.still_runs() {
-            let deadline = self.config.jobs.deadline;
-            self.once.heard_of(entry.record.key, deadline);
-        }
         let mut response = Response::new(body::full(answer.body.clone()));
         *response.status_mut() = answer.status;
         // Those who did not ask get nothing that speaks of that exchange.
@@ -62,8 +63,26 @@ impl Proxy {
         } else {
             reply::shared(&answer.headers)
         };
+        if answer
+            .about(task_id)
+            .is_some_and(|poll| !poll.state.is_terminal())
+        {
+            self.name_pace(target, response.headers_mut());
+        }
         reply::mark(response.headers_mut(), status, age);
         Ok(Some(response))
+    }
+
+    /// How long OpenAI's clients shall wait before they ask again, on the path that is theirs:
+    /// sooner, and they would get the same answer. Upstream's own word goes before.
+    fn name_pace(&self, target: &Uri, headers: &mut HeaderMap) {
+        if target.path().starts_with("/videos/") {
+            let pause = self.config.jobs.min_poll_interval.as_millis();
+            let pause = u64::try_from(pause).unwrap_or(u64::MAX);
+            headers
+                .entry(POLL_AFTER)
+                .or_insert_with(|| HeaderValue::from(pause));
+        }
     }
 
     /// The generation whose job this is, as long as no newer run has taken its place.
@@ -80,16 +99,24 @@ impl Proxy {
         let Ok(Some(entry)) = self.job(&task).await else {
             return;
         };
-        let forget = move |entry: &Entry| {
-            if is_job(entry, &task) {
-                Change::Remove
-            } else {
-                Change::Nothing
-            }
-        };
-        if let Err(error) = self.shelf.change(entry.record.key, forget).await {
+        if let Err(error) = self.polls.deleted(entry.record.key, &task).await {
             tracing::warn!(%error, "a deleted job could not be forgotten");
         }
+    }
+
+    /// Follows a job to its end from now on; `path` is the one of its submit.
+    pub(crate) fn watch_job(&self, task_id: &str, path: &str) {
+        self.polls.follow(task_id, path);
+    }
+
+    /// What is known of a running job without asking upstream.
+    pub(crate) fn prospect(&self, task_id: &str) -> Option<Prospect> {
+        self.polls.prospect(task_id)
+    }
+
+    /// Who follows the jobs of this proxy, as long as it is let run.
+    pub(crate) fn watcher(&self) -> Watcher {
+        Watcher::new(self.polls.clone(), self.shelf.clone())
     }
 
     async fn kept_poll(&self, entry: &Entry, target: &Uri) -> Option<Response<Body>> {
@@ -109,7 +136,9 @@ impl Proxy {
                     return None;
                 }
             };
-        let age = clock::age_seconds(self.clock.now(), poll.at);
+        let now = self.clock.now();
+        self.shelf.used(&entry.record.key, now);
+        let age = clock::age_seconds(now, poll.at);
         reply::mark(
             response.headers_mut(),
             Status::Hit(entry.record.key),

@@ -14,12 +14,14 @@ use http::{Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
+use super::bodies::Bodies;
 use super::lead::Run;
 use crate::fault;
 use crate::generation::Kind;
 use crate::generation::events::EventScanner;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
 use crate::jobs::dialect;
+use crate::message::coding::{self, Coding, Decoder};
 use crate::message::headers;
 use crate::once::{Lead, Live, Recorder};
 use crate::store::Shelf;
@@ -69,13 +71,19 @@ enum Showing {
 
 /// Takes an answer down to its end, showing what may be shown.
 pub(super) async fn take(
-    shelf: &Shelf,
+    (shelf, bodies): (&Shelf, &Bodies),
     lead: &Lead,
     response: Response<Received>,
     run: &Run,
 ) -> Taken {
     let (mut head, mut body) = response.into_parts();
     let framed = is_framed(head.version, &head.headers);
+    // MONEY: asked for plain; one that is coded all the same is undone, so that it can be judged, and
+    // serves every client.
+    let mut decoder = Coding::of(&head.headers).map(|coding| Decoder::new(coding, JUDGED));
+    if decoder.is_some() {
+        coding::forget_coding(&mut head.headers);
+    }
     headers::remove_hop_by_hop(&mut head.headers);
     let mut recorder = Recorder::new(shelf.clone());
     let mut showing = Showing::of(head.status, &head.headers, run);
@@ -92,10 +100,16 @@ pub(super) async fn take(
         lead.live(answer.clone());
     }
     fault::point("answer-head");
-    let broken = copy(&mut body, &mut recorder, &mut showing).await.err();
-    // JSON and event streams prove their own end; anything else has to be framed (RFC 9112 §6.3).
-    let end_is_sure = framed || !matches!(showing, Showing::AllButLast);
-    let (judged, task) = judge(run, &answer, &recorder, showing).await;
+    let mut taking = Taking {
+        recorder: &mut recorder,
+        showing: &mut showing,
+        deadline: Instant::now() + LONGEST,
+    };
+    let broken = taking.all(&mut body, decoder.as_mut()).await.err();
+    // JSON, event streams and content codings prove their own end; anything else has to be framed
+    // (RFC 9112 §6.3).
+    let end_is_sure = framed || decoder.is_some() || !matches!(showing, Showing::AllButLast);
+    let (judged, task) = judge((run, bodies), &answer, &recorder, showing).await;
     let judged = match broken {
         Some(_) if nothing_ran(answer.status) => {
             answer = without_length(&answer);
@@ -115,48 +129,87 @@ pub(super) async fn take(
     }
 }
 
-async fn copy(
-    body: &mut Received,
-    recorder: &mut Recorder,
-    showing: &mut Showing,
-) -> Result<(), String> {
-    let deadline = Instant::now() + LONGEST;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| error.to_string())?;
-        let Ok(piece) = frame.into_data() else {
-            continue;
-        };
-        recorder
-            .append(&piece)
+/// An answer that is being taken down.
+struct Taking<'a> {
+    recorder: &'a mut Recorder,
+    showing: &'a mut Showing,
+    deadline: Instant,
+}
+
+impl Taking<'_> {
+    /// Takes all of it, or says how it broke off.
+    async fn all(
+        &mut self,
+        body: &mut Received,
+        mut decoder: Option<&mut Decoder>,
+    ) -> Result<(), String> {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| error.to_string())?;
+            let Ok(piece) = frame.into_data() else {
+                continue;
+            };
+            match &mut decoder {
+                Some(decoder) => self.coded(decoder, piece).await?,
+                None => self.piece(&piece).await?,
+            }
+        }
+        match decoder {
+            Some(decoder) => decoder.finish().map_err(|error| undecodable(&error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn coded(&mut self, decoder: &mut Decoder, piece: Bytes) -> Result<(), String> {
+        decoder.push(piece);
+        while let Some(plain) = decoder.step().map_err(|error| undecodable(&error))? {
+            if !plain.is_empty() {
+                self.piece(&plain).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn piece(&mut self, piece: &Bytes) -> Result<(), String> {
+        self.recorder
+            .append(piece)
             .await
             .map_err(|error| error.to_string())?;
         fault::point("mid-answer");
-        let len = recorder.recording().len();
-        if len > LARGEST || Instant::now() > deadline {
+        let len = self.recorder.recording().len();
+        if len > LARGEST || Instant::now() > self.deadline {
             return Err(format!(
                 "it did not end within {LARGEST} bytes and {LONGEST:?}"
             ));
         }
-        match showing {
+        match self.showing {
             Showing::Whole => {}
-            Showing::AllButLast => recorder.show(len.saturating_sub(1)),
+            Showing::AllButLast => self.recorder.show(len.saturating_sub(1)),
             Showing::Events(scanner) => {
-                scanner.push(&piece);
-                recorder.show(scanner.safe_len());
+                scanner.push(piece);
+                self.recorder.show(scanner.safe_len());
             }
         }
+        Ok(())
     }
-    Ok(())
+}
+
+fn undecodable(error: &std::io::Error) -> String {
+    format!("its content coding cannot be undone: {error}")
 }
 
 /// The verdict, and the id of the job that was submitted, if one was.
 async fn judge(
-    run: &Run,
+    (run, bodies): (&Run, &Bodies),
     answer: &Live,
     recorder: &Recorder,
     showing: Showing,
 ) -> (Judged, Option<String>) {
     let whole: Option<Bytes>;
+    let len = recorder.recording().len();
+    let _room = match &showing {
+        Showing::Whole if len <= JUDGED => bodies.judging(len).await,
+        Showing::Whole | Showing::AllButLast | Showing::Events(_) => None,
+    };
     let summary = match &showing {
         Showing::Events(scanner) => BodySummary::Stream(scanner.end()),
         Showing::AllButLast => BodySummary::Opaque(recorder.recording().len()),

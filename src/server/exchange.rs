@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +10,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header;
-use http::{Request, Response, StatusCode};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::Routes;
+use super::framing::Doubt;
+use super::refusal;
 use super::tally::Tally;
-use crate::message::{Body, BodyError, Idle, Silence, TwoLengths, body};
+use crate::message::{Body, BodyError, Fragment, Idle, Peer, Silence, TwoLengths, body};
 use crate::proxy::Error;
 
 /// The routes as hyper calls them, for one connection.
@@ -26,6 +29,10 @@ pub(super) struct Service {
     pub(super) tally: Arc<Tally>,
     /// How long a request's body may be silent.
     pub(super) idle: Duration,
+    /// The other end of the connection.
+    pub(super) peer: SocketAddr,
+    /// `server.max_header_bytes`.
+    pub(super) largest_head: usize,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -34,20 +41,41 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Answered>, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if self.tally.ask() {
-            request.extensions_mut().insert(TwoLengths);
+        let (nth, doubt) = self.tally.ask();
+        match doubt {
+            Some(Doubt::TwoLengths) => drop(request.extensions_mut().insert(TwoLengths)),
+            Some(Doubt::Fragment) => drop(request.extensions_mut().insert(Fragment)),
+            None => {}
         }
-        let underway = Underway(self.tally.clone());
+        request.extensions_mut().insert(Peer(self.peer));
+        let too_large = refusal::too_large(&request, self.largest_head);
+        let underway = Underway {
+            tally: self.tally.clone(),
+            paced: (request.version() == Version::HTTP_2).then_some(nth),
+        };
+        // Nobody knows where the next request begins, or wants to.
+        let closes = doubt.is_some() || (too_large.is_some() && underway.paced.is_none());
         let routes = self.routes.clone();
         let silent = Arc::new(AtomicBool::new(false));
         let request = request.map(|body| patient(body, self.idle, silent.clone()));
         Box::pin(async move {
-            let mut response = routes.answer(request).await;
+            let mut response = match too_large {
+                Some(error) => error.named_response(),
+                None => routes.answer(request).await,
+            };
+            if closes {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
             if silent.load(Ordering::Relaxed) {
                 response = timed_out(&response);
             }
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                underway.0.upgrade();
+                underway.tally.upgrade();
+            }
+            if let Some(nth) = underway.paced {
+                // Until somebody asks for the first piece.
+                underway.tally.paces.gave(nth);
             }
             Ok(response.map(|body| Answered { body, underway }))
         })
@@ -82,18 +110,24 @@ fn timed_out(response: &Response<Body>) -> Response<Body> {
 }
 
 /// Counts its request as answered when it is dropped, however that came about.
-struct Underway(Arc<Tally>);
+struct Underway {
+    tally: Arc<Tally>,
+    /// The request's number, where its pace is looked at.
+    paced: Option<u64>,
+}
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.0.answer();
+        if let Some(nth) = self.paced {
+            self.tally.paces.moved(nth);
+        }
+        self.tally.answer();
     }
 }
 
 /// The body of an answer. hyper drops it when it has its last byte.
 pub(super) struct Answered {
     body: Body,
-    #[expect(dead_code, reason = "its drop is what it is for")]
     underway: Underway,
 }
 
@@ -105,7 +139,14 @@ impl http_body::Body for Answered {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Some(nth) = self.underway.paced {
+            match polled {
+                Poll::Ready(_) => self.underway.tally.paces.gave(nth),
+                Poll::Pending => self.underway.tally.paces.moved(nth),
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

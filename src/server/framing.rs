@@ -32,6 +32,15 @@ pub(super) enum Place {
     Beyond,
 }
 
+/// What hyper does not tell of a head, and nobody may act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It had both `Transfer-Encoding` and `Content-Length`.
+    TwoLengths,
+    /// Its target had a fragment, which hyper drops: another server might not.
+    Fragment,
+}
+
 /// How far a client's messages have come.
 #[derive(Default)]
 pub(super) struct Framing {
@@ -39,7 +48,9 @@ pub(super) struct Framing {
     line: Line,
     head: Head,
     heads: u64,
-    ambiguous: Option<u64>,
+    doubt: Option<(u64, Doubt)>,
+    fragment: bool,
+    http2: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -127,19 +138,30 @@ impl Framing {
         self.heads
     }
 
-    /// Which head, counted from 0, had both `Transfer-Encoding` and `Content-Length`. hyper closes
-    /// the connection after its answer, so there is one at most.
-    pub(super) fn ambiguous(&self) -> Option<u64> {
-        self.ambiguous
+    /// Which head, counted from 0, must not be acted on. The connection is closed after its answer,
+    /// so there is one at most.
+    pub(super) fn doubt(&self) -> Option<(u64, Doubt)> {
+        self.doubt
+    }
+
+    /// Whether the connection speaks HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// Whether a request line has begun and not ended.
+    pub(super) fn is_in_target(&self) -> bool {
+        self.part == Part::RequestLine && self.line.has_begun()
     }
 
     fn read_line<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let Some(end) = memchr::memchr(b'\n', bytes) else {
-            self.line.keep(bytes);
-            return &[];
-        };
-        let (line, rest) = bytes.split_at(end);
+        let end = memchr::memchr(b'\n', bytes);
+        let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        self.fragment |= self.part == Part::RequestLine && line.contains(&b'#');
         self.line.keep(line);
+        if end.is_none() {
+            return &[];
+        }
         self.end_line();
         rest.get(1..).unwrap_or_default()
     }
@@ -151,6 +173,7 @@ impl Framing {
             Part::RequestLine if text.is_empty() => {}
             Part::RequestLine if text == HTTP2 && self.heads == 0 => {
                 self.part = Part::Http2(HTTP2_OPENING);
+                self.http2 = true;
             }
             Part::RequestLine => self.part = Part::Headers,
             Part::Headers if text.is_empty() => self.end_head(),
@@ -175,7 +198,11 @@ impl Framing {
                 length: Some(_),
                 coded: true,
             } => {
-                self.ambiguous = Some(self.heads);
+                self.doubt = Some((self.heads, Doubt::TwoLengths));
+                Part::Unknown
+            }
+            _ if self.fragment => {
+                self.doubt = Some((self.heads, Doubt::Fragment));
                 Part::Unknown
             }
             Head { coded: true, .. } => Part::ChunkSize,

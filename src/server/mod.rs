@@ -3,32 +3,42 @@
 //! [`Server::run`] accepts until it is told to stop; then nothing new is begun, requests that are
 //! being answered end, and connections close. [`routes`] says who answers what.
 //!
-//! Between the socket and hyper lies the [`wire`], which ends what would wait for ever and reads
+//! [`door`] is where TLS is: it makes a socket a connection that HTTP is spoken on.
+//!
+//! Between that and hyper lies the [`wire`], which ends what would wait for ever and reads
 //! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
 //! The two speak through the connection's [`tally`].
 
 mod deadline;
+pub mod descriptors;
+mod door;
 mod exchange;
 mod framing;
+mod pace;
+mod places;
+mod refusal;
 mod routes;
 mod tally;
 mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
+use door::{Door, Line};
 use exchange::Service;
+use places::{Places, Seat};
 pub use routes::{Phase, Routes};
-use tally::Tally;
+use tally::{Rest, Tally};
 use wire::Wire;
 
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
@@ -37,15 +47,33 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
 const MOST_HEADERS: usize = 1024;
 
-type Connection = auto::Connection<'static, TokioIo<Wire<TcpStream>>, Service, TokioExecutor>;
+/// What one HTTP/2 stream may hold of an answer that its client does not take yet, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+
+type Connection = auto::UpgradeableConnection<'static, TokioIo<Wire<Line>>, Service, TokioExecutor>;
 
 /// A bound socket and what answers on it.
 pub struct Server {
     listener: TcpListener,
+    places: Arc<Places>,
+    reception: Arc<Reception>,
+}
+
+/// What every connection goes through.
+struct Reception {
     routes: Arc<Routes>,
     protocol: auto::Builder<TokioExecutor>,
-    places: Arc<Semaphore>,
+    largest_head: usize,
     patience: Patience,
+    door: Door,
+}
+
+/// Somebody who has come in, with a place.
+struct Guest {
+    stream: TcpStream,
+    peer: SocketAddr,
+    tally: Arc<Tally>,
+    seat: Seat,
 }
 
 /// How long clients may take.
@@ -66,20 +94,27 @@ impl Patience {
 }
 
 impl Server {
-    /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port.
+    /// Serves `routes` on a socket that is bound already, so that whoever binds it knows its port:
+    /// HTTPS and nothing else with `tls`, plain HTTP without.
     pub fn new(
         listener: TcpListener,
         routes: Arc<Routes>,
         settings: &config::Server,
         patience: Patience,
+        tls: Option<Arc<ServerConfig>>,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(settings.max_connections));
-        Self {
-            listener,
+        let reception = Reception {
             routes,
             protocol: protocol(settings),
-            places,
+            largest_head: settings.max_header_bytes,
             patience,
+            // A handshake may take as long as a head.
+            door: Door::new(tls, patience.head),
+        };
+        Self {
+            listener,
+            places: Places::new(settings.max_connections),
+            reception: Arc::new(reception),
         }
     }
 
@@ -92,8 +127,8 @@ impl Server {
                 () = stop.cancelled() => break,
                 accepted = self.accept() => accepted,
             };
-            if let Some((stream, place)) = accepted {
-                self.serve(stream, place, &open);
+            if let Some(guest) = accepted {
+                self.serve(guest, &open, &stop);
             }
         }
         let over = async {
@@ -114,12 +149,13 @@ impl Server {
             tokio::select! {
                 Some(_) = late.join_next() => {}
                 accepted = self.accept() => {
-                    if let Some((stream, place)) = accepted {
-                        let connection = self.connection(stream);
+                    if let Some(guest) = accepted {
+                        let reception = self.reception.clone();
                         late.spawn(async move {
-                            // How it ends is nobody's concern any more.
-                            let _ = connection.await;
-                            drop(place);
+                            if let Some(connection) = reception.receive(guest).await {
+                                // How it ends is nobody's concern any more.
+                                let _ = connection.await;
+                            }
                         });
                     }
                 }
@@ -128,10 +164,21 @@ impl Server {
     }
 
     /// The next connection, once there is a place for it.
-    async fn accept(&self) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-        let place = self.places.clone().acquire_owned().await.ok()?;
+    async fn accept(&self) -> Option<Guest> {
         match self.listener.accept().await {
-            Ok((stream, _)) => Some((stream, place)),
+            Ok((stream, peer)) => {
+                let tally = Arc::new(Tally::default());
+                let seat = self.places.seat(peer, &tally).await;
+                if seat.is_none() {
+                    tracing::debug!(%peer, "an address has its share of connections");
+                }
+                Some(Guest {
+                    stream,
+                    peer,
+                    tally,
+                    seat: seat?,
+                })
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(BACK_OFF).await;
@@ -140,34 +187,47 @@ impl Server {
         }
     }
 
-    fn serve(
-        &self,
-        stream: TcpStream,
-        place: tokio::sync::OwnedSemaphorePermit,
-        open: &GracefulShutdown,
-    ) {
-        let connection = open.watch(self.connection(stream));
+    fn serve(&self, guest: Guest, open: &GracefulShutdown, stop: &CancellationToken) {
+        let reception = self.reception.clone();
+        let (watcher, stop) = (open.watcher(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            // A handshake that has not ended when the program drains has asked for nothing.
+            let received = stop.run_until_cancelled(reception.receive(guest)).await;
+            if let Some(connection) = received.flatten()
+                && let Err(error) = watcher.watch(connection).await
+            {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
         });
     }
+}
 
-    fn connection(&self, stream: TcpStream) -> Connection {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-        let tally = Arc::new(Tally::default());
-        let wire = Wire::new(stream, tally.clone(), self.patience);
+impl Reception {
+    /// `None` when there is nobody to speak HTTP with.
+    async fn receive(&self, guest: Guest) -> Option<Connection> {
+        let Guest {
+            stream,
+            peer,
+            tally,
+            seat,
+        } = guest;
+        // Who is in the middle of a handshake has not said anything yet.
+        tally.rest(Rest::Unspoken);
+        let line = tokio::select! {
+            line = self.door.open(stream) => line?,
+            () = tally.sent_away() => return None,
+        };
+        let wire = Wire::new(line, tally.clone(), self.patience).seated(seat);
         let service = Service {
             routes: self.routes.clone(),
             tally,
             idle: self.patience.body,
+            peer,
+            largest_head: self.largest_head,
         };
-        let connection = self.protocol.serve_connection(TokioIo::new(wire), service);
-        connection.into_owned()
+        let protocol = &self.protocol;
+        let connection = protocol.serve_connection_with_upgrades(TokioIo::new(wire), service);
+        Some(connection.into_owned())
     }
 }
 
@@ -185,8 +245,14 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
     protocol
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(largest).unwrap_or(u32::MAX))
+        // What is only a little too large gets here, and is told so by us.
+        .max_header_list_size(u32::try_from(largest.saturating_mul(2)).unwrap_or(u32::MAX))
         .max_concurrent_streams(100)
+        .max_send_buf_size(SEND_BUFFER)
+        // Streams that a client opens and resets, or makes us reset, before anyone has looked at
+        // them (CVE-2023-44487, CVE-2025-8671); beyond, the connection is closed.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(200)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     protocol

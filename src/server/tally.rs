@@ -2,14 +2,16 @@
 //!
 //! Requests on HTTP/1.1 are answered one at a time and in order, so a count names one: the wire
 //! counts heads as they arrive, which may be ahead of the routes when requests are pipelined, and
-//! the routes count the requests that hyper hands them. HTTP/2 has no use for it.
+//! the routes count the requests that hyper hands them. Over HTTP/2 only the routes count.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Waker;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 
 use futures_util::task::AtomicWaker;
 
-use super::framing::Framing;
+use super::framing::{Doubt, Framing};
+use super::pace::Paces;
 
 /// What is known of one connection's requests. Over HTTP/1.1 all of it happens in one task, so that
 /// the order of memory does not matter.
@@ -17,17 +19,82 @@ use super::framing::Framing;
 pub(super) struct Tally {
     asked: AtomicU64,
     answered: AtomicU64,
-    /// The count of the ambiguous request, from 1; 0 when there was none.
-    ambiguous: AtomicU64,
+    /// The count of the request with two lengths, from 1; 0 when there was none.
+    two_lengths: AtomicU64,
+    /// The same for the request whose target has a fragment.
+    fragment: AtomicU64,
     upgraded: AtomicBool,
     waiting: AtomicWaker,
+    /// A [`Rest`].
+    rest: AtomicU8,
+    shed: AtomicBool,
+    /// The answers that wait for their client to take more of them; only over HTTP/2, where one
+    /// answer may stand still beside others.
+    pub(super) paces: Paces,
+}
+
+/// Whether a connection could be done without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Rest {
+    /// A request of it is being answered, or read.
+    Busy = 0,
+    /// It has not got to the end of a request's head.
+    Unspoken = 1,
+    /// It waits for its next request.
+    Idle = 2,
 }
 
 impl Tally {
-    /// Counts a request in; `true` when its head was ambiguous about the length of its body.
-    pub(super) fn ask(&self) -> bool {
+    /// Counts a request in: its number, and what there is against acting on it.
+    pub(super) fn ask(&self) -> (u64, Option<Doubt>) {
         let count = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        self.ambiguous.load(Ordering::Relaxed) == count
+        let doubt = if self.two_lengths.load(Ordering::Relaxed) == count {
+            Some(Doubt::TwoLengths)
+        } else {
+            (self.fragment.load(Ordering::Relaxed) == count).then_some(Doubt::Fragment)
+        };
+        (count, doubt)
+    }
+
+    /// How many requests came, when each of them has its answer.
+    pub(super) fn settled(&self) -> Option<u64> {
+        let asked = self.asked.load(Ordering::Relaxed);
+        self.has_answered(asked).then_some(asked)
+    }
+
+    /// Notes what the connection is doing, for whoever needs its place.
+    pub(super) fn rest(&self, rest: Rest) {
+        self.rest.store(rest as u8, Ordering::Relaxed);
+    }
+
+    /// Whether the connection is doing this, and was not asked to go yet.
+    pub(super) fn could_go(&self, rest: Rest) -> bool {
+        !self.is_shed() && self.rest.load(Ordering::Relaxed) == rest as u8
+    }
+
+    /// Asks the connection to end, if it does nothing when it hears of it.
+    pub(super) fn shed(&self) {
+        self.shed.store(true, Ordering::Relaxed);
+        self.waiting.wake();
+    }
+
+    /// Whether the connection was asked to end.
+    pub(super) fn is_shed(&self) -> bool {
+        self.shed.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the connection is asked to end. Only for who waits for nothing else of the tally.
+    pub(super) async fn sent_away(&self) {
+        poll_fn(|context| {
+            self.waiting.register(context.waker());
+            if self.is_shed() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Counts an answer whose last byte is with hyper.
@@ -36,7 +103,7 @@ impl Tally {
         self.waiting.wake();
     }
 
-    /// Has a task polled once there is another answer.
+    /// Has a task polled once there is another answer, or the connection's place is needed.
     pub(super) fn wake_when_answered(&self, waker: &Waker) {
         self.waiting.register(waker);
     }
@@ -53,8 +120,10 @@ impl Tally {
 
     /// Notes what the wire has seen.
     pub(super) fn note(&self, framing: &Framing) {
-        if let Some(nth) = framing.ambiguous() {
-            self.ambiguous.store(nth + 1, Ordering::Relaxed);
+        match framing.doubt() {
+            Some((nth, Doubt::TwoLengths)) => self.two_lengths.store(nth + 1, Ordering::Relaxed),
+            Some((nth, Doubt::Fragment)) => self.fragment.store(nth + 1, Ordering::Relaxed),
+            None => {}
         }
     }
 

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Patience;
 use super::deadline::Deadline;
 use super::framing::{Framing, Place};
-use super::tally::Tally;
+use super::places::Seat;
+use super::tally::{Rest, Tally};
+use super::{Patience, refusal};
 
 /// How long a connection may wait for its next request: longer than the pools of clients keep one
 /// (90 s for Go's and for hyper's, less for Python's and Node's), so that it is the client who
@@ -29,6 +31,10 @@ const KEEP_ALIVE: Duration = Duration::from_mins(2);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 
+const STALLED: &str = "the client takes nothing of its answer";
+/// In place of a count of requests: no request is waited for, but time passes.
+const LOOKING: u64 = u64::MAX;
+
 /// A client's connection.
 pub(super) struct Wire<S> {
     stream: S,
@@ -40,6 +46,13 @@ pub(super) struct Wire<S> {
     lingering: Lingering,
     /// The client has said that nothing more comes.
     ended: bool,
+    /// How many requests had come when the last of their answers had left for the socket whole.
+    /// What hyper writes while this is still the count of requests, it has made up itself.
+    clear: Option<u64>,
+    /// Goes to the socket before anything else: what is said in hyper's place.
+    instead: Bytes,
+    /// Its drop is what it is for.
+    seat: Option<Seat>,
 }
 
 struct Lingering {
@@ -49,6 +62,13 @@ struct Lingering {
 }
 
 impl<S> Wire<S> {
+    /// With the connection's place, which it has for as long as the socket is open: also when another
+    /// protocol has taken HTTP's place on it.
+    pub(super) fn seated(mut self, seat: Seat) -> Self {
+        self.seat = Some(seat);
+        self
+    }
+
     pub(super) fn new(stream: S, tally: Arc<Tally>, patience: Patience) -> Self {
         Self {
             stream,
@@ -63,6 +83,9 @@ impl<S> Wire<S> {
                 time: Deadline::new(),
             },
             ended: false,
+            clear: Some(0),
+            instead: Bytes::new(),
+            seat: None,
         }
     }
 
@@ -71,17 +94,57 @@ impl<S> Wire<S> {
         if self.tally.is_upgraded() {
             self.framing.leave();
         }
+        let place = self.framing.place();
+        if place == Place::Beyond {
+            return self.expected_of_http2();
+        }
         let heads = self.framing.heads();
         if !self.tally.has_answered(heads) {
             return None;
         }
-        let place = self.framing.place();
         let limit = match place {
             Place::Opening | Place::Head => self.patience.head,
             Place::Between => KEEP_ALIVE,
             Place::Body | Place::Beyond => return None,
         };
         Some(((place, heads), limit))
+    }
+
+    /// The next request, whatever else its client may say; while there are some, a look now and
+    /// then whether each answer moves.
+    fn expected_of_http2(&self) -> Option<((Place, u64), Duration)> {
+        if !self.framing.is_http2() || self.tally.is_upgraded() {
+            return None;
+        }
+        Some(match self.tally.settled() {
+            Some(requests) => ((Place::Beyond, requests), KEEP_ALIVE),
+            None => ((Place::Beyond, LOOKING), self.patience.body / 4),
+        })
+    }
+
+    /// What the connection is doing, for whoever needs its place.
+    fn rest(&self, place: Option<Place>) -> Rest {
+        match place {
+            Some(Place::Opening | Place::Head) => Rest::Unspoken,
+            // Its last answer may still be on its way out.
+            Some(Place::Between) if self.clear.is_some() => Rest::Idle,
+            Some(Place::Beyond) if self.tally.settled().is_some() => Rest::Idle,
+            Some(Place::Between | Place::Beyond | Place::Body) | None => Rest::Busy,
+        }
+    }
+
+    /// What is wrong with how long it took.
+    fn overdue(&self, what: (Place, u64)) -> Option<&'static str> {
+        match what {
+            (Place::Beyond, LOOKING) => {
+                let stalled = self.tally.paces.stalled(self.patience.body);
+                stalled.then_some("the client takes nothing of an answer")
+            }
+            (Place::Between | Place::Beyond, _) => Some("the connection was idle for long"),
+            (Place::Opening | Place::Head | Place::Body, _) => {
+                Some("the request's head took longer than server.header_timeout")
+            }
+        }
     }
 
     /// Whether the client may be in the middle of something that nobody will read: a request, or a
@@ -108,7 +171,46 @@ impl<S> Wire<S> {
             return written;
         }
         ready!(self.writing.poll((), self.patience.body, context));
-        Poll::Ready(Err(too_slow("the client takes nothing of its answer")))
+        Poll::Ready(Err(too_slow(STALLED)))
+    }
+
+    /// As [`wrote`](Self::wrote), of what was written before.
+    fn sent(
+        &mut self,
+        sent: Poll<io::Result<()>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if sent.is_ready() {
+            self.writing.forget();
+            return sent;
+        }
+        ready!(self.writing.poll((), self.patience.body, context));
+        Poll::Ready(Err(too_slow(STALLED)))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Whether `bytes` are an answer that hyper made up; then ours goes instead.
+    fn is_hypers_own(&mut self, bytes: &[u8]) -> bool {
+        if self.clear.is_none() || self.clear != self.tally.settled() {
+            return false;
+        }
+        let Some(status) = refusal::of_hyper(bytes) else {
+            return false;
+        };
+        self.instead = refusal::instead(status, &self.framing);
+        true
+    }
+
+    fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.instead.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(context, &self.instead);
+            match ready!(self.wrote(written, context))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.instead.advance(count),
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -141,23 +243,32 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             let new = buffer.filled().get(before..).unwrap_or_default();
             this.ended |= new.is_empty();
-            this.framing.read(new);
-            this.tally.note(&this.framing);
+            if !this.tally.is_upgraded() {
+                this.framing.read(new);
+                this.tally.note(&this.framing);
+            }
+            this.tally.rest(Rest::Busy);
             return Poll::Ready(read);
         }
-        let Some((what, limit)) = this.expected() else {
+        // hyper does not ask again when the answer is out: it knows that nothing was there.
+        this.tally.wake_when_answered(context.waker());
+        let expected = this.expected();
+        let rest = this.rest(expected.map(|((place, _), _)| place));
+        this.tally.rest(rest);
+        if rest != Rest::Busy && this.tally.is_shed() {
+            return Poll::Ready(Err(too_slow("its place was needed")));
+        }
+        let Some((what, limit)) = expected else {
             this.reading.forget();
-            // hyper does not ask again when the answer is out: it knows that nothing was there.
-            this.tally.wake_when_answered(context.waker());
             return Poll::Pending;
         };
-        ready!(this.reading.poll(what, limit, context));
-        Poll::Ready(Err(too_slow(match what.0 {
-            Place::Between => "the connection was idle for long",
-            Place::Opening | Place::Head | Place::Body | Place::Beyond => {
-                "the request's head took longer than server.header_timeout"
+        loop {
+            ready!(this.reading.poll(what, limit, context));
+            if let Some(why) = this.overdue(what) {
+                return Poll::Ready(Err(too_slow(why)));
             }
-        })))
+            this.reading.forget();
+        }
     }
 }
 
@@ -167,6 +278,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_hypers_own(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_instead(context))?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.wrote(written, context)
     }
@@ -176,6 +291,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        if let (Some(only), None) = (filled.next(), filled.next())
+            && self.is_hypers_own(only)
+        {
+            return Poll::Ready(Ok(only.len()));
+        }
+        ready!(self.poll_instead(context))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.wrote(written, context)
     }
@@ -184,16 +306,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         self.stream.is_write_vectored()
     }
 
+    /// TLS holds bytes back: what a client does not take may wait here instead of in a write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(self.poll_instead(context))?;
+        // hyper asks for it when it has nothing more to write.
+        self.clear = self.tally.settled();
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.sent(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.lingering.shut {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            ready!(self.poll_instead(context))?;
+            let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.sent(shut, context))?;
             self.lingering.shut = true;
         }
-        if self.is_speaking() {
+        // What a client still says in another protocol is read by whoever speaks it.
+        if !self.tally.is_upgraded() && self.is_speaking() {
             ready!(self.poll_linger(context));
         }
         Poll::Ready(Ok(()))
@@ -264,6 +394,68 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_http2_connection_that_only_pings_ends() {
+        let (mut wire, mut theirs, tally) = wire();
+        let opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        theirs.write_all(opening).await.unwrap();
+        take(&mut wire, opening.len()).await;
+        let reading = tokio::spawn(async move {
+            let started = Instant::now();
+            let mut buffer = [0; 64];
+            while wire.read(&mut buffer).await.is_ok() {}
+            started.elapsed().as_secs()
+        });
+        let ping = b"\0\0\x08\x06\0\0\0\0\0pingpong";
+        for second in 0..200 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if second == 60 {
+                tally.ask();
+            }
+            if second == 90 {
+                tally.answer();
+            }
+            if theirs.write_all(ping).await.is_err() {
+                break;
+            }
+        }
+        let ended = reading.await.unwrap();
+        assert!(
+            (150..=212).contains(&ended),
+            "2 min after its last request: {ended}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_given_up_where_nothing_is_under_way() {
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        for (sent, answered, goes) in [
+            (&request[..0], false, true),
+            (&request[..5], false, true),
+            (request, false, false),
+            (request, true, true),
+        ] {
+            let (mut wire, mut theirs, tally) = wire();
+            theirs.write_all(sent).await.unwrap();
+            take(&mut wire, sent.len()).await;
+            if sent.len() == request.len() {
+                tally.ask();
+            }
+            if answered {
+                tally.answer();
+                wire.flush().await.unwrap();
+            }
+            let shedding = tally.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                shedding.shed();
+            });
+            let mut buffer = [0; 64];
+            let reading = tokio::time::timeout(Duration::from_secs(2), wire.read(&mut buffer));
+            assert_eq!(reading.await.is_ok(), goes, "{sent:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn hyper_asks_again_when_the_answer_is_out() {
         let (wire, mut theirs, tally) = wire();
         let service = service_fn(move |_| {
@@ -316,6 +508,29 @@ mod tests {
             theirs.read_exact(&mut [0; 10]).await.unwrap();
         }
         assert_eq!(writing.await.unwrap(), 5 * 20 + 30);
+    }
+
+    /// Over TLS a write is taken at once, and it is the flush that waits for the client.
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_and_a_farewell_that_nobody_takes_have_their_end() {
+        for farewell in [false, true] {
+            let (ours, _theirs) = tokio::io::duplex(64);
+            let patience = Patience {
+                head: HEAD,
+                body: HEAD * 3,
+            };
+            let held_back = tokio::io::BufWriter::with_capacity(1024, ours);
+            let mut wire = Wire::new(held_back, Arc::default(), patience);
+            wire.write_all(&[0; 1000]).await.unwrap();
+            let started = Instant::now();
+            let ended = if farewell {
+                wire.shutdown().await
+            } else {
+                wire.flush().await
+            };
+            assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(started.elapsed().as_secs(), 30);
+        }
     }
 
     #[tokio::test(start_paused = true)]

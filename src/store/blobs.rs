@@ -6,18 +6,24 @@ use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
+
 use super::blob_hash::BlobHash;
+use super::book::Book;
 use super::error::StoreError;
 use super::files::{self, Stamp, Temporary};
+use super::hold::Hold;
 use crate::fault;
 
 /// A finished blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
     /// The hash of its bytes.
     pub hash: BlobHash,
     /// Its size in bytes.
     pub len: u64,
+    /// Keeps it until a record names it.
+    pub hold: Hold,
 }
 
 /// The folder `blobs/`.
@@ -28,14 +34,52 @@ pub(super) struct Blobs {
     ///
     /// Hashing takes about a second for each gigabyte, so it is done once, not for each reader.
     checked: Arc<Mutex<HashMap<BlobHash, Stamp>>>,
+    book: Book,
 }
 
 impl Blobs {
-    pub(super) fn in_dir(root: PathBuf) -> Self {
+    pub(super) fn in_dir(root: PathBuf, book: Book) -> Self {
         Self {
             root,
             checked: Arc::default(),
+            book,
         }
+    }
+
+    /// Keeps a blob from being removed while it is in hand.
+    pub(super) fn hold(&self, hash: &BlobHash) -> Hold {
+        Hold::on(&self.book, *hash)
+    }
+
+    /// Removes a blob that nobody needs, durably; says how many bytes that freed, 0 when it stays.
+    pub(super) fn free(&self, hash: &BlobHash) -> Result<u64, StoreError> {
+        let path = self.path(hash);
+        // An open file is only taken apart when it is closed, which is after the book is free.
+        let file = File::open(&path);
+        let freed = self.book.free(hash, || {
+            fault::point("before-unlink");
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(StoreError::io("remove", &path)(error))
+                }
+                Ok(()) | Err(_) => Ok(()),
+            }
+        })?;
+        let Some(len) = freed else { return Ok(0) };
+        fault::point("after-unlink");
+        self.checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(hash);
+        drop(file);
+        files::sync_folder_of(&path)?;
+        Ok(len)
+    }
+
+    /// When a blob was written; `None` when that cannot be told.
+    pub(super) fn written_at(&self, hash: &BlobHash) -> Option<Timestamp> {
+        let metadata = std::fs::metadata(self.path(hash)).ok()?;
+        Timestamp::try_from(metadata.modified().ok()?).ok()
     }
 
     pub(super) fn path(&self, hash: &BlobHash) -> PathBuf {
@@ -117,17 +161,40 @@ impl Blobs {
         files::sweep(&self.root)
     }
 
-    /// The size of all blobs together, in bytes.
-    pub(super) fn bytes(&self) -> Result<u64, StoreError> {
-        let mut bytes = 0;
+    /// Shows every blob of ours to `visit`, with its size in bytes. Other names are passed over.
+    pub(super) fn each(
+        &self,
+        visit: &mut dyn FnMut(BlobHash, u64) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         for shard in 0..=u8::MAX {
             let dir = self.root.join(format!("{shard:02x}"));
             for entry in files::read_dir(&dir)? {
-                let metadata = entry.and_then(|entry| entry.metadata());
-                bytes += metadata.map_err(StoreError::io("look into", &dir))?.len();
+                let entry = entry.map_err(StoreError::io("look into", &dir))?;
+                let hash = entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.parse().ok());
+                let Some(hash) = hash.filter(|hash| self.path(hash) == entry.path()) else {
+                    continue;
+                };
+                let metadata = match entry.metadata() {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    other => other.map_err(StoreError::io("look at", &entry.path()))?,
+                };
+                if metadata.is_file() {
+                    visit(hash, metadata.len())?;
+                }
             }
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// Forgets which contents were checked, so that each is read again.
+    pub(super) fn doubt(&self, hash: &BlobHash) {
+        self.checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(hash);
     }
 
     fn was_checked(&self, hash: &BlobHash, stamp: Stamp) -> bool {
@@ -178,6 +245,11 @@ impl BlobWriter {
         self.len == 0
     }
 
+    /// The hash of what was written so far.
+    pub fn hash(&self) -> BlobHash {
+        BlobHash::from_bytes(*self.hasher.finalize().as_bytes())
+    }
+
     /// A second handle for reading while the blob grows, with a position of its own. It stays good
     /// after the blob is finished or dropped.
     ///
@@ -196,14 +268,19 @@ impl BlobWriter {
         if self.broken {
             return Err(StoreError::Refused("an earlier write to the blob failed"));
         }
-        let hash = BlobHash::from_bytes(*self.hasher.finalize().as_bytes());
+        let hash = self.hash();
+        // MONEY: held before it has its name, so that the removal of an older one of the same
+        // content cannot take this one.
+        let hold = self.blobs.hold(&hash);
         // Also where a blob of that name is: it may be a damaged one.
         let stamp = self.temporary.persist(&self.blobs.path(&hash))?;
         fault::point("blob-finished");
         self.blobs.note_checked(hash, stamp);
+        self.blobs.book.finished(hash, self.len);
         Ok(Blob {
             hash,
             len: self.len,
+            hold,
         })
     }
 }
@@ -216,7 +293,7 @@ mod tests {
 
     fn blobs() -> (tempfile::TempDir, Blobs) {
         let dir = tempfile::tempdir().unwrap();
-        let blobs = Blobs::in_dir(dir.path().join("blobs"));
+        let blobs = Blobs::in_dir(dir.path().join("blobs"), Book::default());
         (dir, blobs)
     }
 
@@ -269,7 +346,7 @@ mod tests {
             .and_then(|mut file| file.write_all(b"The"))
             .unwrap();
         // A new start knows of no earlier check.
-        let blobs = Blobs::in_dir(dir.path().join("blobs"));
+        let blobs = Blobs::in_dir(dir.path().join("blobs"), Book::default());
         assert!(matches!(
             blobs.open(&blob.hash),
             Err(StoreError::Damaged { .. })

@@ -1,7 +1,7 @@
 //! The form of a `.gen` file: one line of JSON, then the bodies.
 //!
 //! ```text
-//! {"format":1,"blake3":"<64 hex>","record":{…}}\n<body><poll body><poll body>…
+//! {"format":2,"blake3":"<64 hex>","record":{…}}\n<body><poll body><poll body>…
 //! ```
 //!
 //! The checksum covers the text of `record` and every byte after the line; the rest of the line
@@ -16,10 +16,11 @@ use super::form::RecordForm;
 use super::record::{Entry, Payload};
 use crate::generation::Fingerprint;
 
-/// The format that this version writes, and the newest that it reads.
-const FORMAT: u64 = 1;
+/// The format that this version writes, and the newest that it reads. Format 1 had no `media`.
+const FORMAT: u64 = 2;
 
-const BEFORE_CHECK: &[u8] = br#"{"format":1,"blake3":""#;
+const BEFORE_CHECK: &[u8] = br#"{"format":2,"blake3":""#;
+const BEFORE_CHECK_1: &[u8] = br#"{"format":1,"blake3":""#;
 const BEFORE_RECORD: &[u8] = br#"","record":"#;
 const CHECK_LEN: usize = 64;
 
@@ -117,6 +118,7 @@ fn split(file: &Bytes) -> Result<(&[u8], &[u8], Bytes), Flaw> {
     let line = file.get(..end).unwrap_or_default();
     let parts = line
         .strip_prefix(BEFORE_CHECK)
+        .or_else(|| line.strip_prefix(BEFORE_CHECK_1))
         .and_then(|rest| rest.split_at_checked(CHECK_LEN))
         .and_then(|(check, rest)| Some((check, rest.strip_prefix(BEFORE_RECORD)?)))
         .and_then(|(check, rest)| Some((check, rest.strip_suffix(b"}")?)));

@@ -1,24 +1,31 @@
 //! The store in one directory: files for what must last, the index for speed.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+
 use super::bindings::{Binding, Bindings};
 use super::blob_hash::BlobHash;
 use super::blobs::{BlobWriter, Blobs};
-use super::codec::{self, INLINE_MAX, INLINE_TOTAL_MAX};
+use super::book::Book;
+use super::codec;
 use super::files;
 use super::generations::Generations;
+use super::hold::Hold;
 use super::index::Index;
 use super::intents::Intents;
+use super::kept::{self, Kept};
 use super::layout::{BLOBS, GENERATIONS, PENDING};
-use super::lock::DirLock;
+use super::lock::{DirLock, Served};
+use super::outbox::{Delivery, DeliveryChange, DeliveryId, Outbox};
 use super::record::{Entry, Intent, Payload, Record};
-use super::row::Row;
-use super::{Store, StoreError};
+use super::row::{self, Row};
+use super::usage::Usage;
+use super::verify::{self, VerifyReport};
+use super::{Freed, Store, StoreError};
 use crate::fault;
 use crate::generation::Fingerprint;
 
@@ -29,6 +36,9 @@ const PROBE: usize = 64 * 1024;
 /// How many generations may be written at the same time; two of one key never are.
 const WRITERS: usize = 64;
 
+/// How many of the generations that need a blob are named at most.
+const NEEDED_BY_MAX: usize = 16;
+
 /// A store in a directory of its own. See [the room's story](super).
 ///
 /// Dropping it writes out the index, which may block: drop it where blocking is allowed.
@@ -38,7 +48,12 @@ pub struct DiskStore {
     pub(super) intents: Intents,
     pub(super) blobs: Blobs,
     pub(super) bindings: Bindings,
+    pub(super) outbox: Outbox,
     pub(super) index: Index,
+    pub(super) book: Book,
+    pub(super) usage: Usage,
+    /// Whether there were generations at start that cannot be read.
+    pub(super) damaged: bool,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
     /// Last, so that the directory is free only once the index is closed.
@@ -53,7 +68,7 @@ impl Writing {
         Self(std::array::from_fn(|_| Mutex::new(())))
     }
 
-    fn begin(&self, key: &Fingerprint) -> Option<MutexGuard<'_, ()>> {
+    pub(super) fn begin(&self, key: &Fingerprint) -> Option<MutexGuard<'_, ()>> {
         let [.., last] = key.as_bytes();
         let group = self.0.get(usize::from(*last) % WRITERS)?;
         Some(group.lock().unwrap_or_else(PoisonError::into_inner))
@@ -70,14 +85,23 @@ impl std::fmt::Debug for DiskStore {
 
 impl Store for DiskStore {
     fn get(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        let Some(entry) = self.read(key)? else {
-            return Ok(None);
-        };
-        // A body that cannot be sent is no hit. Polls can be asked for again, so they are not
-        // looked at here.
-        if let Payload::Blob { hash, len } = &entry.body {
+        let mut missing = None;
+        loop {
+            let Some(entry) = self.read_held(key)? else {
+                return Ok(None);
+            };
+            // A body that cannot be sent is no hit. Polls can be asked for again, so they are not
+            // looked at here.
+            let Payload::Blob { hash, len, .. } = &entry.body else {
+                return Ok(Some(entry));
+            };
             match self.blobs.check(hash, *len) {
-                Ok(()) => {}
+                Ok(()) => return Ok(Some(entry)),
+                // MONEY: it may have gone with its generation, just before it was held. Then
+                // another generation has its place, which must be seen.
+                Err(StoreError::MissingBlob { hash }) if missing != Some(hash) => {
+                    missing = Some(hash);
+                }
                 Err(error @ (StoreError::MissingBlob { .. } | StoreError::Damaged { .. })) => {
                     tracing::warn!(%key, %error, "a kept generation cannot be served");
                     return Ok(None);
@@ -85,34 +109,48 @@ impl Store for DiskStore {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(entry))
     }
 
     fn put(&self, entry: &Entry) -> Result<(), StoreError> {
-        let entry = self.settle(entry)?;
+        let (entry, _held) = self.settle(entry)?;
         let bytes = codec::encode(&entry)?;
+        let blobs = row::blobs_of(&entry);
         let key = &entry.record.key;
-        let _writing = self.writing.begin(key);
-        match self.files.write(key, &bytes) {
+        let writing = self.writing.begin(key);
+        let before = self.files.len(key);
+        let freed = match self.files.write(key, &bytes) {
             Ok(stamp) => {
                 fault::point("before-row");
-                let task = entry.record.task.as_ref().map(|task| task.id.as_str());
-                self.index.put(key, &Row::new(stamp, task, &bytes));
+                self.index.put(key, &Row::of(stamp, &entry), &bytes);
                 fault::point("after-row");
-                Ok(())
+                self.book.written(key, (before, stamp.len), &blobs)
             }
             Err(error) => {
                 // The file may be the old or the new one; it will say which.
                 self.index.remove(key);
-                Err(error)
+                let now = self.files.len(key);
+                self.book.maybe_written(key, (before, now), &blobs);
+                return Err(error);
             }
-        }
+        };
+        drop(writing);
+        self.free(&freed);
+        Ok(())
     }
 
     fn remove(&self, key: &Fingerprint) -> Result<bool, StoreError> {
-        let _writing = self.writing.begin(key);
+        let writing = self.writing.begin(key);
+        let before = self.files.len(key);
         let removed = self.files.remove(key);
         self.index.remove(key);
+        if removed.is_err() {
+            let now = self.files.len(key);
+            self.book.maybe_written(key, (before, now), &[]);
+            return removed;
+        }
+        let freed = self.book.removed(key, before);
+        drop(writing);
+        self.free(&freed);
         removed
     }
 
@@ -134,19 +172,96 @@ impl Store for DiskStore {
     fn list(&self, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError> {
         for shard in 0..=u8::MAX {
             for key in self.files.shard(shard)?.files.keys() {
-                let entry = match self.read(key) {
-                    Err(error @ StoreError::NewerFormat { .. }) => {
-                        tracing::warn!(%key, %error, "left out of a listing");
-                        continue;
-                    }
-                    other => other?,
-                };
+                let entry = self.read_listed(key)?;
                 if entry.is_some_and(|entry| visit(&entry.record).is_break()) {
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    fn open_work(
+        &self,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let Ok(keys) = self.index.open_keys() else {
+            return self.list(&mut |record| {
+                if record.is_open() {
+                    visit(record)
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        };
+        for key in keys {
+            let entry = self.read_listed(&key)?;
+            let record = entry.map(|entry| entry.record).filter(Record::is_open);
+            if record.is_some_and(|record| visit(&record).is_break()) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn list_kept(
+        &self,
+        after: Option<&Fingerprint>,
+        visit: &mut dyn FnMut(Kept) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        kept::list(self, after, visit)
+    }
+
+    fn glance(&self, key: &Fingerprint) -> Result<Option<Kept>, StoreError> {
+        kept::one(self, key)
+    }
+
+    fn find_key(&self, digits: &str) -> Result<Vec<Fingerprint>, StoreError> {
+        kept::find(self, digits)
+    }
+
+    fn used(&self, key: &Fingerprint, at: Timestamp) {
+        self.usage.note(key, at);
+    }
+
+    fn write_used(&self) {
+        self.usage.write(&self.index);
+    }
+
+    fn kept_bytes(&self) -> u64 {
+        self.book.bytes()
+    }
+
+    fn needed_by(&self, hash: &BlobHash) -> Vec<Fingerprint> {
+        self.book.needed_by(hash, NEEDED_BY_MAX)
+    }
+
+    fn hold(&self, hash: &BlobHash) -> Hold {
+        self.blobs.hold(hash)
+    }
+
+    fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError> {
+        let mut freed = Freed::default();
+        let mut all_read = None;
+        for (hash, released) in self.book.unneeded() {
+            let old = || self.blobs.written_at(&hash).is_some_and(|at| at < before);
+            if !released && old() && all_read.is_none() {
+                all_read = Some(self.has_read_all()?);
+            }
+            if released || (all_read == Some(true) && old()) {
+                let bytes = self.blobs.free(&hash)?;
+                freed.blobs += u64::from(bytes > 0);
+                freed.bytes += bytes;
+            }
+        }
+        Ok(freed)
+    }
+
+    fn verify(
+        &self,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<VerifyReport, StoreError> {
+        verify::verify(self, progress)
     }
 
     fn put_intent(&self, intent: &Intent) -> Result<(), StoreError> {
@@ -167,6 +282,25 @@ impl Store for DiskStore {
 
     fn bind(&self, binding: &Binding) -> Result<Fingerprint, StoreError> {
         self.bindings.bind(binding)
+    }
+
+    fn change_delivery(
+        &self,
+        id: &DeliveryId,
+        decide: &mut dyn FnMut(Option<&Delivery>) -> DeliveryChange,
+    ) -> Result<Option<Delivery>, StoreError> {
+        self.outbox.change(id, decide)
+    }
+
+    fn deliveries_of(&self, task_id: &str) -> Result<Vec<Delivery>, StoreError> {
+        self.outbox.of_job(task_id)
+    }
+
+    fn deliveries(
+        &self,
+        visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.outbox.list(visit)
     }
 
     fn open_blob(&self, hash: &BlobHash) -> Result<File, StoreError> {
@@ -191,6 +325,7 @@ impl Store for DiskStore {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
+        self.usage.write(&self.index);
         self.index.flush();
         Ok(())
     }
@@ -198,43 +333,7 @@ impl Store for DiskStore {
 
 impl DiskStore {
     /// Notes for the commands of other processes where this one serves HTTP, until it is dropped.
-    pub fn announce(&self, addr: SocketAddr) {
-        self.lock.announce(addr);
-    }
-
-    /// The entry of `key` from the index or its file, without a look at its blobs.
-    fn read(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        if let Some(bytes) = self.index.get(key).and_then(|row| row.content) {
-            if let Ok(entry) = codec::decode(key, &bytes) {
-                return Ok(Some(entry));
-            }
-            tracing::warn!(%key, "its row in the index is not what was put into it");
-            let _writing = self.writing.begin(key);
-            self.index.refresh(key);
-        }
-        match self.files.read(key) {
-            Ok(file) => Ok(file.map(|file| file.entry)),
-            Err(error @ StoreError::Damaged { .. }) => {
-                tracing::warn!(%key, %error, "a kept generation cannot be served");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The entry as it goes into its file: large bodies are blobs, and every blob is there.
-    fn settle(&self, entry: &Entry) -> Result<Entry, StoreError> {
-        let mut entry = entry.clone();
-        let mut room = INLINE_TOTAL_MAX;
-        for payload in std::iter::once(&mut entry.body).chain(&mut entry.polls) {
-            match payload {
-                Payload::Blob { hash, len } => self.blobs.check(hash, *len)?,
-                Payload::Bytes(bytes) if bytes.len() as u64 <= INLINE_MAX.min(room) => {
-                    room -= bytes.len() as u64;
-                }
-                Payload::Bytes(bytes) => *payload = self.blobs.keep(bytes)?.into(),
-            }
-        }
-        Ok(entry)
+    pub fn announce(&self, at: Served) {
+        self.lock.announce(at);
     }
 }

@@ -91,6 +91,9 @@ pub enum StoreError {
     /// The caller gave an entry that cannot be kept.
     #[error("the entry cannot be kept: {0}")]
     Refused(&'static str),
+    /// What should be imported is no export, or not one that this version reads.
+    #[error("this is no export that can be read: {0}")]
+    NotAnExport(&'static str),
     /// A call of the store ended in a panic, which is a mistake of this program.
     #[error("the store failed in a way it should not: {0}")]
     Panicked(String),
@@ -109,6 +112,7 @@ impl StoreError {
             | Self::NewerFormat { .. }
             | Self::MissingBlob { .. }
             | Self::Refused(_)
+            | Self::NotAnExport(_)
             | Self::Panicked(_) => false,
         }
     }
@@ -124,6 +128,7 @@ impl StoreError {
             | Self::UnreadableVersion { .. }
             | Self::NewerFormat { .. }
             | Self::Refused(_)
+            | Self::NotAnExport(_)
             | Self::Panicked(_) => false,
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Shard {
     pub(super) files: BTreeMap<Fingerprint, Stamp>,
     /// Files named like ours that lie in the wrong folder, where no one will look for them.
     pub(super) misplaced: Vec<PathBuf>,
+    /// Whether there are files that are not ours, or not ours to read.
+    pub(super) strangers: bool,
 }
 
 impl Generations {
@@ -79,6 +81,11 @@ impl Generations {
         }
     }
 
+    /// The size of the file of `key` in bytes; 0 when there is none.
+    pub(super) fn len(&self, key: &Fingerprint) -> u64 {
+        std::fs::metadata(self.path(key)).map_or(0, |metadata| metadata.len())
+    }
+
     /// Makes `bytes` the file of `key`, durably.
     pub(super) fn write(&self, key: &Fingerprint, bytes: &[u8]) -> Result<Stamp, StoreError> {
         self.spare_newer(key)?;
@@ -102,7 +109,9 @@ impl Generations {
         let mut found = Shard::default();
         for entry in files::read_dir(&dir)? {
             let entry = entry.map_err(StoreError::io("list", &dir))?;
-            let Some(key) = entry.file_name().to_str().and_then(key_of) else {
+            let name = entry.file_name();
+            let Some(key) = name.to_str().and_then(key_of) else {
+                found.strangers |= !name.to_str().is_some_and(files::is_temporary_name);
                 continue;
             };
             let path = entry.path();

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::StoreError;
 use super::generations::Generations;
 use super::intents::Intents;
-use super::layout::{self, GENERATIONS, Layout, PENDING};
+use super::layout::{self, CALLBACKS, GENERATIONS, Layout, PENDING};
+use super::outbox::{Delivery, Outbox};
 use super::record::{Intent, Record};
 
 /// The records and intents of a data directory, read from its files.
@@ -17,6 +18,7 @@ use super::record::{Intent, Record};
 pub struct Glance {
     generations: Generations,
     intents: Intents,
+    outbox: Outbox,
 }
 
 impl Glance {
@@ -30,6 +32,7 @@ impl Glance {
             Layout::Ours | Layout::VersionLost => Ok(Some(Self {
                 generations: Generations::in_dir(dir.join(GENERATIONS)),
                 intents: Intents::in_dir(dir.join(PENDING)),
+                outbox: Outbox::in_dir(dir.join(CALLBACKS)),
             })),
         }
     }
@@ -40,6 +43,14 @@ impl Glance {
     /// When not all could be listed.
     pub fn intents(&self) -> Result<Vec<Intent>, StoreError> {
         Ok(self.intents.list()?.intents)
+    }
+
+    /// The deliveries of one job, in no certain order.
+    ///
+    /// # Errors
+    /// When not all could be read.
+    pub fn deliveries_of(&self, task_id: &str) -> Result<Vec<Delivery>, StoreError> {
+        self.outbox.of_job(task_id)
     }
 
     /// Shows every kept record to `visit` until it breaks. Damaged ones, and those of a newer

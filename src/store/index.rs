@@ -9,12 +9,16 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::book::Book;
 use super::error::StoreError;
 use super::generations::Generations;
 use super::rebuild::{Opened, open_or_rebuild};
-use super::reconcile::{self, ReconcileError, Tally};
+use super::reconcile::{self, ReconcileError, Source, Tally};
 use super::row::{Row, task_hash};
-use super::rows::{IndexError, Rows};
+use super::rows::{IndexError, LastUsed, Rows, ShardRows};
 use crate::clock::Clock;
 use crate::generation::Fingerprint;
 
@@ -51,16 +55,24 @@ enum State {
 pub(super) struct Away;
 
 impl Index {
-    /// Opens the index in `dir` and makes it true to the files.
+    /// Opens the index in `dir` and makes it true to the files, and notes in `book` what they need.
     ///
     /// # Errors
-    /// Only when the files themselves cannot be listed.
+    /// Only when the files themselves cannot be listed or read.
     pub(super) fn open(
         dir: PathBuf,
         files: Generations,
+        book: &Book,
         clock: Clock,
     ) -> Result<(Self, Opened), StoreError> {
-        let (state, opened) = match open_or_rebuild(&dir, &files, &clock) {
+        let (state, opened) = match open_or_rebuild(
+            &dir,
+            Source {
+                files: &files,
+                book: Some(book),
+            },
+            &clock,
+        ) {
             Ok((rows, opened)) => (
                 State::Open {
                     rows,
@@ -72,7 +84,7 @@ impl Index {
             Err(ReconcileError::Index(error)) => {
                 tracing::warn!(%error, "no index can be made: going on with the files alone");
                 let opened = Opened {
-                    tally: reconcile::count(&files)?,
+                    tally: reconcile::count(&files, book)?,
                     rebuilt: None,
                 };
                 (closed(FIRST_PAUSE), opened)
@@ -94,14 +106,39 @@ impl Index {
         self.ask(|rows| rows.get(key)).ok().flatten()
     }
 
+    /// The file of `key`, when it is a small one. `None` as for [`get`](Self::get).
+    pub(super) fn content(&self, key: &Fingerprint) -> Option<Bytes> {
+        self.ask(|rows| rows.content(key)).ok().flatten()
+    }
+
+    /// The keys of records with something still to be done.
+    pub(super) fn open_keys(&self) -> Result<Vec<Fingerprint>, Away> {
+        self.ask(Rows::open_keys)
+    }
+
+    /// The rows of one folder, and when those were last asked for of which that is known.
+    pub(super) fn rows(&self, shard: u8) -> Result<(ShardRows, LastUsed), Away> {
+        self.ask(|rows| Ok((rows.shard(shard)?, rows.used(shard)?)))
+    }
+
+    /// When a generation was last asked for, if that is known.
+    pub(super) fn used_at(&self, key: &Fingerprint) -> Option<Timestamp> {
+        self.ask(|rows| rows.used_at(key)).ok().flatten()
+    }
+
+    /// Notes when generations were last asked for.
+    pub(super) fn note_used(&self, times: &LastUsed) -> Result<(), Away> {
+        self.ask(|rows| rows.note_used(times))
+    }
+
     /// The key of a job's generation.
     pub(super) fn find_task(&self, task_id: &str) -> Result<Option<Fingerprint>, Away> {
         self.ask(|rows| rows.find_task(&task_hash(task_id)))
     }
 
     /// Notes a new version of the file of `key`.
-    pub(super) fn put(&self, key: &Fingerprint, row: &Row) {
-        self.change(key, |rows| rows.put(key, row));
+    pub(super) fn put(&self, key: &Fingerprint, row: &Row, file: &[u8]) {
+        self.change(key, |rows| rows.put(key, row, file));
     }
 
     /// Forgets the row of `key`.
@@ -118,7 +155,7 @@ impl Index {
     /// Makes the row of `key` anew from its file.
     pub(super) fn refresh(&self, key: &Fingerprint) {
         self.change(key, |rows| {
-            reconcile::refresh(rows, &self.files, key, &mut Tally::default())
+            reconcile::refresh(rows, self.source(), key, &mut Tally::default())
         });
     }
 
@@ -197,7 +234,7 @@ impl Index {
             };
             (pause * 2).min(LONGEST_PAUSE)
         };
-        let opened = open_or_rebuild(&self.dir, &self.files, &self.clock);
+        let opened = open_or_rebuild(&self.dir, self.source(), &self.clock);
         let mut state = self.write();
         let old = std::mem::replace(&mut *state, closed(pause));
         let State::Opening { missed } = old else {
@@ -206,7 +243,7 @@ impl Index {
         let caught_up = opened.and_then(|(rows, opened)| {
             let mut tally = Tally::default();
             for key in missed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-                reconcile::refresh(&rows, &self.files, &key, &mut tally)?;
+                reconcile::refresh(&rows, self.source(), &key, &mut tally)?;
             }
             Ok((rows, opened))
         });
@@ -216,6 +253,14 @@ impl Index {
                 tracing::info!(rebuilt = opened.rebuilt, "the index is open again");
             }
             Err(error) => tracing::warn!(%error, "the index cannot be opened yet"),
+        }
+    }
+
+    /// The files. What they need is in the book since the start, and changes with them.
+    fn source(&self) -> Source<'_> {
+        Source {
+            files: &self.files,
+            book: None,
         }
     }
 

@@ -16,7 +16,9 @@ use super::files;
 pub(super) const LOCK: &str = "LOCK";
 
 /// What stands between what the holder is and where it answers.
-const ON: &str = ", on http://";
+const ON: &str = ", on ";
+/// What stands between where it answers and the certificate it shows there.
+const WITH: &str = " with certificate ";
 
 /// How often a lock that is held is tried again. A command that only wants to know whether a proxy
 /// runs holds it for microseconds, and must not keep one from starting.
@@ -53,14 +55,21 @@ impl DirLock {
     }
 
     /// Notes where the holder answers, for the commands that ask it.
-    pub(super) fn announce(&self, addr: SocketAddr) {
-        self.note(Some(addr));
+    pub(super) fn announce(&self, at: Served) {
+        self.note(Some(at));
     }
 
     /// For people, for the message of the next one, and for the commands; the lock itself does not
     /// depend on it.
-    fn note(&self, addr: Option<SocketAddr>) {
-        let on = addr.map(|addr| format!("{ON}{addr}")).unwrap_or_default();
+    fn note(&self, at: Option<Served>) {
+        let on = match at {
+            Some(Served {
+                certificate: Some(certificate),
+                ..
+            }) => format!("{WITH}{certificate}"),
+            Some(_) | None => String::new(),
+        };
+        let on = at.map(|at| format!("{ON}{at}{on}")).unwrap_or_default();
         let since = self.since;
         let content = format!("pid {}, since {since:.0}{on}\n", std::process::id());
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,19 +116,56 @@ fn pause() {
     std::thread::sleep(BETWEEN_TRIES);
 }
 
+/// Where a process serves, as `Display` and a URL write it: `http://127.0.0.1:8787`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The address, with the real port.
+    pub addr: SocketAddr,
+    /// The hash of the certificate (DER) that it shows there; `None`: plain HTTP.
+    pub certificate: Option<blake3::Hash>,
+}
+
+impl Served {
+    /// Reads what [`DirLock::note`] writes. SECURITY: nothing is made of half of it: without its
+    /// certificate a proxy with TLS would be spoken to in the clear.
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(addr) = text.strip_prefix("http://") {
+            return Some(Self {
+                addr: addr.parse().ok()?,
+                certificate: None,
+            });
+        }
+        let (addr, certificate) = text.strip_prefix("https://")?.split_once(WITH)?;
+        Some(Self {
+            addr: addr.parse().ok()?,
+            certificate: Some(blake3::Hash::from_hex(certificate).ok()?),
+        })
+    }
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.certificate {
+            Some(_) => "https",
+            None => "http",
+        };
+        write!(f, "{scheme}://{}", self.addr)
+    }
+}
+
 /// The process that has a data directory, as far as it has said who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
     /// Its process id and since when it has it, in words.
     who: Option<String>,
-    /// Where it serves HTTP; `None` while it does not.
-    pub addr: Option<SocketAddr>,
+    /// Where it serves; `None` while it does not.
+    pub at: Option<Served>,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.who, self.addr) {
-            (Some(who), Some(addr)) => write!(f, "the reprise with {who}{ON}{addr}"),
+        match (&self.who, self.at) {
+            (Some(who), Some(at)) => write!(f, "the reprise with {who}{ON}{at}"),
             (Some(who), None) => write!(f, "the reprise with {who}"),
             (None, _) => f.write_str("another reprise"),
         }
@@ -131,7 +177,7 @@ impl Holder {
     fn read(file: &mut File) -> Self {
         let mut text = String::new();
         let read = file.rewind().and_then(|()| {
-            let mut start = (&*file).take(256);
+            let mut start = (&*file).take(512);
             start.read_to_string(&mut text)
         });
         if read.is_ok() {
@@ -149,13 +195,13 @@ impl Holder {
         let Some(line) = line else {
             return Self::default();
         };
-        let (who, addr) = match line.split_once(ON) {
-            Some((who, addr)) => (who, addr.parse().ok()),
+        let (who, at) = match line.split_once(ON) {
+            Some((who, at)) => (who, Served::parse(at)),
             None => (line, None),
         };
         Self {
             who: Some(who.to_owned()),
-            addr,
+            at,
         }
     }
 }
@@ -197,19 +243,31 @@ mod tests {
             starting,
             Holder {
                 who: Some(who.clone()),
-                addr: None
+                at: None
             }
         );
-        let addr: SocketAddr = "[::1]:8787".parse().unwrap();
-        lock.announce(addr);
+        let at = Served {
+            addr: "[::1]:8787".parse().unwrap(),
+            certificate: None,
+        };
+        lock.announce(at);
         let serving = holder(dir.path()).unwrap().unwrap();
         assert_eq!(
             serving,
             Holder {
                 who: Some(who),
-                addr: Some(addr)
+                at: Some(at)
             }
         );
+        let secure = Served {
+            certificate: Some(blake3::hash(b"certificate")),
+            ..at
+        };
+        lock.announce(secure);
+        let serving = holder(dir.path()).unwrap().unwrap();
+        assert_eq!(serving.at, Some(secure));
+        assert!(serving.to_string().ends_with(", on https://[::1]:8787"));
+        lock.announce(at);
         let refused = take(dir.path()).expect_err("it is held").to_string();
         assert!(refused.contains("on http://[::1]:8787"), "{refused}");
         drop(lock);
@@ -232,11 +290,17 @@ mod tests {
 
     #[test]
     fn only_a_whole_line_is_believed() {
-        let table: [(&str, bool, Option<&str>); 7] = [
+        let table: [(&str, bool, Option<&str>); 9] = [
             (
                 "pid 1, since x, on http://127.0.0.1:80\n",
                 true,
-                Some("127.0.0.1:80"),
+                Some("http://127.0.0.1:80"),
+            ),
+            ("pid 1, since x, on https://127.0.0.1:80\n", true, None),
+            (
+                "pid 1, since x, on https://127.0.0.1:80 with certificate ab\n",
+                true,
+                None,
             ),
             ("pid 1, since x, on http://127.0.0.1:80", false, None),
             ("pid 1, since x\n", true, None),
@@ -248,8 +312,8 @@ mod tests {
         for (text, known, addr) in table {
             let holder = Holder::parse(text);
             assert_eq!(holder.who.is_some(), known, "{text:?}");
-            let addr = addr.map(|addr| addr.parse().unwrap());
-            assert_eq!(holder.addr, addr, "{text:?}");
+            let at = holder.at.map(|at| at.to_string());
+            assert_eq!(at.as_deref(), addr, "{text:?}");
         }
     }
 }

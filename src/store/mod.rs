@@ -9,6 +9,7 @@
 //! generations/ab/<key>.gen one kept generation                         (generations, codec, form)
 //! pending/<key>.json       a paid call under way or of unknown outcome (intents)
 //! idempotency/ab/<hash>    which request a client's Idempotency-Key came with   (bindings)
+//! callbacks/ab/<id>.json   who is to hear of the end of a job      (outbox)
 //! blobs/ab/<blake3>        larger bodies and media, named by content   (blobs)
 //! index/                   sled, derived from the files                (index, rebuild, reconcile, rows)
 //! admin-token              who may administer the proxy                (token)
@@ -21,33 +22,52 @@
 //! the file it was made from: a row whose file is newer is not believed, a missing row is made
 //! again, and an index that cannot be opened or read is moved aside and rebuilt.
 //!
+//! **What is kept has bounds.** A book in memory says which generations need a blob, who has it in
+//! hand and how much is kept (`book`, `hold`); a [`Keeper`] evicts by age and for room (`evict`). An
+//! entry that was read keeps its bodies from going until it is dropped.
+//!
 //! Everything here blocks, for milliseconds where it syncs: call it where blocking is allowed.
 
+mod aside;
 mod bindings;
 mod blob_hash;
 mod blobs;
+mod book;
 mod codec;
 mod disk;
 mod error;
+mod evict;
+mod export;
 mod files;
 mod form;
 mod generations;
 mod glance;
 mod headers;
+mod hold;
+mod import;
 mod index;
 mod intents;
+mod keeper;
+mod kept;
 mod layout;
 mod lock;
+mod medium;
+mod medium_form;
 mod open;
+mod outbox;
+mod reading;
 mod rebuild;
 mod reconcile;
 mod record;
 mod row;
 mod rows;
+mod settle;
 mod shelf;
 #[cfg(test)]
 mod tests;
 mod token;
+mod usage;
+mod verify;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -57,17 +77,37 @@ pub use blob_hash::BlobHash;
 pub use blobs::{Blob, BlobWriter};
 pub use disk::DiskStore;
 pub use error::StoreError;
+pub use evict::{Evicted, Forgotten, Rules, forget};
+pub use export::{Exported, export};
 pub use glance::Glance;
 pub use headers::{StoredHeaders, keepable, restore};
-pub use lock::{Holder, holder};
+pub use hold::Hold;
+pub use import::{Imported, Refusal, import};
+pub use keeper::Keeper;
+pub use kept::Kept;
+pub use lock::{Holder, Served, holder};
+pub use medium::{Medium, MediumState};
 pub use open::OpenReport;
+pub use outbox::{Delivery, DeliveryChange, DeliveryId, DeliveryState};
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,
 };
 pub use shelf::{Change, Shelf};
 pub use token::admin_token;
+pub use verify::{Damage, VerifyReport};
+
+use jiff::Timestamp;
 
 use crate::generation::Fingerprint;
+
+/// What was removed of the blobs that nobody needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// How many.
+    pub blobs: u64,
+    /// Their size, in bytes.
+    pub bytes: u64,
+}
 
 /// Where kept generations live.
 ///
@@ -101,8 +141,8 @@ pub trait Store: Send + Sync + 'static {
     /// for each poll record.
     fn put(&self, entry: &Entry) -> Result<(), StoreError>;
 
-    /// Forgets the entry under `key`; says whether there was one. Durable when it returns. Blobs
-    /// stay, since others may share them.
+    /// Forgets the entry under `key`; says whether there was one. Durable when it returns. Its blobs
+    /// go with it, but for those that others need or somebody has in hand.
     ///
     /// # Errors
     /// When it could not be removed, or belongs to a newer version of the program.
@@ -120,6 +160,75 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When not all could be listed.
     fn list(&self, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError>;
+
+    /// Shows every kept record with something still to be done ([`Record::is_open`]) to `visit`, in
+    /// no certain order, until it breaks; fast however much is kept. Otherwise as
+    /// [`list`](Self::list).
+    ///
+    /// # Errors
+    /// When not all could be listed.
+    fn open_work(
+        &self,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// Shows every kept generation behind `after` to `visit`, in the order of their keys, until it
+    /// breaks. No file is opened for it, so it is fast.
+    ///
+    /// # Errors
+    /// When not all could be listed.
+    fn list_kept(
+        &self,
+        after: Option<&Fingerprint>,
+        visit: &mut dyn FnMut(Kept) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// One kept generation as in a listing.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    fn glance(&self, key: &Fingerprint) -> Result<Option<Kept>, StoreError>;
+
+    /// The keys of the kept generations that begin with these hexadecimal digits in lower case:
+    /// none when there are fewer than 8 of them.
+    ///
+    /// # Errors
+    /// When not all could be listed.
+    fn find_key(&self, digits: &str) -> Result<Vec<Fingerprint>, StoreError>;
+
+    /// Notes that a generation was asked for. Writes nothing and does not block.
+    fn used(&self, key: &Fingerprint, at: Timestamp);
+
+    /// Writes out what [`used`](Self::used) has noted. Losing it costs only the order of evictions.
+    fn write_used(&self);
+
+    /// The size of everything kept, each blob once, in bytes. Does not block.
+    fn kept_bytes(&self) -> u64;
+
+    /// The generations that need a blob, a few at most: whom a request for its bytes is to be
+    /// counted for. Does not block.
+    fn needed_by(&self, hash: &BlobHash) -> Vec<Fingerprint>;
+
+    /// Keeps a blob from being removed while the answer lives. Does not block.
+    fn hold(&self, hash: &BlobHash) -> Hold;
+
+    /// Removes the blobs that nobody needs and nobody has in hand: those that a generation has let
+    /// go, and of the rest those written before `before`.
+    ///
+    /// # Errors
+    /// When one could not be removed.
+    fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError>;
+
+    /// Reads every kept file, and says what is not as it was written. Changes nothing.
+    ///
+    /// `progress` hears of the bytes that were read since it was last called, and may break.
+    ///
+    /// # Errors
+    /// When not everything could be read.
+    fn verify(
+        &self,
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<VerifyReport, StoreError>;
 
     /// Notes that a paid call is about to leave, or what became of it; in place of an earlier
     /// intent for the key. Durable when it returns.
@@ -153,6 +262,32 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When it could not be looked up or made durable.
     fn bind(&self, binding: &Binding) -> Result<Fingerprint, StoreError>;
+
+    /// Looks at a delivery and changes it, with nobody else changing it in between; says what stands
+    /// afterwards. Durable when it returns. One that cannot be read counts as absent.
+    ///
+    /// # Errors
+    /// When it could not be read or made durable, or what is to be kept has another name.
+    fn change_delivery(
+        &self,
+        id: &DeliveryId,
+        decide: &mut dyn FnMut(Option<&Delivery>) -> DeliveryChange,
+    ) -> Result<Option<Delivery>, StoreError>;
+
+    /// The deliveries of one job, in no certain order.
+    ///
+    /// # Errors
+    /// When not all could be read.
+    fn deliveries_of(&self, task_id: &str) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Shows every delivery to `visit`, in no certain order, until it breaks.
+    ///
+    /// # Errors
+    /// When not all could be read.
+    fn deliveries(
+        &self,
+        visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
 
     /// A blob for reading, at its first byte. Its content has been checked against its name.
     ///

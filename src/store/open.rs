@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::bindings::Bindings;
 use super::blobs::Blobs;
+use super::book::Book;
 use super::disk::{DiskStore, Writing};
 use super::error::StoreError;
 use super::files;
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
-use super::layout::{self, BLOBS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
+use super::layout::{self, BLOBS, CALLBACKS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
 use super::lock::DirLock;
+use super::outbox::Outbox;
+use super::usage::Usage;
 use crate::clock::Clock;
 use crate::fault;
 
@@ -61,21 +64,32 @@ impl DiskStore {
         keep_private(dir);
         let generations = Generations::in_dir(dir.join(GENERATIONS));
         let intents = Intents::in_dir(dir.join(PENDING));
-        let blobs = Blobs::in_dir(dir.join(BLOBS));
+        let book = Book::default();
+        let blobs = Blobs::in_dir(dir.join(BLOBS), book.clone());
+        let outbox = Outbox::in_dir(dir.join(CALLBACKS));
         generations.prepare()?;
         blobs.prepare()?;
-        let removed_temporaries =
-            files::sweep(dir)? + generations.sweep()? + intents.sweep()? + blobs.sweep()?;
+        let removed_temporaries = files::sweep(dir)?
+            + generations.sweep()?
+            + intents.sweep()?
+            + blobs.sweep()?
+            + outbox.sweep()?;
         fault::point("swept");
         let listing = intents.list()?;
-        let (index, opened) = Index::open(dir.join(INDEX), generations.clone(), clock)?;
+        let (index, opened) = Index::open(dir.join(INDEX), generations.clone(), &book, clock)?;
         fault::point("index-open");
+        book.load_files(opened.tally.bytes);
+        blobs.each(&mut |hash, len| {
+            book.load_blob(hash, len);
+            Ok(())
+        })?;
         let mut damaged = opened.tally.damaged;
+        let unread = !damaged.is_empty();
         damaged.extend(listing.damaged);
         let report = OpenReport {
             generations: opened.tally.generations,
             intents: listing.intents.len() as u64,
-            bytes: opened.tally.bytes + blobs.bytes()?,
+            bytes: book.bytes(),
             rebuilt: opened.rebuilt,
             reindexed: opened.tally.read,
             damaged,
@@ -87,7 +101,11 @@ impl DiskStore {
             intents,
             blobs,
             bindings: Bindings::in_dir(dir.join(IDEMPOTENCY)),
+            outbox,
             index,
+            book,
+            usage: Usage::default(),
+            damaged: unread,
             writing: Writing::new(),
             lock,
         };

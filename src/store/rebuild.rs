@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 use super::files;
-use super::generations::Generations;
-use super::reconcile::{self, ReconcileError, Tally};
+use super::reconcile::{self, ReconcileError, Source, Tally};
 use super::rows::{IndexError, Rows};
 use crate::clock::Clock;
 
@@ -23,11 +22,11 @@ pub(super) struct Opened {
 /// Opens the index in `dir` and makes it true to the files.
 pub(super) fn open_or_rebuild(
     dir: &Path,
-    files: &Generations,
+    source: Source<'_>,
     clock: &Clock,
 ) -> Result<(Rows, Opened), ReconcileError> {
     let missing = !dir.exists() || (dir.is_dir() && files::read_dir(dir)?.next().is_none());
-    let why = match open_existing(dir, files, missing) {
+    let why = match open_existing(dir, source, missing) {
         Ok((rows, tally)) => {
             let rebuilt = (missing && tally.generations > 0).then(|| "it was missing".to_owned());
             return Ok((rows, Opened { tally, rebuilt }));
@@ -39,7 +38,7 @@ pub(super) fn open_or_rebuild(
     tracing::warn!(why, aside = %aside.display(), "the index is moved aside and rebuilt");
     files::ensure_dir(dir)?;
     let rows = Rows::open(dir)?;
-    let tally = reconcile::reconcile(&rows, files)?;
+    let tally = reconcile::reconcile(&rows, source)?;
     Ok((
         rows,
         Opened {
@@ -51,7 +50,7 @@ pub(super) fn open_or_rebuild(
 
 fn open_existing(
     dir: &Path,
-    files: &Generations,
+    source: Source<'_>,
     missing: bool,
 ) -> Result<(Rows, Tally), ReconcileError> {
     if !missing && !dir.is_dir() {
@@ -66,8 +65,8 @@ fn open_existing(
         other => other?,
     };
     let checked = match rows.is_marked() {
-        Ok(true) => reconcile::reconcile(&rows, files),
-        Ok(false) if missing => reconcile::reconcile(&rows, files),
+        Ok(true) => reconcile::reconcile(&rows, source),
+        Ok(false) if missing => reconcile::reconcile(&rows, source),
         Ok(false) => Err(IndexError::Disordered("it was emptied, or is not ours").into()),
         Err(error) => Err(error.into()),
     };

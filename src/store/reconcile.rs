@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 
+use super::book::Book;
 use super::error::StoreError;
 use super::generations::Generations;
-use super::row::Row;
+use super::row::{self, Row};
 use super::rows::{IndexError, Rows};
 use crate::generation::Fingerprint;
 
@@ -27,6 +28,21 @@ pub(super) struct Tally {
     pub(super) damaged: Vec<PathBuf>,
 }
 
+/// The files to go by, and the book in which to note what they need, unless it is in there.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) files: &'a Generations,
+    pub(super) book: Option<&'a Book>,
+}
+
+impl Source<'_> {
+    fn note(&self, key: &Fingerprint, row: &Row) {
+        if let Some(book) = self.book {
+            book.load(key, &row.blobs);
+        }
+    }
+}
+
 /// Why it could not be done.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReconcileError {
@@ -37,16 +53,23 @@ pub(super) enum ReconcileError {
 }
 
 /// Gives every file its row and removes rows without a file.
-pub(super) fn reconcile(rows: &Rows, files: &Generations) -> Result<Tally, ReconcileError> {
+pub(super) fn reconcile(rows: &Rows, source: Source<'_>) -> Result<Tally, ReconcileError> {
     let mut tally = Tally::default();
     for shard in 0..=u8::MAX {
-        let mut found = files.shard(shard)?;
+        let mut found = source.files.shard(shard)?;
         tally.damaged.append(&mut found.misplaced);
         tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
+        let mut contents = rows.contents(shard)?;
         for (key, row) in rows.shard(shard)? {
+            let content = contents.remove(&key).flatten();
             match (found.files.get(&key), row) {
-                (Some(stamp), Some(row)) if row.stamp == *stamp => {
+                (Some(stamp), Some(row))
+                    if row.stamp == *stamp
+                        && (content == Some(*stamp) || !row::has_content(*stamp)) =>
+                {
                     restore_task(rows, &key, &row)?;
+                    rows.mark_open(&key, row.open)?;
+                    source.note(&key, &row);
                     found.files.remove(&key);
                     tally.generations += 1;
                 }
@@ -55,22 +78,39 @@ pub(super) fn reconcile(rows: &Rows, files: &Generations) -> Result<Tally, Recon
                 (None, _) => rows.remove(&key)?,
             }
         }
+        for key in contents.keys().filter(|key| !found.files.contains_key(key)) {
+            rows.remove(key)?;
+        }
         for key in found.files.keys() {
-            refresh(rows, files, key, &mut tally)?;
+            refresh(rows, source, key, &mut tally)?;
         }
     }
     rows.mark()?;
     Ok(tally)
 }
 
-/// Counts without an index to make true; nothing is read.
-pub(super) fn count(files: &Generations) -> Result<Tally, StoreError> {
+/// Counts without an index to make true. MONEY: every file is read, for what it needs must be known
+/// before anything is removed.
+pub(super) fn count(files: &Generations, book: &Book) -> Result<Tally, StoreError> {
     let mut tally = Tally::default();
     for shard in 0..=u8::MAX {
         let mut found = files.shard(shard)?;
         tally.damaged.append(&mut found.misplaced);
-        tally.generations += found.files.len() as u64;
         tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
+        for key in found.files.keys() {
+            tally.read += 1;
+            match files.read(key) {
+                Ok(Some(file)) => {
+                    book.load(key, &row::blobs_of(&file.entry));
+                    tally.generations += 1;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a kept generation cannot be served");
+                    tally.damaged.push(files.path(key));
+                }
+            }
+        }
     }
     Ok(tally)
 }
@@ -78,7 +118,7 @@ pub(super) fn count(files: &Generations) -> Result<Tally, StoreError> {
 /// Makes the row of `key` anew from its file, or removes it with a file that is gone or damaged.
 pub(super) fn refresh(
     rows: &Rows,
-    files: &Generations,
+    source: Source<'_>,
     key: &Fingerprint,
     tally: &mut Tally,
 ) -> Result<(), IndexError> {
@@ -86,17 +126,18 @@ pub(super) fn refresh(
     if tally.read.is_multiple_of(PROGRESS_EVERY) {
         tracing::info!(read = tally.read, "building the index from the files");
     }
-    match files.read(key) {
+    match source.files.read(key) {
         Ok(Some(file)) => {
-            let task = file.entry.record.task.as_ref().map(|task| task.id.as_str());
-            rows.put(key, &Row::new(file.stamp, task, &file.bytes))?;
+            let row = Row::of(file.stamp, &file.entry);
+            rows.put(key, &row, &file.bytes)?;
+            source.note(key, &row);
             tally.generations += 1;
             Ok(())
         }
         Ok(None) => rows.remove(key),
         Err(error) => {
             tracing::warn!(%error, "a kept generation cannot be served");
-            tally.damaged.push(files.path(key));
+            tally.damaged.push(source.files.path(key));
             rows.remove(key)
         }
     }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::blob_hash::BlobHash;
 use super::blobs::Blob;
+use super::hold::Hold;
+use super::medium::{Medium, MediumState};
 use crate::generation::{Fingerprint, Kind};
 
 /// One kept generation: what is known about it and the bytes that were paid for.
@@ -35,6 +37,8 @@ pub enum Payload {
         hash: BlobHash,
         /// Its size in bytes.
         len: u64,
+        /// Keeps it while this value lives, where the store has made it.
+        hold: Hold,
     },
 }
 
@@ -54,8 +58,8 @@ impl Payload {
 }
 
 impl From<Blob> for Payload {
-    fn from(Blob { hash, len }: Blob) -> Self {
-        Self::Blob { hash, len }
+    fn from(Blob { hash, len, hold }: Blob) -> Self {
+        Self::Blob { hash, len, hold }
     }
 }
 
@@ -86,6 +90,18 @@ pub struct Record {
     pub task: Option<Task>,
     /// Where the job that this one took the place of is kept, until this one has succeeded.
     pub previous: Option<Fingerprint>,
+    /// The files behind the links in its answer or in its polls, each once.
+    pub media: Vec<Medium>,
+}
+
+impl Record {
+    /// Whether there is still something to be done for it: its job runs, or a file behind one of
+    /// its links is yet to be fetched. Such a record is never evicted.
+    pub fn is_open(&self) -> bool {
+        let runs = |task: &Task| task.state == TaskState::Running;
+        let wanted = |medium: &Medium| medium.state == MediumState::Wanted;
+        self.task.as_ref().is_some_and(runs) || self.media.iter().any(wanted)
+    }
 }
 
 /// A job upstream and what is kept of its polls.

@@ -1,20 +1,25 @@
 //! The rows in sled: what can be answered without opening a file.
 //!
-//! Trees: `generations` (key → stamp, job, small files whole), `tasks` (hash of a job's id → key),
-//! `meta` (a mark that tells our index from an empty or a foreign one).
+//! Trees: `generations` (key → [`Row`]), `contents` (key → small files whole), `tasks` (hash of a
+//! job's id → key), `open` (the keys of records with something still to be done), `used` (key → when
+//! it was last asked for), `meta` (a mark that tells our index from an empty or a foreign one).
 //!
 //! Every call into sled is guarded: version 0.34 panics on some damage, and a panic here must cost
 //! an index, not an answer. `Tree::len` and flattened iterators are never used, since on a damaged
 //! page its iterator yields errors without end.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
+use jiff::Timestamp;
 use sled::{IVec, Tree};
 
 use super::error::is_out_of_space;
-use super::row::{Row, TaskHash};
+use super::files::Stamp;
+use super::row::{self, Row, TaskHash};
 use crate::generation::Fingerprint;
 
 /// Without this sled takes up to 1 GiB.
@@ -55,11 +60,20 @@ impl IndexError {
     }
 }
 
+/// The rows of one folder, in the order of their keys; `None` for a row that is not one of ours.
+pub(super) type ShardRows = Vec<(Fingerprint, Option<Row>)>;
+
+/// When generations were last asked for.
+pub(super) type LastUsed = BTreeMap<Fingerprint, Timestamp>;
+
 /// The open index.
 pub(super) struct Rows {
     db: sled::Db,
     generations: Tree,
+    contents: Tree,
     tasks: Tree,
+    open: Tree,
+    used: Tree,
     meta: Tree,
 }
 
@@ -88,14 +102,14 @@ impl Rows {
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .use_compression(false)
             .open()?;
-        let generations = db.open_tree("generations")?;
-        let tasks = db.open_tree("tasks")?;
-        let meta = db.open_tree("meta")?;
         Ok(Self {
+            generations: db.open_tree("generations")?,
+            contents: db.open_tree("contents")?,
+            tasks: db.open_tree("tasks")?,
+            open: db.open_tree("open")?,
+            used: db.open_tree("used")?,
+            meta: db.open_tree("meta")?,
             db,
-            generations,
-            tasks,
-            meta,
         })
     }
 
@@ -116,12 +130,27 @@ impl Rows {
         Ok(row.and_then(|bytes| Row::from_bytes(&bytes)))
     }
 
-    /// Puts the row of `key`, and with it where its job is found.
-    pub(super) fn put(&self, key: &Fingerprint, row: &Row) -> Result<(), IndexError> {
+    /// The file of `key`, when it is a small one and the version that its row tells of.
+    pub(super) fn content(&self, key: &Fingerprint) -> Result<Option<Bytes>, IndexError> {
+        let Some(row) = self.get(key)? else {
+            return Ok(None);
+        };
+        let content = guarded(|| self.contents.get(key.as_bytes()))?;
+        Ok(content.and_then(|content| row::file_in(&content, row.stamp)))
+    }
+
+    /// Puts the row of `key`, and with it where its job is found. `file` are the bytes of its file.
+    pub(super) fn put(&self, key: &Fingerprint, row: &Row, file: &[u8]) -> Result<(), IndexError> {
         self.release_task(key, row.task)?;
         if let Some(task) = &row.task {
             self.point_task(task, key)?;
         }
+        self.mark_open(key, row.open)?;
+        // The content first: by its stamp it counts only with its row.
+        guarded(|| match row::content(row.stamp, file) {
+            Some(content) => self.contents.insert(key.as_bytes(), content),
+            None => self.contents.remove(key.as_bytes()),
+        })?;
         guarded(|| {
             self.generations
                 .insert(key.as_bytes(), row.to_bytes())
@@ -131,7 +160,29 @@ impl Rows {
 
     pub(super) fn remove(&self, key: &Fingerprint) -> Result<(), IndexError> {
         self.release_task(key, None)?;
-        guarded(|| self.generations.remove(key.as_bytes()).map(drop))
+        guarded(|| {
+            for tree in [&self.generations, &self.contents, &self.open, &self.used] {
+                tree.remove(key.as_bytes())?;
+            }
+            Ok::<_, sled::Error>(())
+        })
+    }
+
+    /// Notes whether there is still something to be done for `key`.
+    pub(super) fn mark_open(&self, key: &Fingerprint, open: bool) -> Result<(), IndexError> {
+        guarded(|| {
+            if open {
+                self.open.insert(key.as_bytes(), &[]).map(drop)
+            } else {
+                self.open.remove(key.as_bytes()).map(drop)
+            }
+        })
+    }
+
+    /// The keys of which [`mark_open`](Self::mark_open) has said so, in their order.
+    pub(super) fn open_keys(&self) -> Result<Vec<Fingerprint>, IndexError> {
+        let rows = scan(&self.open, &[], |_| ())?;
+        Ok(rows.into_iter().map(|(key, ())| key).collect())
     }
 
     /// The key of the generation whose job has this id.
@@ -151,24 +202,44 @@ impl Rows {
         guarded(|| self.tasks.insert(task, key.as_bytes()).map(drop))
     }
 
-    /// The rows of one of the 256 folders, in the order of their keys. `None` for a row that is
-    /// not one of ours.
-    pub(super) fn shard(&self, shard: u8) -> Result<Vec<(Fingerprint, Option<Row>)>, IndexError> {
+    /// The rows of one of the 256 folders.
+    pub(super) fn shard(&self, shard: u8) -> Result<ShardRows, IndexError> {
+        scan(&self.generations, &[shard], Row::from_bytes)
+    }
+
+    /// The versions of the small files of one folder that stand here whole.
+    pub(super) fn contents(
+        &self,
+        shard: u8,
+    ) -> Result<BTreeMap<Fingerprint, Option<Stamp>>, IndexError> {
+        let rows = scan(&self.contents, &[shard], row::stamp_in)?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// When the generations of one folder were last asked for, as far as that is known.
+    pub(super) fn used(&self, shard: u8) -> Result<LastUsed, IndexError> {
+        let rows = scan(&self.used, &[shard], time_of)?;
+        let known = rows.into_iter().filter_map(|(key, at)| Some((key, at?)));
+        Ok(known.collect())
+    }
+
+    /// When a generation was last asked for, if that is known.
+    pub(super) fn used_at(&self, key: &Fingerprint) -> Result<Option<Timestamp>, IndexError> {
+        let at = guarded(|| self.used.get(key.as_bytes()))?;
+        Ok(at.and_then(|at| time_of(&at)))
+    }
+
+    /// Notes when generations were last asked for.
+    pub(super) fn note_used(&self, times: &LastUsed) -> Result<(), IndexError> {
         guarded(|| {
-            let mut rows: Vec<(Fingerprint, Option<Row>)> = Vec::new();
-            for item in self.generations.scan_prefix([shard]) {
-                // The first error ends the scan: on a damaged page it would come for ever.
-                let (key, value) = item?;
-                let key = key_of(&key)
-                    .filter(|key| rows.last().is_none_or(|(last, _)| last < key))
-                    .ok_or(IndexError::Disordered("its keys are not in order"))?;
-                let row = Row::from_bytes(&value).map(|row| Row {
-                    content: None,
-                    ..row
-                });
-                rows.push((key, row));
+            for (key, at) in times {
+                // What is gone by now is not noted: nobody would take it out again.
+                if self.generations.contains_key(key.as_bytes())? {
+                    let at = at.as_millisecond().to_be_bytes();
+                    self.used.insert(key.as_bytes(), &at)?;
+                }
             }
-            Ok::<_, IndexError>(rows)
+            Ok::<_, sled::Error>(())
         })
     }
 
@@ -209,6 +280,31 @@ fn key_of(bytes: &IVec) -> Option<Fingerprint> {
         .map(Fingerprint::from_bytes)
 }
 
+fn time_of(millis: &[u8]) -> Option<Timestamp> {
+    let millis = <[u8; 8]>::try_from(millis).ok()?;
+    Timestamp::from_millisecond(i64::from_be_bytes(millis)).ok()
+}
+
+/// The rows of `tree` whose keys begin with `prefix`, in their order.
+fn scan<T>(
+    tree: &Tree,
+    prefix: &[u8],
+    read: impl Fn(&[u8]) -> T,
+) -> Result<Vec<(Fingerprint, T)>, IndexError> {
+    guarded(|| {
+        let mut rows: Vec<(Fingerprint, T)> = Vec::new();
+        for item in tree.scan_prefix(prefix) {
+            // The first error ends the scan: on a damaged page it would come for ever.
+            let (key, value) = item?;
+            let key = key_of(&key)
+                .filter(|key| rows.last().is_none_or(|(last, _)| last < key))
+                .ok_or(IndexError::Disordered("its keys are not in order"))?;
+            rows.push((key, read(&value)));
+        }
+        Ok::<_, IndexError>(rows)
+    })
+}
+
 /// Runs a call into sled, a panic of which becomes an error.
 fn guarded<T, E: Into<IndexError>>(call: impl FnOnce() -> Result<T, E>) -> Result<T, IndexError> {
     match catch_unwind(AssertUnwindSafe(call)) {
@@ -226,43 +322,4 @@ fn guarded<T, E: Into<IndexError>>(call: impl FnOnce() -> Result<T, E>) -> Resul
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::files::Stamp;
-    use super::super::row::task_hash;
-    use super::*;
-
-    #[test]
-    fn a_panic_in_sled_is_an_error() {
-        let result: Result<(), IndexError> =
-            guarded(|| -> sled::Result<()> { panic!("tried to serialize {}", "Uninitialized") });
-        let Err(IndexError::Panicked(text)) = result else {
-            panic!("{result:?}")
-        };
-        assert_eq!(text, "tried to serialize Uninitialized");
-    }
-
-    #[test]
-    fn a_job_belongs_to_the_generation_that_names_it_last() {
-        let dir = tempfile::tempdir().unwrap();
-        let rows = Rows::open(dir.path()).unwrap();
-        let (one, two) = (
-            Fingerprint::from_bytes([1; 32]),
-            Fingerprint::from_bytes([2; 32]),
-        );
-        let stamp = Stamp {
-            inode: 7,
-            seconds: 8,
-            nanoseconds: 9,
-            len: 10,
-        };
-        let row = Row::new(stamp, Some("task"), b"");
-        rows.put(&one, &row).unwrap();
-        rows.put(&two, &row).unwrap();
-        assert_eq!(rows.find_task(&task_hash("task")).unwrap(), Some(two));
-        // Letting go of a job that another has by now takes nothing from that one.
-        rows.remove(&one).unwrap();
-        assert_eq!(rows.find_task(&task_hash("task")).unwrap(), Some(two));
-        rows.put(&two, &Row::new(stamp, None, b"")).unwrap();
-        assert_eq!(rows.find_task(&task_hash("task")).unwrap(), None);
-    }
-}
+mod tests;

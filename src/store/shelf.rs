@@ -1,12 +1,19 @@
 //! The store as the async threads see it: every call on a thread that may block.
 
+use std::fmt;
 use std::fs::File;
+use std::io::Read;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::Notify;
 
-use super::{Binding, BlobWriter, Entry, Intent, Payload, Store, StoreError};
+use super::aside::{bring_back, set_aside};
+use super::evict::{self, Forgotten};
+use super::{Binding, BlobHash, BlobWriter, Entry, Imported, Intent, Payload, Store, StoreError};
 use crate::generation::Fingerprint;
 
 /// How many generations can be changed at the same time without waiting for each other.
@@ -23,6 +30,14 @@ pub struct Shelf {
     /// How many writes have failed, and how many had when a probe last succeeded.
     failures: Arc<AtomicU64>,
     forgiven: Arc<AtomicU64>,
+    /// Tells the keeper that something was written.
+    written: Arc<Notify>,
+}
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shelf")
+    }
 }
 
 /// What a look at an entry decides about it.
@@ -43,6 +58,7 @@ impl Shelf {
             stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
             failures: Arc::default(),
             forgiven: Arc::default(),
+            written: Arc::default(),
         }
     }
 
@@ -86,17 +102,34 @@ impl Shelf {
         key: Fingerprint,
         decide: impl FnOnce(&Entry) -> Change + Send + 'static,
     ) -> Result<Option<Arc<Entry>>, StoreError> {
+        self.change_and(key, |entry| Ok(decide(entry)), |_| Ok(()))
+            .await
+    }
+
+    /// As [`change`](Self::change); `decide` may do something durable of its own before the entry
+    /// changes, and `then` once a [`Change::Put`] is durable. Both block, in the entry's turn.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change), and those of `decide`, after which nothing has changed, and of
+    /// `then`, after which the change stands.
+    pub async fn change_and(
+        &self,
+        key: Fingerprint,
+        decide: impl FnOnce(&Entry) -> Result<Change, StoreError> + Send + 'static,
+        then: impl FnOnce(&Entry) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
         let stripes = self.stripes.clone();
         self.writing(move |store| {
             let _turn = turn(&stripes, &key);
             let Some(entry) = store.get(&key)? else {
                 return Ok(None);
             };
-            match decide(&entry) {
+            match decide(&entry)? {
                 Change::Nothing => Ok(Some(Arc::new(entry))),
                 Change::Remove => bring_back(store, &entry),
                 Change::Put(entry) => {
                     store.put(&entry)?;
+                    then(&entry)?;
                     Ok(Some(Arc::new(*entry)))
                 }
             }
@@ -147,6 +180,62 @@ impl Shelf {
     /// As [`Store::bind`].
     pub async fn bind(&self, binding: Binding) -> Result<Fingerprint, StoreError> {
         self.writing(move |store| store.bind(&binding)).await
+    }
+
+    /// Notes that a generation was asked for. Writes nothing and does not block.
+    pub fn used(&self, key: &Fingerprint, at: Timestamp) {
+        self.store.used(key, at);
+    }
+
+    /// The same for every generation that needs the blob, a few at most.
+    pub fn used_blob(&self, hash: &BlobHash, at: Timestamp) {
+        for key in self.store.needed_by(hash) {
+            self.store.used(&key, at);
+        }
+    }
+
+    /// The size of everything kept, each blob once, in bytes.
+    pub fn kept_bytes(&self) -> u64 {
+        self.store.kept_bytes()
+    }
+
+    /// Forgets a generation, unless there is still something to be done for it.
+    ///
+    /// # Errors
+    /// As [`Store::remove`].
+    pub async fn forget(&self, key: Fingerprint) -> Result<Forgotten, StoreError> {
+        self.exclusively(key, move |store| evict::forget(store, &key, None))
+            .await
+    }
+
+    /// Takes over what an export holds; see [`import`](super::import).
+    ///
+    /// # Errors
+    /// As [`import`](super::import).
+    pub async fn import(
+        &self,
+        from: impl Read + Send + 'static,
+        mut progress: impl FnMut(u64) -> ControlFlow<()> + Send + 'static,
+    ) -> Result<Imported, StoreError> {
+        let others = self.clone();
+        self.writing(move |store| super::import(store, Some(&others), from, &mut progress))
+            .await
+    }
+
+    /// Does something about one generation, with nobody else changing what is kept of it in
+    /// between. Blocks.
+    pub(super) fn in_turn<T>(&self, key: &Fingerprint, call: impl FnOnce() -> T) -> T {
+        let _turn = turn(&self.stripes, key);
+        call()
+    }
+
+    /// Ends when something was written since it last ended.
+    pub(super) async fn kept_something(&self) {
+        self.written.notified().await;
+    }
+
+    pub(super) fn wake_keeper(&self) {
+        self.written.notify_one();
     }
 
     /// Free disk where the data is, in bytes.
@@ -234,6 +323,11 @@ impl Shelf {
         self.blocking(Store::flush).await
     }
 
+    /// The store itself, for whoever is on a thread that may block already.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
     /// A call that writes. One that fails says that the disk may take nothing; that it takes
     /// something again is only believed when [`check_writable`](Self::check_writable) has tried.
     ///
@@ -247,6 +341,7 @@ impl Shelf {
         if matches!(result, Err(StoreError::Io { .. })) {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
+        self.wake_keeper();
         result
     }
 
@@ -264,46 +359,6 @@ impl Shelf {
             Err(error) => Err(StoreError::Panicked(error.to_string())),
         }
     }
-}
-
-/// Keeps the job that stands under `key` beside the one that takes its place, unless that is the
-/// same; says where.
-fn set_aside(
-    store: &dyn Store,
-    key: &Fingerprint,
-    task: &str,
-) -> Result<Option<Fingerprint>, StoreError> {
-    let Some(mut old) = store.get(key)? else {
-        return Ok(None);
-    };
-    let Some(id) = old.record.task.as_ref().map(|task| task.id.clone()) else {
-        return Ok(None);
-    };
-    if id == task {
-        return Ok(old.record.previous);
-    }
-    let mut place = blake3::Hasher::new_derive_key("reprise 2026-11 job set aside, format 1");
-    place.update(key.as_bytes()).update(id.as_bytes());
-    let place = Fingerprint::from_bytes(*place.finalize().as_bytes());
-    old.record.key = place;
-    store.put(&old)?;
-    Ok(Some(place))
-}
-
-/// Forgets an entry; a job that was set aside for it stands again.
-fn bring_back(store: &dyn Store, entry: &Entry) -> Result<Option<Arc<Entry>>, StoreError> {
-    let key = entry.record.key;
-    let old = match &entry.record.previous {
-        Some(place) => store.get(place)?,
-        None => None,
-    };
-    let Some(mut old) = old else {
-        return store.remove(&key).map(|_| None);
-    };
-    let place = std::mem::replace(&mut old.record.key, key);
-    store.put(&old)?;
-    store.remove(&place)?;
-    Ok(Some(Arc::new(old)))
 }
 
 fn turn<'a>(stripes: &'a [Mutex<()>; STRIPES], key: &Fingerprint) -> std::sync::MutexGuard<'a, ()> {

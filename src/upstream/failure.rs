@@ -1,31 +1,30 @@
 //! Why no answer came, and whether anything was sent.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Problem;
 use crate::message::causes;
+use crate::tls::TrustError;
 
 /// The upstream cannot even be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `ca_file` is missing, unreadable, or holds no certificate.
-    #[error("upstream.ca_file {path}: {reason}")]
-    Roots {
-        /// The file named in the configuration.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The system's certificate store could not be used.
-    #[error(
-        "the system's certificates cannot be read: {0}; install ca-certificates or set upstream.ca_file"
-    )]
-    Verifier(String),
+    /// The roots cannot be had.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The environment names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] Problem),
     /// The key has characters that no header can carry.
     #[error("the upstream key has characters that an HTTP header cannot carry; copy it again")]
     Key,
 }
+
+/// Why there is no connection, in words that may follow "upstream cannot be reached: ".
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Obstacle(pub(super) String);
 
 /// A request went out, or did not, and no answer's head came back.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -36,17 +35,24 @@ pub enum SendError {
     /// The connection broke after the request, or a part of it, may have been written.
     #[error("upstream broke off: {0}")]
     Cut(String),
-    /// No head within `response_timeout`.
+    /// No head within `response_timeout` of the request's last byte.
     #[error("upstream sent no answer within {}", seconds(.0))]
     TimedOut(Duration),
+    /// Upstream took nothing of the request's body for `idle_timeout`.
+    #[error("upstream took nothing of the request for {}", seconds(.0))]
+    Stalled(Duration),
+    /// The client's body did not come whole: how. The request was aborted, not ended.
+    #[error("the request's body did not arrive whole ({0})")]
+    Client(String),
 }
 
 impl SendError {
     /// MONEY: only an error of connecting proves that nothing was sent. The pool itself repeats a
-    /// request on a new connection when the reused one turned out closed before the first byte.
+    /// request on a new connection when the reused one turned out closed before its first byte.
     pub(super) fn of_client(error: &hyper_util::client::legacy::Error) -> Self {
         if error.is_connect() {
-            Self::Unreachable(causes(error))
+            // What is ours to say stands below hyper's words for it.
+            Self::Unreachable(error.source().map_or_else(|| causes(error), causes))
         } else {
             Self::Cut(causes(error))
         }
@@ -60,7 +66,7 @@ impl SendError {
     pub fn may_have_been_sent(&self) -> bool {
         match self {
             Self::Unreachable(_) => false,
-            Self::Cut(_) | Self::TimedOut(_) => true,
+            Self::Cut(_) | Self::TimedOut(_) | Self::Stalled(_) | Self::Client(_) => true,
         }
     }
 }

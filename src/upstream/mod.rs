@@ -1,23 +1,34 @@
 //! The one paid API behind us: where it is, how to reach it, and with which key.
 //!
+//! - [`attempt`] one request on one connection;
 //! - [`connect`] the connector: TCP, TLS, and one deadline over both;
-//! - [`tls`] whom we believe: the system's roots and `ca_file`;
+//! - [`link`] what is known of one connection;
+//! - [`upload`] a request's body on its way, and how long each side may take;
+//! - [`tunnel`] the way through a proxy, where the environment names one;
+//! - [`outgoing`] our open connections, to recognise a request that comes back to us;
 //! - [`failure`] why an answer did not come, and whether anything was sent;
+//! - [`received`] an answer's body while it arrives;
 //! - [`scrub`] the key, should an answer show it, replaced before anybody sees it.
 //!
 //! Every request to the API leaves through [`Upstream::send`], which is the only place where the real
 //! key is put in. What goes to other addresses has a way of its own, `egress`, and no key.
 
+mod attempt;
 mod connect;
 mod failure;
+mod link;
+mod outgoing;
+mod received;
 mod scrub;
-mod tls;
+mod tunnel;
+mod upload;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
@@ -25,16 +36,21 @@ use secrecy::{ExposeSecret, SecretString};
 pub use failure::{SendError, SetupError};
 
 use crate::config::{self, BaseUrl};
-use crate::message::{Body, Idle};
-use connect::Connector;
+use crate::message::Body;
+use attempt::Failed;
+use connect::{Connector, Speaking};
+use failure::Obstacle;
+use outgoing::Outgoing;
+use received::Arriving;
 use scrub::{Scrub, Scrubbed};
+use upload::{Limits, Upload};
 
 /// Headers of one answer. MONEY: one too many costs an answer that was paid for, and hyper's own
 /// limit is 100.
 const MOST_HEADERS: usize = 1024;
 
 /// What an upstream answer's body is while it arrives.
-pub type Received = Scrubbed<Idle<hyper::body::Incoming>>;
+pub type Received = Scrubbed<Arriving>;
 
 /// Which connection a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,47 +60,54 @@ pub enum Reuse {
     /// A new one. MONEY: a kept-alive connection may be closed by the other side in the moment we
     /// write to it, and then nobody knows whether a run began. A handshake is cheap beside a run.
     Fresh,
+    /// A new one that speaks HTTP/1.1 and may be left for another protocol.
+    Upgrade,
 }
 
 /// The upstream API: its place, its key, and the connections to it.
 pub struct Upstream {
-    pooled: Client<Connector, Body>,
-    fresh: Client<Connector, Body>,
+    pooled: Client<Connector, Upload>,
+    fresh: Client<Connector, Upload>,
+    upgrade: Client<Connector, Upload>,
     base: BaseUrl,
     authorization: HeaderValue,
     scrub: Scrub,
-    response_timeout: Duration,
-    idle_timeout: Duration,
+    limits: Limits,
+    outgoing: Outgoing,
 }
 
 impl Upstream {
     /// Prepares the connections; none is opened yet.
     ///
     /// # Errors
-    /// When `ca_file` or the system's roots cannot be read, or the key cannot be a header's value.
+    /// When `ca_file` or the system's roots cannot be read, the environment names a proxy that
+    /// cannot be used, or the key cannot be a header's value.
     pub fn new(settings: &config::Upstream, key: &SecretString) -> Result<Self, SetupError> {
-        let connector = connect::connector(settings)?;
-        let client = |idle_connections: usize| {
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(Duration::from_secs(30))
-                .pool_max_idle_per_host(idle_connections)
-                .http1_preserve_header_case(true)
-                .http1_max_headers(MOST_HEADERS)
-                .build(connector.clone())
-        };
+        let outgoing = Outgoing::default();
+        let both = connect::connector(settings, outgoing.clone(), Speaking::Both)?;
+        let http1 = connect::connector(settings, outgoing.clone(), Speaking::Http1)?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
             .map_err(|_| SetupError::Key)?;
         authorization.set_sensitive(true);
         Ok(Self {
-            pooled: client(usize::MAX),
-            fresh: client(0),
+            pooled: client(&both, usize::MAX),
+            fresh: client(&both, 0),
+            upgrade: client(&http1, 0),
             base: settings.base_url.clone(),
             authorization,
             scrub: Scrub::new(key),
-            response_timeout: settings.response_timeout,
-            idle_timeout: settings.idle_timeout,
+            limits: Limits {
+                answer: settings.response_timeout,
+                piece: settings.idle_timeout,
+            },
+            outgoing,
         })
+    }
+
+    /// Whether one of our own open connections ends at this address, so that what comes from it was
+    /// sent by us.
+    pub fn is_ours(&self, address: SocketAddr) -> bool {
+        self.outgoing.has(address)
     }
 
     /// Sends one request and waits for the head of its answer.
@@ -92,6 +115,9 @@ impl Upstream {
     /// `request`'s URI is what the client asked for below `/v1` (a path that starts with `/`, and a
     /// query): it is appended to `base_url` byte for byte. Credentials and `Host` are put in here;
     /// the caller has taken the client's own out.
+    ///
+    /// A GET, HEAD or OPTIONS without a body is sent once more when the idle connection that it was
+    /// given turns out to be closed; nothing else ever is. 101 answers [`Reuse::Upgrade`] alone.
     ///
     /// # Errors
     /// [`SendError`] tells whether anything can have been sent.
@@ -109,19 +135,24 @@ impl Upstream {
         let headers = request.headers_mut();
         headers.remove(header::HOST);
         headers.insert(header::AUTHORIZATION, self.authorization.clone());
+        let again = attempt::repeatable(&request);
         let client = match reuse {
             Reuse::Pooled => &self.pooled,
             Reuse::Fresh => &self.fresh,
+            Reuse::Upgrade => &self.upgrade,
         };
-        let answer = tokio::time::timeout(self.response_timeout, client.request(request)).await;
-        match answer {
-            Ok(Ok(response)) => {
-                let idle = |body| Idle::new(body, self.idle_timeout, "upstream");
-                Ok(self.scrub.clean(response.map(idle)).await)
+        let answer = match (attempt::attempt(client, request, self.limits).await, again) {
+            (Err(Failed { stale: true, .. }), Some(again)) if reuse == Reuse::Pooled => {
+                attempt::attempt(&self.fresh, again, self.limits).await
             }
-            Ok(Err(error)) => Err(SendError::of_client(&error)),
-            Err(_) => Err(SendError::TimedOut(self.response_timeout)),
+            (answer, _) => answer,
+        };
+        let answer = answer.map_err(|failed| failed.error)?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS && reuse != Reuse::Upgrade {
+            let reason = "it changed to another protocol without being asked".to_owned();
+            return Err(SendError::Cut(reason));
         }
+        Ok(self.scrub.clean(answer).await)
     }
 
     /// SECURITY: scheme and authority are ours alone; only path and query come from the client.
@@ -129,4 +160,14 @@ impl Upstream {
         let rest = asked.path_and_query().map_or("", PathAndQuery::as_str);
         self.base.with(rest).map_err(SendError::of_address)
     }
+}
+
+fn client(connector: &Connector, idle_connections: usize) -> Client<Connector, Upload> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(idle_connections)
+        .http1_preserve_header_case(true)
+        .http1_max_headers(MOST_HEADERS)
+        .build(connector.clone())
 }

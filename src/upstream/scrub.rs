@@ -2,7 +2,8 @@
 //!
 //! Some upstreams repeat a wrong key in the message of a 401, and debugging aids mirror a request's
 //! headers. Where an answer would show the key, `***` stands there; nothing else in it changes.
-//! What upstream has compressed is not looked into.
+//! What upstream has compressed is not looked into, but for errors: they are what repeats a key. One
+//! in gzip or deflate that shows it is sent plain.
 
 mod sieve;
 
@@ -20,7 +21,8 @@ use http_body_util::BodyExt;
 use hyper::ext::ReasonPhrase;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::message::BodyError;
+use crate::message::coding::{self, Coding};
+use crate::message::{BodyError, headers};
 use sieve::{Needle, Sieve};
 
 /// The shortest key that is looked for. A shorter one is no real key, and would be found in words
@@ -30,6 +32,9 @@ const SHORTEST: usize = 8;
 /// A body that says its length and is at most this long is looked at whole before its head goes
 /// on, so that the length can be corrected: 64 KiB. A longer one keeps its length.
 const WHOLE: u64 = 64 * 1024;
+
+/// The longest error that is looked into behind its content coding, in bytes of its plain form.
+const PLAIN: u64 = 1024 * 1024;
 
 /// Takes the key out of answers. No `Debug`: it holds the key.
 pub(super) struct Scrub(Option<Arc<Needle>>);
@@ -71,7 +76,8 @@ impl Scrub {
 
     /// The same answer without the key in its headers, its body and its trailers.
     ///
-    /// Waits for a body that says it is short; any other goes through as it arrives.
+    /// Waits for a body that says it is short, and for the first 64 KiB of an error in a content
+    /// coding; any other goes through as it arrives.
     ///
     /// # Cancel safety
     /// Dropping the future drops the answer.
@@ -90,9 +96,21 @@ impl Scrub {
             Some(length) if length > WHOLE => Sieve::of_same_length(needle.clone()),
             Some(_) | None => Sieve::of_three_stars(needle.clone()),
         };
-        let mut body = Scrubbed::new(body, Some(sieve));
+        let mut body = Scrubbed::new(body, None);
+        if (head.status.is_client_error() || head.status.is_server_error())
+            && let Some(coding) = Coding::of(&head.headers)
+        {
+            body.arrive(WHOLE).await;
+            if let Some(length) = body.uncover(coding, needle) {
+                coding::forget_coding(&mut head.headers);
+                head.headers
+                    .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+                return Response::from_parts(head, body);
+            }
+        }
+        body.look_through(sieve);
         if length.is_some_and(|length| length <= WHOLE) {
-            body.arrive().await;
+            body.arrive(u64::MAX).await;
             if let Some(length) = body.corrected_length() {
                 let length = HeaderValue::from(length);
                 if let Some(told) = head.headers.get_mut(header::CONTENT_LENGTH) {
@@ -136,11 +154,41 @@ where
         }
     }
 
-    /// Waits for all of it, or for the error that it ends with.
-    async fn arrive(&mut self) {
-        while let Source::Arriving(body) = &mut self.source {
+    /// Waits for all of it, for the error that it ends with, or for more than so many bytes.
+    async fn arrive(&mut self, enough: u64) {
+        while self.waiting() <= enough
+            && let Source::Arriving(body) = &mut self.source
+        {
             let frame = body.frame().await;
             self.take(frame);
+        }
+    }
+
+    /// Puts the plain form in the place of a whole coded body that shows the key, and says its
+    /// length in bytes; `None` when there is nothing to hide.
+    fn uncover(&mut self, coding: Coding, needle: &Needle) -> Option<usize> {
+        if !matches!(self.source, Source::Ended) {
+            return None;
+        }
+        let data = self.ready.iter().filter_map(Frame::data_ref);
+        let coded: Vec<u8> = data.flat_map(|piece| piece.iter().copied()).collect();
+        let plain = coding::decoded(coding, &coded.into(), PLAIN)?;
+        let clean = needle.replaced(&plain)?;
+        let length = clean.len();
+        self.ready = VecDeque::from([Frame::data(clean.into())]);
+        Some(length)
+    }
+
+    /// Looks for the key from now on, and in what has arrived.
+    fn look_through(&mut self, sieve: Sieve) {
+        self.sieve = Some(sieve);
+        for frame in mem::take(&mut self.ready) {
+            self.take(Some(Ok(frame)));
+        }
+        match self.source {
+            Source::Arriving(_) => {}
+            Source::Broken { .. } => self.sieve = None,
+            Source::Ended => self.take(None),
         }
     }
 
@@ -161,9 +209,9 @@ where
                 (Ok(piece), None) => emit(piece),
                 (Err(other), Some(sieve)) => {
                     sieve.finish(&mut emit);
-                    seen.push_back(clean_trailers(sieve.needle(), other));
+                    seen.push_back(clean_trailers(Some(sieve.needle()), other));
                 }
-                (Err(other), None) => seen.push_back(other),
+                (Err(other), None) => seen.push_back(clean_trailers(None, other)),
             },
             // SECURITY: what is held back is the beginning of the key, cut off; it is dropped with
             // the end that never came.
@@ -194,10 +242,13 @@ where
     }
 }
 
-fn clean_trailers(needle: &Needle, frame: Frame<Bytes>) -> Frame<Bytes> {
+fn clean_trailers(needle: Option<&Needle>, frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            clean_headers(needle, &mut trailers);
+            headers::remove_misplaced(&mut trailers);
+            if let Some(needle) = needle {
+                clean_headers(needle, &mut trailers);
+            }
             Frame::trailers(trailers)
         }
         Err(other) => other,

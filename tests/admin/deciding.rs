@@ -108,6 +108,60 @@ async fn a_job_that_was_found_is_taken_up() {
     }
 }
 
+/// The proxy itself asks for a job that was taken up, and shows what it knows of it.
+#[tokio::test]
+async fn a_job_that_was_taken_up_is_followed() {
+    let world = World::new().await;
+    world.sandbox.set_job_time(Duration::from_hours(1));
+    let key = world.leave_unknown(VIDEO, &video("a train")).await;
+    let found = crate::call::send(crate::call::request(
+        "POST",
+        &format!("{}/video/generations", world.sandbox.base_url()),
+        &[("authorization", "Bearer x")],
+        &video("a train").to_string(),
+    ))
+    .await;
+    let task = found.json()["task_id"].as_str().unwrap().to_owned();
+    let proxy = world
+        .serve_with(&[("REPRISE_JOBS__POLL_INTERVAL", "100ms")])
+        .await;
+    world
+        .json(&["jobs", "resolve", &key[..8], "--task", &task])
+        .await;
+    let route = format!("GET {VIDEO}/{task}");
+    let asked = async {
+        while world.sandbox.count(&route) < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(asked).await;
+    let shown = world.json(&["jobs", "show", &task]).await;
+    assert_eq!(
+        (&shown["state"], &shown["progress"]),
+        (&json!("running"), &json!(0))
+    );
+    assert!(shown["next_poll_at"].is_string(), "{shown}");
+    let text = world.run(&["jobs", "show", &task]).await.out;
+    assert!(
+        text.contains("progress 0 %\n") && text.contains("asked    again at 20"),
+        "{text}"
+    );
+
+    world.sandbox.finish_jobs();
+    let ended = async {
+        while world.states(true).await != ["succeeded"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(ended).await;
+    let shown = world.json(&["jobs", "show", &task]).await;
+    assert!(shown["next_poll_at"].is_null(), "{shown}");
+    proxy.stop().await;
+    assert!(shown["age_seconds"].is_u64(), "{shown}");
+    let stopped = world.json(&["jobs", "show", &task]).await;
+    assert_eq!(stopped, shown, "the same without a proxy");
+}
+
 /// However late the decision comes: a job that was found has not been silent since its submit.
 #[tokio::test]
 async fn an_old_note_can_be_resolved_too() {

@@ -107,6 +107,7 @@ impl World {
             .env("RELAYDANCE_API_KEY", KEY)
             .env("REPRISE_CACHE__MIN_FREE", "0")
             .env("REPRISE_JOBS__MIN_POLL_INTERVAL", "100ms")
+            .env("REPRISE_JOBS__POLL_INTERVAL", "1h")
             .envs(env.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

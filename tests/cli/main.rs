@@ -9,10 +9,16 @@
 )]
 
 mod call;
+mod callbacks;
 mod commands;
 mod configuration;
 mod crash;
 mod ending;
+mod https;
+mod large;
 mod program;
+#[allow(dead_code, reason = "the suite uses more of it")]
+#[path = "../suite/house/receiver.rs"]
+mod receiver;
 mod secrets;
 mod start;

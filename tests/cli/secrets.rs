@@ -1,13 +1,17 @@
 //! No key is where it could be read: canaries go in at every door, and everything that comes out is
 //! searched for them.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use reprise::sandbox::{Options, Sandbox};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::call::{Reply, get, post, try_send};
+use crate::call::{PATIENCE, Reply, get, post, try_send};
 use crate::program::{Home, Program, files};
 
 const UPSTREAM: &str = "sk-canary-upstream-5f1c";
@@ -65,13 +69,93 @@ async fn tour(program: &Program) -> Vec<Reply> {
     replies
 }
 
+/// A key as it is, and as it would be after the encodings that hide one from a careless search.
+fn forms(key: &str) -> Vec<String> {
+    let each = |form: fn(u8) -> String| key.bytes().map(form).collect::<String>();
+    let mut forms = vec![
+        key.to_owned(),
+        each(|byte| format!("{byte:02x}")),
+        each(|byte| format!("{byte:02X}")),
+        each(|byte| format!("%{byte:02x}")),
+        each(|byte| format!("%{byte:02X}")),
+    ];
+    for before in 0..3 {
+        // Behind other bytes it looks different, and its ends are mixed with its neighbours.
+        let text = format!("{}{key}", "\0".repeat(before));
+        let coded = BASE64_STANDARD_NO_PAD.encode(text);
+        forms.push(coded[4..coded.len() - 4].to_owned());
+    }
+    forms
+}
+
 fn assert_clean(what: &str, text: &[u8]) {
     let text = String::from_utf8_lossy(text);
+    for key in [UPSTREAM, ANNA, WRONG] {
+        for form in forms(key) {
+            assert!(!text.contains(&form), "a key is in {what}, as {form}");
+        }
+    }
     let found = text.find(CANARY).map(|at| {
         let line = text[..at].rfind('\n').map_or(0, |start| start + 1);
         text[line..].lines().next().unwrap_or_default().to_owned()
     });
     assert_eq!(found, None, "a key is in {what}");
+}
+
+/// Requests that are refused at every stage, each with a key where it could be repeated.
+fn nonsense() -> Vec<String> {
+    let host = "host: localhost\r\n";
+    let mut all = Vec::new();
+    for key in [ANNA, WRONG] {
+        let auth = format!("authorization: Bearer {key}\r\n");
+        let long = key.repeat(10_000);
+        all.extend([
+            format!("GET /v1/m?key={long} HTTP/1.1\r\n{host}\r\n"),
+            format!("GET /v1/m HTTP/1.1\r\n{host}x: {long}\r\n\r\n"),
+            format!("GET /v1/m HTTP/1.1\r\n{auth}\r\n"),
+            format!("GET /v1/m HTTP/1.1\r\n{host}{auth}{auth}\r\n"),
+            format!("GET /v1/m HTTP/1.1\r\nhost: {key}\r\n{auth}\r\n"),
+            format!("GET /v1/m#{key} HTTP/1.1\r\n{host}{auth}\r\n"),
+            format!("GET /v1/../m?key={key} HTTP/1.1\r\n{host}{auth}\r\n"),
+            format!("GET /v1/m HTTP/1.1\r\n{host}{auth}origin: http://{key}\r\n\r\n"),
+            format!("GET /v1/m HTTP/1.1\r\n{host}{auth}expect: {key}\r\n\r\n"),
+            format!("{key} {key} {key}\r\n{auth}\r\n"),
+            format!("{key}\0\r\n\r\n"),
+            format!("GET /v1/m HTTP/1.1\r\n{host}{key}\r\n\r\n"),
+            format!("POST /v1/files HTTP/1.1\r\n{host}{auth}content-length: {key}\r\n\r\n"),
+            format!("POST /v1/files HTTP/1.1\r\n{host}{auth}transfer-encoding: {key}\r\n\r\n"),
+            format!("POST /v1/images/generations HTTP/1.1\r\n{host}{auth}transfer-encoding: chunked\r\n\r\n{key}\r\n"),
+            format!("POST /v1/images/generations HTTP/1.1\r\n{host}{auth}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"),
+            format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{key}{key}"),
+        ]);
+    }
+    all
+}
+
+/// Says each of them on a connection of its own; nothing that comes back has a key in it.
+async fn talk_nonsense(program: &Program) {
+    let url = program.url("");
+    let addr = url.trim_start_matches("http://").trim_end_matches('/');
+    for text in nonsense() {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        // It may be refused before its end.
+        let _ = stream.write_all(text.as_bytes()).await;
+        let mut answer = Vec::new();
+        let reading = async {
+            while !answer.ends_with(b"}") && stream.read_buf(&mut answer).await.unwrap_or(0) > 0 {}
+        };
+        tokio::time::timeout(PATIENCE, reading).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        // Who calls us by a name that is not ours is told that name again.
+        if !text.contains("\nhost: sk") {
+            assert_clean("a refusal", answer.as_bytes());
+        }
+        assert!(!answer.contains(UPSTREAM), "{answer}");
+        assert!(
+            answer.contains("\"error\"") || text.starts_with("PRI"),
+            "{text:.80}: {answer}"
+        );
+    }
 }
 
 async fn no_key_shows(format: &str, key_of_sandbox: Option<&str>) {
@@ -100,6 +184,7 @@ async fn no_key_shows(format: &str, key_of_sandbox: Option<&str>) {
             format!("{:?}", reply.headers).as_bytes(),
         );
     }
+    talk_nonsense(&program).await;
     let cmdline = std::fs::read(format!("/proc/{}/cmdline", program.pid())).unwrap();
     assert_clean("the command line", &cmdline);
     program.signal("TERM");

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::process::Process;
-use crate::world::World;
+use crate::world::{SECRET, World};
 
 /// How long a whole suite may take.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) install: String,
     /// Variables for the interpreter.
     pub(crate) env: Vec<(&'static str, String)>,
+    /// The variable that names the authorities to believe, to come over HTTPS; `None`: plain HTTP.
+    pub(crate) roots: Option<&'static str>,
 }
 
 impl Script {
@@ -40,8 +42,10 @@ impl Script {
         if !self.is_there() {
             return self.leave_out();
         }
-        let (world, slow) = (World::start(None, ""), World::start(Some(SLOW), ""));
-        let guarded = World::start(Some(SLOW), &guarded());
+        let tls = self.roots.is_some();
+        let world = World::start(None, tls, "");
+        let slow = World::start(Some(SLOW), tls, "");
+        let guarded = World::start(Some(SLOW), false, &guarded());
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/clients")
             .join(self.file);
@@ -51,12 +55,20 @@ impl Script {
             .arg(file)
             .env("OPENAI_BASE_URL", world.base_url())
             .env("OPENAI_API_KEY", "any")
+            .env("WEBHOOK_SECRET", SECRET)
             .env("SANDBOX_BILL", world.bill_url())
             .env("SLOW_BASE_URL", slow.base_url())
             .env("SLOW_BILL", slow.bill_url())
             .env("GUARDED_BASE_URL", guarded.base_url())
             .env("GUARDED_BILL", guarded.bill_url())
             .env("GUARDED_KEY", KEY);
+        if let (Some(variable), Some(roots), Some(others)) =
+            (self.roots, world.roots(), slow.roots())
+        {
+            let both = [roots.clone(), others].map(|file| std::fs::read(file).unwrap_or_default());
+            std::fs::write(&roots, both.concat()).expect("both authorities in one file");
+            command.env(variable, roots);
+        }
         let mut script = Process::start(self.name, &mut command);
         let end = script.wait_for_end(PATIENCE);
         let verdict = match end {

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# curl against a running proxy, over HTTP/1.1 and over HTTP/2 with prior knowledge.
+# curl against a running proxy, over HTTP/1.1 and over HTTP/2: with prior knowledge, or as HTTPS agrees on it.
 #
 # Every check runs; the exit code is 1 if any failed.
 set -uo pipefail
 
-base=$OPENAI_BASE_URL           # http://HOST:PORT/v1
+base=$OPENAI_BASE_URL           # http://HOST:PORT/v1, or https://
 root=${base%/v1}
 upstream=${SANDBOX_BILL%/sandbox/bill}/v1
 work=$(mktemp -d)
@@ -120,6 +120,14 @@ without_id() { sed -E 's/\(request id: [^)]*\)//'; }
 
 http=--http1.1 version=1.1 && suite
 http=--http2-prior-knowledge version=2 && suite
+
+if [[ $base == https://* ]]; then
+  http=--http2
+  same 'HTTPS agrees on HTTP/2' "$(ask 17 "$root/healthz")" '200 2'
+  http=--http1.1
+  same 'plain HTTP is told what to do' "$(ask 18 "http://${root#https://}/healthz") $(body 18)" \
+    "400 1.1 {\"error\":{\"message\":\"This port speaks HTTPS: begin the base URL with https:// instead of http://.\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"https_required\"}}"
+fi
 
 # What was paid for over one version is there for the other.
 http=--http1.1

@@ -38,6 +38,7 @@ mod sort;
 mod starts;
 mod trial;
 mod visitor;
+mod watched;
 
 /// Whether the long form was asked for.
 fn long() -> bool {

@@ -105,6 +105,8 @@ impl Launch {
             .env("RELAYDANCE_API_KEY", "sk-upstream-of-the-crash-tests")
             .env("REPRISE_CACHE__MIN_FREE", "0")
             .env("REPRISE_JOBS__MIN_POLL_INTERVAL", "100ms")
+            // Which passage a point is at must not hang on who else polls.
+            .env("REPRISE_JOBS__POLL_INTERVAL", "1h")
             .env("REPRISE_SHUTDOWN_GRACE", "10s")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

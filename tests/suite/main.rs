@@ -5,10 +5,14 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod abuse;
+mod callbacks;
 mod clock;
+mod codings;
 mod credentials;
 mod doors;
 mod endings;
+mod evicting;
 mod fingerprints;
 mod house;
 mod jobs;
@@ -20,8 +24,12 @@ mod media_links;
 mod media_serve;
 mod pass_through;
 mod paying_once;
+mod retries;
 mod reuse;
 mod shutdown;
 mod tls;
 mod unknown;
+mod uploads;
+mod versions;
+mod websocket;
 mod wire;

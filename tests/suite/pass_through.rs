@@ -691,6 +691,67 @@ async fn a_range_is_upstreams_to_answer() {
     );
 }
 
+/// Legal, if seldom seen: they come as they went.
+#[tokio::test]
+async fn odd_answers_stay_odd() {
+    for (first, fields, body) in [
+        (
+            "HTTP/1.1 599 Network Connect Timeout",
+            "Content-Length: 3\r\nX-Empty:\r\n",
+            "odd",
+        ),
+        ("HTTP/1.1 200  two  spaces!", "Content-Length: 3\r\n", "odd"),
+        (
+            "HTTP/1.1 200 ",
+            "Content-Length: 3\r\nX-Last: a, b\r\nX-Last: c\r\n",
+            "odd",
+        ),
+        (
+            "HTTP/1.1 416 Range Not Satisfiable",
+            "Content-Range: bytes */9\r\nContent-Length: 0\r\n",
+            "",
+        ),
+        (
+            "HTTP/1.1 203 Non-Authoritative",
+            "Transfer-Encoding: chunked\r\n",
+            "3\r\nodd\r\n0\r\n\r\n",
+        ),
+        (
+            "HTTP/1.1 429 Too Many Requests",
+            "Content-Length: 0\r\nRetry-After: 5\r\n",
+            "",
+        ),
+        (
+            "HTTP/1.1 300 Multiple Choices",
+            "Location: /v2/x\r\nContent-Length: 0\r\n",
+            "",
+        ),
+    ] {
+        let answer = format!("{first}\r\n{fields}Connection: close\r\n\r\n{body}");
+        let parrot = Parrot::saying(answer).await;
+        let house = House::new().config(parrot.behind()).await;
+        let request = "GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let (head, told) = exchange(house.addr(), request).await;
+        assert_eq!(head.first, first);
+        for field in fields.lines() {
+            let (name, value) = field.split_once(':').unwrap();
+            let name = name.to_ascii_lowercase();
+            assert!(
+                head.all(&name).contains(&value.trim().to_owned()),
+                "{field}: {head:?}"
+            );
+        }
+        let whole = if body.contains("odd") { "odd" } else { "" };
+        assert_eq!(told, whole.as_bytes(), "{first}");
+        let h2 = house.client_h2().get("/v1/x").send().await;
+        assert_eq!(
+            (h2.status, h2.text().as_str()),
+            (head.status(), whole),
+            "{first}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_request_ends_with_its_client() {
     let house = House::new().await;

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reprise::config::{BaseUrl, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::house::soon;
 
@@ -153,6 +154,37 @@ impl Wire {
         self.rest().await;
     }
 
+    /// Says no more, and goes on listening.
+    pub(crate) async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// The next so many bytes.
+    pub(crate) async fn take(&mut self, length: usize) -> Vec<u8> {
+        self.until(|read| (read.len() >= length).then_some(length))
+            .await
+            .expect("so many bytes")
+    }
+
+    /// What has come and was not taken.
+    pub(crate) fn heard(&self) -> &[u8] {
+        &self.read
+    }
+
+    /// Writes pieces until the other side takes no more for a moment; says how many bytes it took.
+    pub(crate) async fn fill(&mut self, most: usize) -> usize {
+        let piece = vec![b'x'; 64 * 1024];
+        let mut sent = 0;
+        while sent < most {
+            let moment = Duration::from_millis(500);
+            match tokio::time::timeout(moment, self.stream.write(&piece)).await {
+                Ok(Ok(length)) if length > 0 => sent += length,
+                Ok(_) | Err(_) => break,
+            }
+        }
+        sent
+    }
+
     /// Everything to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
@@ -167,6 +199,47 @@ pub(crate) async fn exchange(addr: SocketAddr, text: impl AsRef<[u8]>) -> (Head,
     let head = wire.head().await;
     let body = wire.body(&head).await;
     (head, body)
+}
+
+/// An upstream whose every word is a test's.
+pub(crate) struct Stage {
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Stage {
+    /// Its sockets hold little, so that who does not read is felt soon.
+    pub(crate) fn open() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(64 * 1024).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(64).unwrap();
+        let addr = listener.local_addr().unwrap();
+        Self { listener, addr }
+    }
+
+    /// Makes it a house's upstream.
+    pub(crate) fn behind(&self) -> impl Fn(&mut Config) + Send + 'static {
+        behind(self.addr)
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> Wire {
+        Wire::over(soon(self.listener.accept()).await.unwrap().0)
+    }
+
+    /// Whether somebody has connected and was not accepted.
+    pub(crate) async fn is_called(&self) -> bool {
+        let moment = Duration::from_millis(100);
+        tokio::time::timeout(moment, self.listener.accept())
+            .await
+            .is_ok()
+    }
+}
+
+fn behind(addr: SocketAddr) -> impl Fn(&mut Config) + Send + 'static {
+    let url = format!("http://{addr}/v1");
+    move |config| config.upstream.base_url = BaseUrl::parse(&url).unwrap()
 }
 
 /// An upstream that gives every request the same answer and then hangs up.
@@ -204,8 +277,7 @@ impl Parrot {
 
     /// Makes it a house's upstream.
     pub(crate) fn behind(&self) -> impl Fn(&mut Config) + Send + 'static {
-        let url = format!("http://{}/v1", self.addr);
-        move |config| config.upstream.base_url = BaseUrl::parse(&url).unwrap()
+        behind(self.addr)
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

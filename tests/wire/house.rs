@@ -150,6 +150,11 @@ impl Socket {
         }
     }
 
+    /// Says that nothing more comes.
+    pub(crate) async fn shut(&mut self) {
+        let _ = soon(self.stream.shutdown()).await;
+    }
+
     /// How long until the other side closes, whatever it says.
     pub(crate) async fn closed_at_last(&mut self) -> Duration {
         let started = Instant::now();

@@ -5,10 +5,17 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod crowd;
 mod early;
+mod frames;
 mod framing;
 mod house;
+mod http2;
 mod key;
+mod loops;
+mod probes;
 mod program;
+mod refusals;
 mod sizes;
 mod slow;
+mod upstream;

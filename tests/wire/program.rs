@@ -1,30 +1,57 @@
 //! The real program, and the signal that asks it to read its configuration again.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_reprise");
+
 /// Killed when dropped.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Program {
-    fn start(home: &std::path::Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_reprise"))
+    fn start(home: &Path) -> Self {
+        Self::before(home, "http://127.0.0.1:9/v1", |_| {})
+    }
+
+    /// With this upstream, and whatever else `change` wants of it.
+    pub(crate) fn before(home: &Path, upstream: &str, change: impl FnOnce(&mut Command)) -> Self {
+        Self::run(Command::new(PROGRAM), home, upstream, change)
+    }
+
+    /// With so many descriptors at most.
+    pub(crate) fn limited(home: &Path, upstream: &str, descriptors: u32) -> Self {
+        let mut shell = Command::new("sh");
+        let line = format!("ulimit -n {descriptors}; exec {PROGRAM} \"$@\"");
+        shell.args(["-c", &line, "sh"]);
+        Self::run(shell, home, upstream, |_| {})
+    }
+
+    fn run(
+        mut command: Command,
+        home: &Path,
+        upstream: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"])
-            .args(["--upstream", "http://127.0.0.1:9/v1"])
+            .args(["--upstream", upstream])
             .current_dir(home)
             .env_clear()
             .env("HOME", home)
+            .env("REPRISE_CACHE__MIN_FREE", "0")
             .env("RELAYDANCE_API_KEY", "sk-upstream-of-the-wire-tests")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let (send, lines) = channel();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let also = send.clone();
@@ -34,7 +61,7 @@ impl Program {
     }
 
     /// What follows `words` in the first line that has them.
-    fn says(&self, words: &str) -> String {
+    pub(crate) fn says(&self, words: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(Duration::from_secs(10));
             let line = line.unwrap_or_else(|_| panic!("it does not say {words:?}"));
@@ -42,6 +69,35 @@ impl Program {
                 return rest.trim().to_owned();
             }
         }
+    }
+
+    /// Where it listens, once it does.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.says("listening on http://").parse().unwrap()
+    }
+
+    /// What of memory is its own, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.split("RssAnon:").nth(1).unwrap();
+        line.split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            * 1024
+    }
+
+    /// The time for which it has kept a processor busy.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let after = stat.rsplit(')').next().unwrap();
+        let ticks = after
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|n| n.parse::<u64>().unwrap());
+        Duration::from_millis(ticks.sum::<u64>() * 10)
     }
 
     fn hang_up(&self) {

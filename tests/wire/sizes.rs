@@ -45,16 +45,32 @@ async fn a_head_that_is_too_large_is_refused_over_http2() {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_waits_for_its_place() {
-    let house = House::with(|config| config.server.max_connections = 2).await;
-    let mut first = house.connect().await;
-    first.get("/healthz").await;
-    assert_eq!(first.answer().await.status, 200);
-    // Says nothing, and loses its place by that.
+async fn a_connection_too_many_takes_the_place_of_one_that_says_nothing() {
+    let house = House::with(|config| {
+        config.server.max_connections = 2;
+        config.server.header_timeout = Duration::from_mins(1);
+    })
+    .await;
+    let gate = house.sandbox.hold("GET /v1/models");
+    let mut busy = house.connect().await;
+    busy.get("/v1/models").await;
+    soon(gate.arrived(1)).await;
     let mut silent = house.connect().await;
     let mut third = house.connect().await;
     third.get("/healthz").await;
-    assert!(third.hears_nothing(Duration::from_millis(300)).await);
-    silent.closed().await;
     assert_eq!(third.answer().await.status, 200);
+    silent.closed().await;
+    // The third is idle now, and the next one needs its place.
+    let mut fourth = house.connect().await;
+    fourth.get("/v1/models").await;
+    third.closed().await;
+    soon(gate.arrived(2)).await;
+    // Nobody can be sent away any more.
+    let mut fifth = house.connect().await;
+    fifth.get("/healthz").await;
+    assert!(fifth.hears_nothing(Duration::from_millis(300)).await);
+    gate.release();
+    for socket in [&mut busy, &mut fourth, &mut fifth] {
+        assert_eq!(socket.answer().await.status, 200);
+    }
 }

@@ -7,6 +7,7 @@ mod tour;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use secrecy::SecretString;
@@ -33,7 +34,7 @@ pub(super) struct DemoArgs {
 pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let data = Scratch::new()?;
     runtime()?.block_on(async {
-        let stop = signals::stop()?;
+        let stop = signals::stop(Arc::default())?;
         let sandbox = Sandbox::start(Options::default()).await?;
         let listen = free_or_any(args.listen).await;
         let config = configuration(listen, &sandbox, &data.0)?;

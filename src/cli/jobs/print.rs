@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::admin::printable;
 use crate::cli::{Failure, table};
-use crate::console::{Action, Job, JobDetail, JobState, Resolved};
+use crate::console::{Action, Callback, Job, JobDetail, JobState, Resolved};
 
 /// One line of JSON.
 pub(super) fn json(what: &impl Serialize) -> Result<(), Failure> {
@@ -49,6 +49,10 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         path,
         ended_at,
         reason,
+        age_seconds,
+        progress,
+        next_poll_at,
+        callbacks,
     } = detail;
     let lines = [
         ("key", Some(job.key.to_string())),
@@ -61,18 +65,46 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         ("client", Some(job.client.clone())),
         ("started", Some(format!("{:.0}", job.started_at))),
         ("ended", ended_at.map(|at| format!("{at:.0}"))),
+        ("age", Some(span(*age_seconds))),
+        ("progress", progress.map(|percent| format!("{percent} %"))),
+        ("asked", next_poll_at.map(|at| format!("again at {at:.0}"))),
         ("callers", Some(job.callers.to_string())),
     ];
-    let known = lines.into_iter().filter_map(|(name, value)| {
-        let value = printable(&value?).replace('\n', "?");
-        Some(format!("{name:8} {value}\n"))
+    let callbacks = callbacks.iter().map(|callback| {
+        let Callback {
+            host,
+            state,
+            attempts,
+        } = callback;
+        (
+            "callback",
+            Some(format!("{host} {state}, {attempts} attempts")),
+        )
     });
+    let known = lines
+        .into_iter()
+        .chain(callbacks)
+        .filter_map(|(name, value)| {
+            let value = printable(&value?).replace('\n', "?");
+            Some(format!("{name:8} {value}\n"))
+        });
     let advice = (job.state == JobState::Unknown).then(|| {
         let key = job.key.short();
         format!("\nDecide with `reprise jobs resolve {key}` and --rerun, --task ID or --forget.\n")
     });
     let text: String = known.chain(advice).collect();
     print(&text)
+}
+
+/// A length of time in its two largest units.
+fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
 }
 
 /// What comes of a decision.
@@ -98,5 +130,24 @@ fn print(text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_its_two_largest_units() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "1 min 1 s"),
+            (3_599, "59 min 59 s"),
+            (7_260, "2 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
     }
 }

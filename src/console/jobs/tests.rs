@@ -52,6 +52,7 @@ fn entry(n: u8, task: Option<TaskState>) -> Entry {
             elapsed_ms: 1,
             usd: None,
             previous: None,
+            media: Vec::new(),
             task,
         },
         body: Payload::Bytes(Bytes::new()),
@@ -152,10 +153,34 @@ fn the_forms_are_those_that_are_promised() {
         "key": key(2), "task_id": null, "kind": "images", "model": null, "client": "alice",
         "state": "unknown", "started_at": "2026-09-21T14:13:30Z", "callers": 1,
         "path": "/v1/images/generations", "ended_at": null, "reason": "cut",
+        "age_seconds": 0, "progress": null, "next_poll_at": null, "callbacks": [],
     });
     assert_eq!(serde_json::to_value(unknown).unwrap(), expected);
     let back: JobDetail = serde_json::from_value(expected).unwrap();
     assert_eq!(&back, unknown);
+}
+
+#[test]
+fn what_is_seen_of_a_job_goes_by_the_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let census = Census::of_store(&fill(dir.path())).unwrap();
+    let jobs = census.jobs(|_| Seen::BY_NOBODY);
+    let running = pick(&jobs, "task_3").unwrap().clone();
+    let now = running.job.started_at + jiff::SignedDuration::from_secs(90);
+    let prospect = Prospect {
+        progress: Some(40),
+        next_poll: std::time::Duration::from_secs(7),
+    };
+    let seen = running.clone().seen_at(now, Some(prospect));
+    assert_eq!((seen.age_seconds, seen.progress), (90, Some(40)));
+    let next = now + jiff::SignedDuration::from_secs(7);
+    assert_eq!(seen.next_poll_at, Some(next));
+    let alone = running.seen_at(now, None);
+    assert_eq!((alone.age_seconds, alone.next_poll_at), (90, None));
+    let ended = pick(&jobs, "task_4").unwrap().clone();
+    let whole = ended.ended_at.unwrap().duration_since(ended.job.started_at);
+    let seen = ended.seen_at(now, None);
+    assert_eq!(i64::try_from(seen.age_seconds).unwrap(), whole.as_secs());
 }
 
 #[test]

@@ -175,7 +175,6 @@ fn query(no_cache: bool) -> Query {
         },
         ttl: Ttl::Forever,
         unknown_outcome: UnknownOutcome::Ask,
-        job_deadline: Duration::from_hours(24),
     }
 }
 

@@ -27,7 +27,7 @@ fn the_first_line_is_what_the_documentation_says() {
     let file = file_of(&image(7));
     let (line, rest) = file.split_at(file.iter().position(|byte| *byte == b'\n').unwrap());
     let line: serde_json::Value = serde_json::from_slice(line).unwrap();
-    assert_eq!(line["format"], 1);
+    assert_eq!(line["format"], 2);
     assert_eq!(line["record"]["key"], key(7).to_string());
     assert_eq!(line["record"]["headers"][3][1]["base64"], "Y2Fm6SD/");
     assert_eq!(rest, b"\n{\"n\":7}\nand a line more");
@@ -64,7 +64,7 @@ fn every_truncation_and_extension_is_noticed() {
 /// Writes the file of a record text with a right checksum, as another version might.
 fn forge(text: &str, sections: &[u8]) -> Bytes {
     let check = blake3::hash(&[text.as_bytes(), sections].concat());
-    let line = format!("{{\"format\":1,\"blake3\":\"{check}\",\"record\":{text}}}\n");
+    let line = format!("{{\"format\":2,\"blake3\":\"{check}\",\"record\":{text}}}\n");
     Bytes::from([line.as_bytes(), sections].concat())
 }
 
@@ -78,8 +78,8 @@ fn fields_of_later_versions_are_skipped_and_newer_formats_named() {
     let sections = &file[line.len() + 1..];
     let more = record.replacen('{', "{\"colour\":{\"deep\":[1]},", 1);
     assert_eq!(decode(&key(9), &forge(&more, sections)).unwrap(), entry);
-    let newer = Bytes::from(text.replacen("\"format\":1", "\"format\":2", 1));
-    assert_eq!(decode(&key(9), &newer), Err(Flaw::Newer(2)));
+    let newer = Bytes::from(text.replacen("\"format\":2", "\"format\":3", 1));
+    assert_eq!(decode(&key(9), &newer), Err(Flaw::Newer(3)));
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! The store as a whole: what it promises, and what it must survive.
 
+mod carrying;
 mod codec;
 mod concurrency;
 mod crash;
+mod dying;
+mod evicting;
+mod figures;
 mod glance;
 mod golden;
 mod index;
 mod intents;
+mod keeping;
+mod open_work;
 mod opening;
 mod round_trip;
 
@@ -57,6 +63,7 @@ fn image(n: u8) -> Entry {
             elapsed_ms: 1_234,
             usd: Some(0.0368),
             previous: None,
+            media: Vec::new(),
             task: None,
         },
         body: Payload::Bytes(Bytes::from(format!("{{\"n\":{n}}}\nand a line more"))),

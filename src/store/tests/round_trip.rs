@@ -7,7 +7,7 @@ use super::*;
 fn text_of(store: &DiskStore, payload: &Payload) -> Vec<u8> {
     match payload {
         Payload::Bytes(bytes) => bytes.to_vec(),
-        Payload::Blob { hash, len } => {
+        Payload::Blob { hash, len, .. } => {
             let mut bytes = Vec::new();
             store
                 .open_blob(hash)
@@ -58,7 +58,8 @@ fn large_bodies_become_blobs() {
         kept.polls[0],
         Payload::Blob {
             hash,
-            len: 64 * 1024 + 1
+            len: 64 * 1024 + 1,
+            hold: Hold::default(),
         }
     );
     assert_eq!(text_of(&store, &kept.polls[0]), vec![2; 64 * 1024 + 1]);
@@ -93,6 +94,7 @@ fn a_blob_that_is_not_there_is_no_body() {
     entry.body = Payload::Blob {
         hash: BlobHash::from_bytes([1; 32]),
         len: 5,
+        hold: Hold::default(),
     };
     assert!(matches!(
         store.put(&entry),

@@ -8,9 +8,11 @@ use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Builder;
 use hyper::{Method, Request};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Connections;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
@@ -19,22 +21,48 @@ use super::{Answer, Broken, Opened, soon};
 /// One client with its own connections.
 #[derive(Clone)]
 pub(crate) struct Client {
-    connections: Connections<HttpConnector, Full<Bytes>>,
+    connections: Connections<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    scheme: &'static str,
     addr: SocketAddr,
 }
 
 impl Client {
     pub(super) fn new(addr: SocketAddr, http2: bool) -> Self {
+        let nobody = ClientConfig::builder_with_provider(reprise::tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        Self {
+            scheme: "http",
+            ..Self::secure(addr, http2, nobody)
+        }
+    }
+
+    /// One that comes over TLS and offers HTTP/2, or only HTTP/1.1.
+    pub(crate) fn secure(addr: SocketAddr, http2: bool, tls: ClientConfig) -> Self {
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http();
+        let connector = if http2 {
+            connector.enable_all_versions().build()
+        } else {
+            connector.enable_http1().build()
+        };
         let connections = Connections::builder(TokioExecutor::new())
             .http2_only(http2)
-            .build_http();
-        Self { connections, addr }
+            .build(connector);
+        Self {
+            connections,
+            scheme: "https",
+            addr,
+        }
     }
 
     /// A call of any method; `target` is a path with its query, or a whole link.
     pub(crate) fn call(&self, method: Method, target: &str) -> Call {
         let uri = if target.starts_with('/') {
-            format!("http://{}{target}", self.addr)
+            format!("{}://{}{target}", self.scheme, self.addr)
         } else {
             target.to_owned()
         };

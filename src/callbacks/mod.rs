@@ -1,0 +1,71 @@
+//! Callbacks: whoever submits a video may name an address, and hears there of the end of its job as
+//! a poll would show it, also when it only joined the job or hit.
+//!
+//! 1. [`request`] finds the address in a submit, and takes it out where upstream is not to call.
+//! 2. [`register`] notes the caller, durably, before it has its answer. There is one delivery for
+//!    each job and address, whoever asks how often.
+//! 3. [`ending`] puts what the poll has [`shown`] into the job's deliveries: before a job that failed is
+//!    forgotten, and when a success is durable.
+//! 4. [`round`] takes what is due from the [`queue`] and makes the [`call`]: [`signature`] by
+//!    Standard Webhooks, [`schedule`] says when one that went wrong is repeated.
+//!
+//! **At least once.** A delivery is marked as made after the receiver has said so. A crash in
+//! between makes it again, under the same `webhook-id`, by which a receiver tells.
+
+mod call;
+mod ending;
+mod form;
+mod members;
+mod queue;
+mod register;
+pub mod request;
+mod round;
+mod schedule;
+mod shown;
+mod signature;
+
+pub use register::{By, Callbacks, Caller, Means, host};
+pub use schedule::Schedule;
+pub use signature::Signer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::{self, Deliver};
+use crate::egress::{Allowed, Egress, Patience};
+use crate::store::Shelf;
+use crate::tls::{self, TrustError};
+
+/// How long a receiver may take; a call takes 30 seconds at most.
+const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(5),
+    head: Duration::from_secs(25),
+    idle: Duration::from_secs(5),
+};
+
+/// The callbacks that `settings` ask for; `None` when they ask for none. Reads the system's
+/// certificates, so it blocks.
+///
+/// # Errors
+/// When nobody can be believed over TLS.
+pub fn of(
+    settings: &config::Callbacks,
+    signer: Option<Signer>,
+    shelf: &Shelf,
+    clock: &Clock,
+) -> Result<Option<Arc<Callbacks>>, TrustError> {
+    if settings.deliver == Deliver::Off {
+        return Ok(None);
+    }
+    let allowed = Allowed::new(settings.allow.clone(), "callbacks.allow");
+    Ok(Some(Callbacks::new(Means {
+        shelf: shelf.clone(),
+        egress: Egress::new(tls::client(None)?, allowed, PATIENCE),
+        signer,
+        schedule: Schedule::new(settings.attempts),
+        // No media are fetched yet, so there is nothing to wait for.
+        media_patience: Duration::ZERO,
+        clock: clock.clone(),
+    })))
+}

@@ -1,0 +1,275 @@
+//! The end of a job, and those who want to know of it.
+//!
+//! An end changes what is kept before anyone hears of it from a poll: a success is made durable with
+//! the answer that showed it, a job that failed is forgotten so that the next identical submit runs.
+
+use std::sync::Arc;
+
+use super::answer::PollAnswer;
+use super::dialect::State;
+use super::question::Question;
+use super::route::Route;
+use crate::clock::Clock;
+use crate::generation::Fingerprint;
+use crate::store::{
+    self, Change, Entry, Payload, PollRecord, Record, Shelf, StoreError, Task, TaskState,
+};
+
+/// Somebody who wants to know of the ends of jobs.
+///
+/// Told of a success when it is durable, of every other end while the job is still kept: what has
+/// to be remembered about it is remembered before it is forgotten.
+///
+/// **At least once.** A success is told again when another poll path shows it, and when an earlier
+/// telling failed. A crash between the durable success and its telling loses the telling: at its
+/// start a listener looks at the jobs that have succeeded since.
+pub trait Ends: Send + Sync + 'static {
+    /// Takes note of an end. Blocks, for as long as a small durable write takes; runs in the turn of
+    /// the job's generation, so nobody changes what is kept of it meanwhile (and [`Shelf::change`]
+    /// of it must not be waited for).
+    ///
+    /// # Errors
+    /// When it could not be remembered. A job that has not succeeded stays kept then, and its end is
+    /// told again at its next poll.
+    fn ended(&self, end: &End) -> Result<(), StoreError>;
+}
+
+/// The end of one job.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Where the job is kept. A job whose place a newer run has taken stands under a key of its
+    /// own, so go by `task_id`.
+    pub key: Fingerprint,
+    /// Upstream's id of the job.
+    pub task_id: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The poll path that showed it, or else the one that belongs to its submit; beginning with `/v1/`, without query.
+    pub poll_path: String,
+    /// The poll's answer; `None` where no poll showed the end: of a job that is given up, that was
+    /// deleted, or whose clip is served while all its polls are refused.
+    pub answer: Option<Arc<PollAnswer>>,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With a result.
+    Succeeded,
+    /// Without one; not charged.
+    Failed,
+    /// Called off.
+    Cancelled,
+    /// Nobody knows: nothing new was heard of it for `jobs.deadline`.
+    GivenUp,
+}
+
+impl Outcome {
+    /// The word for it in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::GivenUp => "given up",
+        }
+    }
+
+    fn of(state: State) -> Option<Self> {
+        match state {
+            State::Succeeded => Some(Self::Succeeded),
+            State::Failed => Some(Self::Failed),
+            State::Cancelled => Some(Self::Cancelled),
+            State::Waiting | State::Working | State::Unknown => None,
+        }
+    }
+}
+
+/// Where ends are noted and told.
+#[derive(Clone)]
+pub struct Endings {
+    shelf: Shelf,
+    clock: Clock,
+    ends: Arc<[Arc<dyn Ends>]>,
+}
+
+impl Endings {
+    /// Notes ends in `shelf`, and tells them to everyone in `ends`, in that order.
+    pub fn new(shelf: Shelf, clock: Clock, ends: Vec<Arc<dyn Ends>>) -> Self {
+        Self {
+            shelf,
+            clock,
+            ends: ends.into(),
+        }
+    }
+
+    /// Makes what is kept agree with what upstream said; `true` when the job is over.
+    pub(super) async fn note(&self, question: &Question, answer: &Arc<PollAnswer>) -> bool {
+        let Some(poll) = answer.about(&question.task_id) else {
+            return false;
+        };
+        let Some(outcome) = Outcome::of(poll.state) else {
+            return false;
+        };
+        let end = End {
+            key: question.key,
+            task_id: question.task_id.clone(),
+            outcome,
+            poll_path: question.poll_path(),
+            answer: Some(answer.clone()),
+        };
+        let noted = match outcome {
+            Outcome::Succeeded => self.succeed(end, answer, poll.total_tokens).await,
+            Outcome::Failed | Outcome::Cancelled | Outcome::GivenUp => self.forget(end).await,
+        };
+        match noted {
+            Ok(()) => true,
+            Err(error) => {
+                // A poll is free: what could not be noted now is noted by the next one.
+                tracing::warn!(task = question.task_id, %error, "the end of a job could not be noted");
+                false
+            }
+        }
+    }
+
+    async fn succeed(
+        &self,
+        end: End,
+        answer: &PollAnswer,
+        tokens: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let record = PollRecord {
+            path: end.poll_path.clone(),
+            status: answer.status.as_u16(),
+            headers: store::keepable(&answer.headers),
+            at: self.clock.now(),
+        };
+        let poll = (record, Payload::Bytes(answer.body.clone()));
+        self.keep(end, Some(poll), tokens).await
+    }
+
+    /// A job has succeeded, though nobody has seen a poll that says so.
+    pub(super) async fn succeed_unseen(&self, end: End) -> Result<(), StoreError> {
+        self.keep(end, None, None).await
+    }
+
+    async fn keep(
+        &self,
+        end: End,
+        poll: Option<KeptPoll>,
+        tokens: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let (key, id, ends) = (end.key, end.task_id.clone(), self.ends.clone());
+        let now = self.clock.now();
+        let decide = move |entry: &Entry| {
+            let mut entry = entry.clone();
+            let Some(task) = entry.record.task.as_mut().filter(|task| task.id == id) else {
+                return Ok(Change::Nothing);
+            };
+            task.state = TaskState::Succeeded;
+            task.ended_at.get_or_insert(now);
+            task.total_tokens = tokens.or(task.total_tokens);
+            if let Some(poll) = poll {
+                put_poll(&mut entry, poll);
+            }
+            // It has succeeded: nothing that stood before comes back in its place.
+            entry.record.previous = None;
+            Ok(Change::Put(Box::new(entry)))
+        };
+        let tell = move |entry: &Entry| {
+            // Not once more for a second poll path.
+            if entry.polls.len() < 2 {
+                log(&end);
+            }
+            tell(&ends, &end)
+        };
+        self.shelf.change_and(key, decide, tell).await.map(drop)
+    }
+
+    /// Upstream has deleted a job: whatever it came to, nobody may be joined to it.
+    pub(super) async fn deleted(&self, key: Fingerprint, task_id: &str) -> Result<(), StoreError> {
+        let ends = self.ends.clone();
+        let id = task_id.to_owned();
+        let decide = move |entry: &Entry| match &entry.record.task {
+            Some(task) if task.id == id => {
+                if task.state == TaskState::Running {
+                    tell(&ends, &cancelled(&entry.record, id))?;
+                }
+                Ok(Change::Remove)
+            }
+            Some(_) | None => Ok(Change::Nothing),
+        };
+        self.shelf
+            .change_and(key, decide, |_| Ok(()))
+            .await
+            .map(drop)
+    }
+
+    /// MONEY: an old job's end must not touch the newer run that took its place. And a success that
+    /// is kept stays: another view of the job that lags behind, or has expired, takes nothing away.
+    pub(super) async fn forget(&self, end: End) -> Result<(), StoreError> {
+        let (key, ends) = (end.key, self.ends.clone());
+        let decide = move |entry: &Entry| match &entry.record.task {
+            Some(task) if runs(task, &end.task_id) => {
+                tell(&ends, &end)?;
+                log(&end);
+                Ok(Change::Remove)
+            }
+            Some(_) | None => Ok(Change::Nothing),
+        };
+        self.shelf
+            .change_and(key, decide, |_| Ok(()))
+            .await
+            .map(drop)
+    }
+}
+
+fn runs(task: &Task, id: &str) -> bool {
+    task.id == id && task.state == TaskState::Running
+}
+
+fn tell(ends: &[Arc<dyn Ends>], end: &End) -> Result<(), StoreError> {
+    ends.iter().try_for_each(|listener| listener.ended(end))
+}
+
+fn log(end: &End) {
+    tracing::info!(
+        key = end.key.short(),
+        task = end.task_id,
+        outcome = end.outcome.as_str(),
+        "a job has ended"
+    );
+}
+
+fn cancelled(record: &Record, task_id: String) -> End {
+    End {
+        key: record.key,
+        poll_path: format!("/v1{}", Route::of_submit(&record.path).path(&task_id)),
+        task_id,
+        outcome: Outcome::Cancelled,
+        answer: None,
+    }
+}
+
+/// A poll's answer as it is kept.
+type KeptPoll = (PollRecord, Payload);
+
+/// Adds the answer of one poll path. One that stands already is replaced: it was asked for again
+/// because it could not be served.
+fn put_poll(entry: &mut Entry, (record, body): KeptPoll) {
+    let Some(task) = entry.record.task.as_mut() else {
+        return;
+    };
+    let place = task.polls.iter().position(|poll| poll.path == record.path);
+    let standing =
+        place.and_then(|place| Some((task.polls.get_mut(place)?, entry.polls.get_mut(place)?)));
+    if let Some((poll, payload)) = standing {
+        (*poll, *payload) = (record, body);
+    } else {
+        task.polls.push(record);
+        entry.polls.push(body);
+    }
+}
+
+#[cfg(test)]
+mod tests;

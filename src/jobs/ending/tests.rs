@@ -1,0 +1,204 @@
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Uri};
+
+use super::*;
+use crate::generation::Kind;
+use crate::store::{DiskStore, Store};
+
+/// Writes down what it is told, and what is kept at that moment.
+struct Listener {
+    store: Arc<DiskStore>,
+    told: Mutex<Vec<(Outcome, &'static str)>>,
+    fails: AtomicBool,
+}
+
+impl Ends for Listener {
+    fn ended(&self, end: &End) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Panicked("of the test".to_owned()));
+        }
+        let entry = self.store.get(&end.key)?;
+        let task = entry.and_then(|entry| entry.record.task);
+        let kept = task.map_or("nothing", |task| task.state.as_str());
+        self.told.lock().unwrap().push((end.outcome, kept));
+        Ok(())
+    }
+}
+
+struct World {
+    listener: Arc<Listener>,
+    endings: Endings,
+    shelf: Shelf,
+}
+
+fn key() -> Fingerprint {
+    Fingerprint::from_bytes([7; 32])
+}
+
+impl World {
+    fn new(dir: &Path) -> Self {
+        let clock = Clock::system();
+        let (store, _) = DiskStore::open(dir, clock.clone()).unwrap();
+        let store = Arc::new(store);
+        let shelf = Shelf::new(store.clone());
+        let listener = Arc::new(Listener {
+            store,
+            told: Mutex::default(),
+            fails: AtomicBool::new(false),
+        });
+        let endings = Endings::new(shelf.clone(), clock, vec![listener.clone()]);
+        Self {
+            listener,
+            endings,
+            shelf,
+        }
+    }
+
+    async fn submit(&self, id: &str) {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let record = Record {
+            key: key(),
+            kind: Kind::Video,
+            path: "/v1/videos".to_owned(),
+            model: None,
+            client: "local".to_owned(),
+            status: 200,
+            headers: Vec::new(),
+            created_at: now,
+            elapsed_ms: 1,
+            usd: None,
+            task: Some(Task {
+                id: id.to_owned(),
+                state: TaskState::Running,
+                started_at: now,
+                ended_at: None,
+                total_tokens: None,
+                polls: Vec::new(),
+            }),
+            previous: None,
+            media: Vec::new(),
+        };
+        let entry = Entry {
+            record,
+            body: Payload::Bytes(Bytes::from_static(b"{}")),
+            polls: Vec::new(),
+        };
+        self.shelf.put(entry).await.unwrap();
+    }
+
+    /// Notes that upstream says `status` of the job `id`; whether it is over.
+    async fn note(&self, id: &str, status: &str) -> bool {
+        let question = Question {
+            key: key(),
+            task_id: id.to_owned(),
+            target: Uri::try_from(format!("/videos/{id}")).unwrap(),
+            headers: HeaderMap::new(),
+        };
+        let body = format!(r#"{{"task_id":"{id}","status":"{status}"}}"#);
+        let answer = PollAnswer::new(StatusCode::OK, HeaderMap::new(), body.into());
+        self.endings.note(&question, &Arc::new(answer)).await
+    }
+
+    fn told(&self) -> Vec<(Outcome, &'static str)> {
+        std::mem::take(&mut *self.listener.told.lock().unwrap())
+    }
+
+    async fn kept(&self) -> Option<TaskState> {
+        let entry = self.shelf.get(key()).await.unwrap()?;
+        entry.record.task.as_ref().map(|task| task.state)
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_told_before_it_is_forgotten_a_success_when_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    for (status, outcome, kept) in [
+        ("failed", Outcome::Failed, "running"),
+        ("cancelled", Outcome::Cancelled, "running"),
+        ("completed", Outcome::Succeeded, "succeeded"),
+    ] {
+        world.submit("task_1").await;
+        assert!(!world.note("task_1", "queued").await);
+        assert_eq!(world.told(), [], "{status}");
+        assert!(world.note("task_1", status).await);
+        assert_eq!(world.told(), [(outcome, kept)]);
+    }
+    assert_eq!(world.kept().await, Some(TaskState::Succeeded));
+}
+
+#[tokio::test]
+async fn what_is_not_our_jobs_end_is_told_to_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.submit("task_2").await;
+    // Of an older run, whose place this one has taken.
+    assert!(world.note("task_1", "failed").await);
+    assert!(world.note("task_1", "completed").await);
+    assert_eq!(world.kept().await, Some(TaskState::Running));
+    assert!(world.note("task_2", "completed").await);
+    assert_eq!(world.told(), [(Outcome::Succeeded, "succeeded")]);
+    // A late word against a success.
+    assert!(world.note("task_2", "failed").await);
+    assert_eq!(world.told(), []);
+    assert_eq!(world.kept().await, Some(TaskState::Succeeded));
+}
+
+#[tokio::test]
+async fn an_end_that_cannot_be_remembered_is_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    for status in ["failed", "completed"] {
+        world.submit("task_1").await;
+        world.listener.fails.store(true, Ordering::SeqCst);
+        assert!(!world.note("task_1", status).await);
+        assert!(
+            world.kept().await.is_some(),
+            "{status}: it is not forgotten"
+        );
+        world.listener.fails.store(false, Ordering::SeqCst);
+        assert!(world.note("task_1", status).await);
+        assert_eq!(world.told().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn ends_that_no_poll_shows() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let unseen = |outcome| End {
+        key: key(),
+        task_id: "task_1".to_owned(),
+        outcome,
+        poll_path: "/v1/videos/task_1".to_owned(),
+        answer: None,
+    };
+    world.submit("task_1").await;
+    world
+        .endings
+        .forget(unseen(Outcome::GivenUp))
+        .await
+        .unwrap();
+    assert_eq!(world.told(), [(Outcome::GivenUp, "running")]);
+    assert_eq!(world.kept().await, None);
+
+    world.submit("task_1").await;
+    world.endings.deleted(key(), "task_2").await.unwrap();
+    assert_eq!(world.told(), []);
+    world.endings.deleted(key(), "task_1").await.unwrap();
+    assert_eq!(world.told(), [(Outcome::Cancelled, "running")]);
+    assert_eq!(world.kept().await, None);
+
+    world.submit("task_1").await;
+    let succeeded = unseen(Outcome::Succeeded);
+    world.endings.succeed_unseen(succeeded).await.unwrap();
+    assert_eq!(world.told(), [(Outcome::Succeeded, "succeeded")]);
+    // One that has succeeded is deleted as well, and that is no end.
+    world.endings.deleted(key(), "task_1").await.unwrap();
+    assert_eq!(world.told(), []);
+    assert_eq!(world.kept().await, None);
+}

@@ -1,0 +1,200 @@
+//! Follows every job to its end, whether or not a client asks.
+//!
+//! One task looks at the agenda and lets a bounded number of visits run at once. A visit is an
+//! ordinary poll: it shares its question with clients, and a client's poll postpones it.
+//!
+//! A job that was submitted past the cache (`mode = "off"`, `no-store`) is not followed: nothing of it
+//! is kept, nobody can be joined to it, so there is nothing that its end would change.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Uri, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::agenda::{Agenda, Next};
+use super::polls::Polls;
+use super::question::Question;
+use super::route::Route;
+use crate::generation::Fingerprint;
+use crate::store::{Record, Shelf, StoreError, TaskState};
+
+/// How many jobs are asked for at once.
+const AT_ONCE: usize = 32;
+
+/// Follows jobs.
+#[derive(Clone)]
+pub struct Watcher {
+    polls: Polls,
+    shelf: Shelf,
+    visits: Arc<Semaphore>,
+}
+
+/// A running job, as a visit finds it.
+struct Found {
+    key: Fingerprint,
+    /// The path of its submit.
+    path: String,
+}
+
+/// Puts a job back on the agenda, unless it has been taken off.
+struct Back<'a>(&'a Agenda, &'a Arc<str>);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.0.put_back(self.1);
+    }
+}
+
+impl Watcher {
+    /// Follows the jobs that `polls` knows, and those that run in `shelf`.
+    pub fn new(polls: Polls, shelf: Shelf) -> Self {
+        Self {
+            polls,
+            shelf,
+            visits: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// Follows jobs until `stop`. What runs then is taken up by the next process.
+    pub async fn run(self, stop: CancellationToken) {
+        let taking_up = self.clone().take_up(stop.clone());
+        self.polls.tasks().spawn(taking_up);
+        loop {
+            let visit = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                visit = self.next() => visit,
+            };
+            let Some((id, route, permit)) = visit else {
+                break;
+            };
+            let (watcher, stop) = (self.clone(), stop.clone());
+            self.polls.tasks().spawn(async move {
+                // However the visit ends, the job is asked for again.
+                let _back = Back(watcher.polls.agenda(), &id);
+                // Nothing is lost by leaving: what a visit began to write is written.
+                let _ = stop.run_until_cancelled(watcher.visit(&id, route)).await;
+                drop(permit);
+            });
+        }
+        self.polls.close();
+    }
+
+    /// The next job that is due, and the right to ask for it.
+    async fn next(&self) -> Option<(Arc<str>, Route, OwnedSemaphorePermit)> {
+        let permit = self.visits.clone().acquire_owned().await.ok()?;
+        let agenda = self.polls.agenda();
+        loop {
+            match agenda.next() {
+                Next::Visit(id, route) => return Some((id, route, permit)),
+                Next::Wait(until) => {
+                    tokio::select! {
+                        () = agenda.sooner() => {}
+                        () = tokio::time::sleep_until(until) => {}
+                    }
+                }
+                Next::Idle => agenda.sooner().await,
+            }
+        }
+    }
+
+    /// Follows what runs since an earlier process.
+    async fn take_up(self, stop: CancellationToken) {
+        let running = self.shelf.blocking(move |store| {
+            let mut running = Vec::new();
+            store.list(&mut |record| {
+                running.extend(running_job(record));
+                if stop.is_cancelled() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+            Ok(running)
+        });
+        match running.await {
+            Ok(running) => {
+                self.polls.agenda().take_up(&running);
+                if !running.is_empty() {
+                    tracing::info!(jobs = running.len(), "running jobs are followed");
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "jobs that ran before this start are only looked at when a client asks");
+            }
+        }
+    }
+
+    async fn visit(&self, id: &Arc<str>, route: Route) {
+        let agenda = self.polls.agenda();
+        let found = match self.find(id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return agenda.forget(id),
+            Err(error) => {
+                tracing::warn!(task = %id, %error, "a job is not asked for: the store cannot say what it is");
+                return;
+            }
+        };
+        let Ok(target) = route.path(id).parse::<Uri>() else {
+            return agenda.forget(id);
+        };
+        let question = Question {
+            key: found.key,
+            task_id: id.to_string(),
+            target,
+            headers: headers(),
+        };
+        // What it tells is noted by the question itself.
+        if let Err(error) = self.polls.ask_anew(question).await {
+            tracing::debug!(task = %id, %error, "a job could not be asked for");
+        }
+        let submit = (found.key, found.path.as_str());
+        if agenda.is_shut_out(id) && self.polls.look_at_clip(submit, id).await {
+            return;
+        }
+        if agenda.is_given_up(id) {
+            self.polls.give_up(submit, id).await;
+        }
+    }
+
+    /// The job as it is kept now; `None` when it has ended, or is no longer kept.
+    async fn find(&self, id: &Arc<str>) -> Result<Option<Found>, StoreError> {
+        let id = id.clone();
+        self.shelf
+            .blocking(move |store| {
+                let Some(key) = store.find_task(&id)? else {
+                    return Ok(None);
+                };
+                let entry = store.get(&key)?;
+                Ok(entry.and_then(|entry| {
+                    let (running, _) = running_job(&entry.record)?;
+                    (running == *id).then_some(Found {
+                        key,
+                        path: entry.record.path,
+                    })
+                }))
+            })
+            .await
+    }
+}
+
+fn running_job(record: &Record) -> Option<(String, Route)> {
+    let task = record.task.as_ref()?;
+    let runs = task.state == TaskState::Running;
+    runs.then(|| (task.id.clone(), Route::of_submit(&record.path)))
+}
+
+/// What a poll of ours says about itself.
+fn headers() -> HeaderMap {
+    let agent = concat!("reprise/", env!("CARGO_PKG_VERSION"));
+    HeaderMap::from_iter([
+        (header::ACCEPT, HeaderValue::from_static("application/json")),
+        (
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        ),
+        (header::USER_AGENT, HeaderValue::from_static(agent)),
+    ])
+}

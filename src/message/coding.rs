@@ -1,0 +1,264 @@
+//! Content codings (RFC 9110 §8.4.1) undone, within bounds.
+//!
+//! `gzip` and `deflate` are known here; an answer in any other coding stays as it is.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
+use http::header::{self, HeaderMap};
+
+/// So much is undone at a time. Deflate makes at most 1,032 bytes of one, so that one step needs
+/// little more than a mebibyte.
+const STEP: usize = 1024;
+
+/// A coding that can be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950, or RFC 1951 alone, which some servers send under the same name.
+    Deflate,
+}
+
+impl Coding {
+    /// The coding of a message with these headers; `None` when it has none, several, or another.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut named = headers.get_all(header::CONTENT_ENCODING).iter();
+        let (name, further) = (named.next()?.to_str().ok()?, named.next());
+        if further.is_some() {
+            return None;
+        }
+        match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" => Some(Self::Deflate),
+            _ => None,
+        }
+    }
+}
+
+/// Takes out of a head what speaks of the coded form only.
+pub fn forget_coding(headers: &mut HeaderMap) {
+    for name in [header::CONTENT_ENCODING, header::CONTENT_LENGTH] {
+        headers.remove(name);
+    }
+    for name in ["content-md5", "digest", "content-digest"] {
+        headers.remove(name);
+    }
+}
+
+/// Undoes a coding piece by piece.
+pub struct Decoder {
+    form: Form,
+    coded: Bytes,
+    left: u64,
+}
+
+enum Form {
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+    /// `None` before the first byte, which tells RFC 1950 from 1951; whether the end has come.
+    Deflate(Option<Decompress>, bool),
+}
+
+impl Decoder {
+    /// For a message that is at most `limit` bytes long when the coding is undone.
+    pub fn new(coding: Coding, limit: u64) -> Self {
+        let form = match coding {
+            Coding::Gzip => Form::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+            Coding::Deflate => Form::Deflate(None, false),
+        };
+        Self {
+            form,
+            coded: Bytes::new(),
+            left: limit,
+        }
+    }
+
+    /// Takes the next coded piece. Call [`step`](Self::step) until it gives nothing more.
+    pub fn push(&mut self, piece: Bytes) {
+        self.coded = piece;
+    }
+
+    /// What some more of the coded piece says; `None` when all of it was used. May be empty.
+    ///
+    /// # Errors
+    /// When it is not what the coding says, or longer than allowed.
+    pub fn step(&mut self) -> io::Result<Option<Bytes>> {
+        if self.coded.is_empty() {
+            return Ok(None);
+        }
+        let step = self.coded.split_to(self.coded.len().min(STEP));
+        let plain = match &mut self.form {
+            Form::Gzip(gzip) => {
+                gzip.write_all(&step)?;
+                gzip.flush()?;
+                std::mem::take(gzip.get_mut())
+            }
+            Form::Deflate(state, ended) => inflate(state, ended, &step)?,
+        };
+        let length = plain.len() as u64;
+        self.left = self.left.checked_sub(length).ok_or_else(|| {
+            io::Error::other("it is longer than allowed when its content coding is undone")
+        })?;
+        Ok(Some(plain.into()))
+    }
+
+    /// Makes sure that the coded form came to its own end.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn finish(&mut self) -> io::Result<()> {
+        match &mut self.form {
+            Form::Gzip(gzip) => gzip.try_finish(),
+            Form::Deflate(_, true) => Ok(()),
+            Form::Deflate(_, false) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+fn inflate(state: &mut Option<Decompress>, ended: &mut bool, step: &[u8]) -> io::Result<Vec<u8>> {
+    let zlib = step.first().is_some_and(|first| first & 0x8f == 0x08);
+    let inflate = state.get_or_insert_with(|| Decompress::new(zlib));
+    let mut plain = Vec::new();
+    let mut used = 0;
+    // What follows the end is nobody's.
+    while !*ended {
+        plain.reserve(8 * 1024);
+        let (before_in, before_out) = (inflate.total_in(), plain.len());
+        let coded = step.get(used..).unwrap_or_default();
+        let status = inflate
+            .decompress_vec(coded, &mut plain, FlushDecompress::None)
+            .map_err(io::Error::other)?;
+        used += usize::try_from(inflate.total_in() - before_in).unwrap_or(usize::MAX);
+        *ended = matches!(status, Status::StreamEnd);
+        // Room was left, so that nothing more comes of what there is.
+        if used >= step.len() && plain.len() < plain.capacity()
+            || plain.len() == before_out && coded.is_empty()
+        {
+            break;
+        }
+    }
+    Ok(plain)
+}
+
+/// A whole message with its coding undone; `None` when it is damaged, or longer than `limit` then.
+pub fn decoded(coding: Coding, coded: &Bytes, limit: u64) -> Option<Vec<u8>> {
+    let mut decoder = Decoder::new(coding, limit);
+    decoder.push(coded.clone());
+    let mut plain = Vec::new();
+    while let Some(piece) = decoder.step().ok()? {
+        plain.extend_from_slice(&piece);
+    }
+    decoder.finish().ok()?;
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    const PLENTY: u64 = 64 * 1024 * 1024;
+
+    fn forms(text: &[u8]) -> [(Coding, Bytes); 3] {
+        let level = Compression::best();
+        let mut gzip = GzEncoder::new(Vec::new(), level);
+        let mut zlib = ZlibEncoder::new(Vec::new(), level);
+        let mut bare = DeflateEncoder::new(Vec::new(), level);
+        gzip.write_all(text).unwrap();
+        zlib.write_all(text).unwrap();
+        bare.write_all(text).unwrap();
+        [
+            (Coding::Gzip, gzip.finish().unwrap().into()),
+            (Coding::Deflate, zlib.finish().unwrap().into()),
+            (Coding::Deflate, bare.finish().unwrap().into()),
+        ]
+    }
+
+    fn texts() -> Vec<Vec<u8>> {
+        let noise = |n: u32| (0..n).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+        vec![
+            Vec::new(),
+            b"{}".to_vec(),
+            noise(100_000).collect(),
+            vec![b'a'; 3_000_000],
+        ]
+    }
+
+    #[test]
+    fn what_was_coded_comes_back_however_it_is_cut() {
+        for text in texts() {
+            for (coding, coded) in forms(&text) {
+                assert_eq!(decoded(coding, &coded, PLENTY).as_ref(), Some(&text));
+                let mut decoder = Decoder::new(coding, PLENTY);
+                let mut plain = Vec::new();
+                for piece in coded.chunks(7) {
+                    decoder.push(Bytes::copy_from_slice(piece));
+                    while let Some(piece) = decoder.step().unwrap() {
+                        plain.extend_from_slice(&piece);
+                    }
+                }
+                decoder.finish().unwrap();
+                assert!(plain == text, "{coding:?} {}", text.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_damaged_or_too_long_is_no_message() {
+        let text = texts().pop().unwrap();
+        for (coding, coded) in forms(&text) {
+            for cut in [1, coded.len() / 2, coded.len() - 1] {
+                assert_eq!(decoded(coding, &coded.slice(..cut), PLENTY), None, "{cut}");
+            }
+            assert_eq!(decoded(coding, &Bytes::new(), PLENTY), None);
+            assert_eq!(decoded(coding, &coded, text.len() as u64 - 1), None);
+            assert!(decoded(coding, &coded, text.len() as u64).is_some());
+        }
+        assert_eq!(decoded(Coding::Gzip, &"hello".into(), PLENTY), None);
+        assert_eq!(
+            decoded(Coding::Deflate, &"\u{7f}hello".into(), PLENTY),
+            None
+        );
+    }
+
+    #[test]
+    fn one_step_of_a_bomb_is_small() {
+        let bomb = vec![0; 32 * 1024 * 1024];
+        for (coding, coded) in forms(&bomb) {
+            let mut decoder = Decoder::new(coding, PLENTY);
+            decoder.push(coded);
+            while let Some(piece) = decoder.step().unwrap() {
+                assert!(piece.len() < 2 * 1024 * 1024, "{}", piece.len());
+            }
+        }
+    }
+
+    #[test]
+    fn only_one_known_coding_is_undone() {
+        let of = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(
+                    header::CONTENT_ENCODING,
+                    header::HeaderValue::from_static(value),
+                );
+            }
+            Coding::of(&headers)
+        };
+        assert_eq!(of(&["gzip"]), Some(Coding::Gzip));
+        assert_eq!(of(&[" X-GZip"]), Some(Coding::Gzip));
+        assert_eq!(of(&["deflate"]), Some(Coding::Deflate));
+        for other in [
+            &["br"][..],
+            &["gzip, br"],
+            &["gzip", "br"],
+            &["identity"],
+            &[],
+        ] {
+            assert_eq!(of(other), None);
+        }
+    }
+}

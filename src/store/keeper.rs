@@ -1,0 +1,154 @@
+//! Keeps what is kept within its bounds, in the background.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::evict::{Evicted, Pass, Rules, Tally};
+use super::{Shelf, Store, StoreError};
+use crate::clock::Clock;
+
+/// How often times of use are written, and room is looked for where there was none.
+const TICK: Duration = Duration::from_secs(30);
+/// How many ticks lie between two looks at the age of everything.
+const TICKS_BETWEEN_LOOKS: u64 = 20;
+/// How old a blob must be that no generation has ever needed, before it is taken for a left-over.
+const LEFT_OVER: SignedDuration = SignedDuration::from_hours(24);
+
+/// Evicts by age and for room: one pass at a time, when something was kept and now and then.
+#[derive(Debug)]
+pub struct Keeper {
+    shelf: Shelf,
+    clock: Clock,
+    rules: Mutex<Rules>,
+    tally: Tally,
+    /// There was no room even without everything that may go.
+    full: AtomicBool,
+}
+
+impl Keeper {
+    /// A keeper of what is on `shelf`. It does nothing before [`run`](Self::run).
+    pub fn new(shelf: Shelf, clock: Clock, rules: Rules) -> Self {
+        Self {
+            shelf,
+            clock,
+            rules: Mutex::new(rules),
+            tally: Tally::default(),
+            full: AtomicBool::new(false),
+        }
+    }
+
+    /// Goes by other rules from the next pass on.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.shelf.wake_keeper();
+    }
+
+    /// What was evicted since start.
+    pub fn evicted(&self) -> Evicted {
+        self.tally.read()
+    }
+
+    /// Keeps the bounds until `stop`. A pass that is under way then ends after the generation that
+    /// it is at.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut count: u64 = 0;
+        loop {
+            let at = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {
+                    count += 1;
+                    if (count - 1).is_multiple_of(TICKS_BETWEEN_LOOKS) {
+                        Occasion::Look
+                    } else {
+                        Occasion::Tick
+                    }
+                }
+                () = self.shelf.kept_something() => Occasion::Kept,
+            };
+            if at == Occasion::Kept && !self.lacks_room() {
+                continue;
+            }
+            let (keeper, over) = (self.clone(), stop.clone());
+            let pass = self.shelf.blocking(move |store| {
+                let is_over = move || over.is_cancelled();
+                keeper.pass(store, at, &is_over)
+            });
+            if let Err(error) = pass.await {
+                tracing::warn!(%error, "could not evict: trying again later");
+            }
+        }
+    }
+
+    /// Whether a pass could make room.
+    fn lacks_room(&self) -> bool {
+        self.shelf.kept_bytes() > self.rules().max_size() && !self.full.load(Ordering::Relaxed)
+    }
+
+    fn pass(
+        &self,
+        store: &dyn Store,
+        at: Occasion,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<(), StoreError> {
+        let rules = self.rules();
+        let now = self.clock.now();
+        let pass = Pass {
+            store,
+            shelf: &self.shelf,
+            rules: &rules,
+            now,
+            tally: &self.tally,
+            is_over,
+        };
+        if at != Occasion::Kept {
+            store.write_used();
+        }
+        if at == Occasion::Look {
+            let freed = store.free_blobs(now.saturating_sub(LEFT_OVER).unwrap_or(now))?;
+            if freed.blobs > 0 {
+                tracing::info!(freed.blobs, freed.bytes, "removed blobs that nobody needs");
+            }
+            pass.expired()?;
+        }
+        if store.kept_bytes() <= rules.max_size() {
+            self.full.store(false, Ordering::Relaxed);
+            return Ok(());
+        }
+        let full = !pass.for_room()? && !is_over();
+        if full && !self.full.swap(full, Ordering::Relaxed) {
+            let (kept, max_size) = (store.kept_bytes(), rules.max_size());
+            tracing::warn!(
+                kept,
+                max_size,
+                "more is kept than cache.max_size allows, and none of it may be evicted"
+            );
+        } else {
+            self.full.store(full, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn rules(&self) -> Rules {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.clone()
+    }
+}
+
+/// Why a pass is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// Something was kept, and there is no room for it.
+    Kept,
+    /// Some time has gone by.
+    Tick,
+    /// It is time to look at the age of everything.
+    Look,
+}

@@ -1,0 +1,53 @@
+//! How a disk store reads an entry.
+
+use super::StoreError;
+use super::codec;
+use super::disk::DiskStore;
+use super::record::{Entry, Payload};
+use crate::generation::Fingerprint;
+
+impl DiskStore {
+    /// The entry of `key` from the index or its file, without a look at its blobs.
+    pub(super) fn read(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
+        if let Some(bytes) = self.index.content(key) {
+            if let Ok(entry) = codec::decode(key, &bytes) {
+                return Ok(Some(entry));
+            }
+            tracing::warn!(%key, "its row in the index is not what was put into it");
+            let _writing = self.writing.begin(key);
+            self.index.refresh(key);
+        }
+        match self.files.read(key) {
+            Ok(file) => Ok(file.map(|file| file.entry)),
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::warn!(%key, %error, "a kept generation cannot be served");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The entry of `key` for a listing, which leaves out what a newer version has kept.
+    pub(super) fn read_listed(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
+        match self.read(key) {
+            Err(error @ StoreError::NewerFormat { .. }) => {
+                tracing::warn!(%key, %error, "left out of a listing");
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// The entry of `key` with its bodies held.
+    pub(super) fn read_held(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
+        let mut entry = self.read(key)?;
+        if let Some(entry) = &mut entry {
+            for payload in std::iter::once(&mut entry.body).chain(&mut entry.polls) {
+                if let Payload::Blob { hash, hold, .. } = payload {
+                    *hold = self.blobs.hold(hash);
+                }
+            }
+        }
+        Ok(entry)
+    }
+}

@@ -1,0 +1,100 @@
+//! One request on one connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use http::{Extensions, Method, Version};
+use http_body::Body as _;
+use hyper::{Request, Response};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use tokio::sync::Notify;
+
+use super::SendError;
+use super::connect::Connector;
+use super::link::Link;
+use super::received::Arriving;
+use super::upload::{self, Limits, Upload};
+use crate::message::{Body, body};
+
+/// Interim answers (1xx) to one request over HTTP/1.1. One a second is a heartbeat, this many are no
+/// answer at all.
+const MOST_INTERIM: u32 = 10_000;
+
+/// No answer's head came.
+pub(super) struct Failed {
+    pub(super) error: SendError,
+    /// An idle connection was used, and closed without a byte of an answer.
+    pub(super) stale: bool,
+}
+
+/// The same request once more, when that can have no effect beyond the first (RFC 9110 §9.2.2).
+pub(super) fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if !safe || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(body::empty());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    *again.extensions_mut() = request.extensions().clone();
+    Some(again)
+}
+
+/// Sends a request and waits for the head of its answer.
+pub(super) async fn attempt(
+    client: &Client<Connector, Upload>,
+    request: Request<Body>,
+    limits: Limits,
+) -> Result<Response<Arriving>, Failed> {
+    let (parts, body) = request.into_parts();
+    let (upload, mut watch) = upload::watched(body);
+    let mut request = Request::from_parts(parts, upload);
+    let captured = capture_connection(&mut request);
+    let storm = count_interim(&mut request);
+    let answer = tokio::select! {
+        biased;
+        answer = client.request(request) => answer.map_err(|error| SendError::of_client(&error)),
+        late = watch.overdue(limits) => Err(late),
+        () = storm.notified() => Err(SendError::Cut("it sends interim answers without end".to_owned())),
+    };
+    let link = link(&captured);
+    match answer {
+        Ok(answer) => {
+            // A connection of HTTP/2 has other requests on it.
+            watch.over(link.filter(|_| answer.version() < Version::HTTP_2));
+            Ok(answer.map(|body| Arriving::new(body, watch, limits.piece)))
+        }
+        Err(error) => {
+            let error = watch.broken().map_or(error, SendError::Client);
+            let stale =
+                matches!(error, SendError::Cut(_)) && link.is_some_and(|link| link.is_stale());
+            Err(Failed { error, stale })
+        }
+    }
+}
+
+/// Notified when there are too many. hyper skips them without end, each for itself.
+fn count_interim(request: &mut Request<Upload>) -> Arc<Notify> {
+    let storm = Arc::new(Notify::new());
+    let (told, seen) = (storm.clone(), AtomicU32::new(0));
+    hyper::ext::on_informational(request, move |_| {
+        if seen.fetch_add(1, Ordering::Relaxed) == MOST_INTERIM {
+            told.notify_one();
+        }
+    });
+    storm
+}
+
+/// The connection that a request was given, if it got so far.
+fn link(captured: &CaptureConnection) -> Option<Link> {
+    let mut known = Extensions::new();
+    if let Some(connected) = captured.connection_metadata().as_ref() {
+        connected.get_extras(&mut known);
+    }
+    known.remove()
+}

@@ -1,0 +1,164 @@
+//! Content codings: undone where an answer is kept, untouched where it passes.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use serde_json::json;
+
+use crate::house::{House, UPSTREAM_KEY};
+use crate::wire::{Parrot, exchange};
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(text).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn deflate(text: &[u8]) -> Vec<u8> {
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+    zlib.write_all(text).unwrap();
+    zlib.finish().unwrap()
+}
+
+/// An upstream that gives everybody this body in this coding.
+async fn coded(status: u16, content_type: &str, coding: &str, body: &[u8]) -> Parrot {
+    let mut answer = format!(
+        "HTTP/1.1 {status} So\r\nContent-Type: {content_type}\r\nContent-Encoding: {coding}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(body);
+    Parrot::saying(answer).await
+}
+
+const IMAGE: &str = r#"{"created":1,"data":[{"b64_json":"aGVsbG8="}]}"#;
+const STREAM: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n";
+
+#[tokio::test]
+async fn a_coded_answer_is_kept_plain_and_serves_everybody() {
+    for (path, content_type, plain) in [
+        ("/v1/images/generations", "application/json", IMAGE),
+        ("/v1/chat/completions", "text/event-stream", STREAM),
+        ("/v1/audio/speech", "audio/mpeg", "a sound"),
+    ] {
+        let bytes = plain.as_bytes();
+        for (coding, body) in [("gzip", gzip(bytes)), ("deflate", deflate(bytes))] {
+            let parrot = coded(200, content_type, coding, &body).await;
+            let house = House::new().config(parrot.behind()).await;
+            let body = json!({"model": "m", "prompt": "a", "stream": true, "messages": []});
+            let call = |accepts: &str| {
+                let call = house.client().post(path).header("accept-encoding", accepts);
+                call.json(&body).send()
+            };
+            let first = call("gzip, br").await;
+            assert_eq!(first.status, 200, "{path} {coding} {}", first.text());
+            assert_eq!(
+                (first.text().as_str(), first.header("content-encoding")),
+                (plain, "")
+            );
+            assert_eq!(parrot.last().0.all("accept-encoding"), ["identity"]);
+            let again = call("identity").await;
+            assert!(again.is_hit(), "{path} {coding}");
+            assert_eq!(
+                (again.text().as_str(), again.header("content-encoding")),
+                (plain, "")
+            );
+            assert_eq!(parrot.count(), 0, "{path} {coding}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_coded_refusal_of_a_run_is_read_as_one() {
+    let text = r#"{"error":{"message":"no","code":"invalid_request"}}"#;
+    let parrot = coded(400, "application/json", "gzip", &gzip(text.as_bytes())).await;
+    let house = House::new().config(parrot.behind()).await;
+    for _ in 0..2 {
+        let call = house.client().post("/v1/images/generations");
+        let answer = call
+            .json(&json!({"model": "m", "prompt": "a"}))
+            .send()
+            .await;
+        assert_eq!((answer.status, answer.text().as_str()), (400, text));
+    }
+}
+
+/// It may have been paid for, and nobody can read it.
+#[tokio::test]
+async fn a_damaged_or_huge_answer_is_an_unknown_outcome() {
+    let whole = gzip(IMAGE.as_bytes());
+    let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
+    let zeros = vec![b' '; 1024 * 1024];
+    for _ in 0..129 {
+        bomb.write_all(&zeros).unwrap();
+    }
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 1024 * 1024);
+    for body in [&whole[..whole.len() - 3], b"no gzip at all", &bomb] {
+        let parrot = coded(200, "application/json", "gzip", body).await;
+        let house = House::new().config(parrot.behind()).await;
+        let call = || {
+            let call = house.client().post("/v1/images/generations");
+            call.json(&json!({"model": "m", "prompt": "a"})).send()
+        };
+        let first = call().await;
+        assert_eq!(
+            (first.status, first.error_code().as_str()),
+            (502, "upstream_outcome_unknown")
+        );
+        assert!(
+            first.error_message().contains("content coding"),
+            "{}",
+            first.text()
+        );
+        assert_eq!(call().await.error_code(), "outcome_unknown");
+        assert_eq!(parrot.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_passes_through_passes_coded() {
+    let text = gzip(IMAGE.as_bytes());
+    for status in [200, 206, 400, 500] {
+        for coding in ["gzip", "br", "gzip, gzip"] {
+            let parrot = coded(status, "application/json", coding, &text).await;
+            let house = House::new().config(parrot.behind()).await;
+            let answer = house.client().get("/v1/models").send().await;
+            assert_eq!(
+                (answer.status, answer.header("content-encoding")),
+                (status, coding)
+            );
+            assert!(answer.body == text, "{status} {coding}");
+            let length = text.len().to_string();
+            assert_eq!(answer.header("content-length"), length);
+        }
+    }
+    // Longer than anybody looks into.
+    let noise: Vec<u8> = (0..200_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let long = gzip(&noise);
+    let parrot = coded(500, "text/plain", "gzip", &long).await;
+    let house = House::new().config(parrot.behind()).await;
+    assert!(house.client().get("/v1/models").send().await.body == long);
+}
+
+#[tokio::test]
+async fn a_coded_error_that_shows_the_key_is_sent_plain_without_it() {
+    let text = format!(r#"{{"error":{{"message":"Incorrect API key: {UPSTREAM_KEY}"}}}}"#);
+    for (coding, body) in [
+        ("gzip", gzip(text.as_bytes())),
+        ("deflate", deflate(text.as_bytes())),
+    ] {
+        let parrot = coded(401, "application/json", coding, &body).await;
+        let house = House::new().config(parrot.behind()).await;
+        let request = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n";
+        let (head, plain) = exchange(house.addr(), request).await;
+        assert_eq!((head.status(), head.has("content-encoding")), (401, false));
+        assert_eq!(head.all("content-length"), [plain.len().to_string()]);
+        let plain = String::from_utf8(plain).unwrap();
+        assert_eq!(plain, text.replace(UPSTREAM_KEY, "***"));
+    }
+}
