@@ -3,9 +3,10 @@
 use reprise::generation::Kind;
 
 use crate::spelling::Choices;
+use crate::tree;
 
 /// Field names, and how a form may write them.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "model",
     "prompt",
     "image",
@@ -18,6 +19,7 @@ const NAMES: [&str; 12] = [
     "metadata[seed]",
     "stream",
     "n",
+    "metadata",
 ];
 const FILES: [&str; 4] = ["a.png", "my name; b.png", "x", ""];
 const TYPES: [Option<&str>; 4] = [
@@ -58,12 +60,17 @@ pub fn of(input: &[u8]) -> Vec<Part> {
     parts
 }
 
-/// The parts that count for a generation of `kind`.
-pub fn counted(kind: Kind, parts: &[Part]) -> Vec<&Part> {
-    parts
-        .iter()
-        .filter(|part| counts(kind, part.name))
-        .collect()
+/// What counts of the parts for a generation of `kind`.
+pub fn counted(kind: Kind, parts: &[Part]) -> Vec<Part> {
+    let mut counted = parts.to_vec();
+    counted.retain(|part| counts(kind, part.name));
+    for part in &mut counted {
+        let field = part.name == "metadata" && !part.is_file;
+        if let (Kind::Video, true, Ok(text)) = (kind, field, str::from_utf8(&part.content)) {
+            part.content = tree::metadata_text(text).into_bytes();
+        }
+    }
+    counted
 }
 
 fn counts(kind: Kind, name: &str) -> bool {
@@ -105,7 +112,7 @@ pub fn contents<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
         .into_iter()
         .filter_map(|part| {
             let (head, content) = cut(part, b"\r\n\r\n").unwrap_or((part, b""));
-            let maybe_out = ["user", "safety_identifier", "callback_url", "metadata["];
+            let maybe_out = ["user", "safety_identifier", "callback_url", "metadata"];
             let maybe_out = maybe_out
                 .iter()
                 .any(|name| cut(head, name.as_bytes()).is_some());

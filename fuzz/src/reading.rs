@@ -12,6 +12,14 @@ pub(crate) struct Reader<'a> {
     rest: &'a str,
 }
 
+/// A member of an object with the space around it.
+pub(crate) struct Piece<'a> {
+    pub(crate) name: String,
+    pub(crate) before: &'a str,
+    pub(crate) member: &'a str,
+    pub(crate) after: &'a str,
+}
+
 impl<'a> Reader<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Self { rest: text }
@@ -20,6 +28,38 @@ impl<'a> Reader<'a> {
     pub(crate) fn whole(mut self) -> Option<Tree> {
         let tree = self.value(0)?;
         self.rest.is_empty().then_some(tree)
+    }
+
+    /// The members of the object that the text is known to be, as they are written.
+    pub(crate) fn pieces(mut self) -> Vec<Piece<'a>> {
+        let mut pieces = Vec::new();
+        self.space();
+        self.take("{");
+        while let Some(piece) = self.piece() {
+            pieces.push(piece);
+            if !self.take(",") {
+                break;
+            }
+        }
+        pieces
+    }
+
+    fn piece(&mut self) -> Option<Piece<'a>> {
+        let all = self.rest;
+        self.space();
+        let before = &all[..all.len() - self.rest.len()];
+        let name = self.text()?;
+        self.space();
+        self.take(":");
+        self.value(1)?;
+        let whole = &all[before.len()..all.len() - self.rest.len()];
+        let member = whole.trim_end_matches([' ', '\t', '\n', '\r']);
+        Some(Piece {
+            name,
+            before,
+            member,
+            after: &whole[member.len()..],
+        })
     }
 
     /// A value with the white space around it.

@@ -94,6 +94,9 @@ pub fn counted(kind: Kind, mut tree: Tree) -> Tree {
         fold_seconds(members);
         drop_metadata(members);
     }
+    if members.get("metadata") == Some(&Tree::Object(BTreeMap::new())) {
+        members.remove("metadata");
+    }
     tree
 }
 
@@ -109,22 +112,58 @@ fn fold_seconds(members: &mut BTreeMap<String, Tree>) {
     }
 }
 
+/// The members of a video's `metadata` that do not count.
+const LEFT_OUT: [&str; 5] = [
+    "callback_url",
+    "safety_identifier",
+    "execution_expires_after",
+    "priority",
+    "service_tier",
+];
+
 fn drop_metadata(members: &mut BTreeMap<String, Tree>) {
-    let Some(Tree::Object(metadata)) = members.get_mut("metadata") else {
-        return;
+    match members.get_mut("metadata") {
+        Some(Tree::Object(metadata)) => {
+            metadata.retain(|name, _| !LEFT_OUT.contains(&name.as_str()));
+        }
+        Some(Tree::Text(text)) => {
+            *text = metadata_text(text);
+            if text == "{}" {
+                members.remove("metadata");
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What counts of a `metadata` that is a text; `{}` when it is an object with nothing left in it.
+pub fn metadata_text(text: &str) -> String {
+    let Some(Tree::Object(all)) = read(text.as_bytes()) else {
+        return text.to_owned();
     };
-    for name in [
-        "callback_url",
-        "safety_identifier",
-        "execution_expires_after",
-        "priority",
-        "service_tier",
-    ] {
-        metadata.remove(name);
+    let out = |name: &str| LEFT_OUT.contains(&name);
+    if all.keys().all(|name| out(name)) {
+        return "{}".to_owned();
     }
-    if metadata.is_empty() {
-        members.remove("metadata");
+    let mut pieces = Reader::new(text).pieces();
+    // One after the other goes, with the comma and the space that stand between it and the next, or
+    // between it and the one before when it is the last.
+    while let Some(nth) = pieces.iter().position(|piece| out(&piece.name)) {
+        let gone = pieces.remove(nth);
+        if nth == pieces.len() {
+            pieces[nth - 1].after = gone.after;
+        } else {
+            pieces[nth].before = gone.before;
+        }
     }
+    let mut rest = String::new();
+    for (nth, piece) in pieces.iter().enumerate() {
+        rest.push_str(if nth == 0 { "" } else { "," });
+        rest.extend([piece.before, piece.member, piece.after]);
+    }
+    let (start, end) = (text.find('{'), text.rfind('}'));
+    let (start, end) = (start.unwrap_or_default() + 1, end.unwrap_or_default());
+    format!("{}{rest}{}", &text[..start], &text[end..])
 }
 
 impl Number {

@@ -49,6 +49,7 @@ fn root(path: &str) {
     for _ in 0..8 {
         for separators in [&b"/"[..], b"/\\"] {
             assert!(!leaves(&bytes, separators), "{path}");
+            assert!(!leaves(&loose(&bytes), separators), "{path}");
         }
         let next = decoded_once(&bytes);
         if next == bytes {
@@ -56,6 +57,24 @@ fn root(path: &str) {
         }
         bytes = next;
     }
+}
+
+/// As servers read it that are content with what no standard allows.
+fn loose(path: &[u8]) -> Vec<u8> {
+    let mut text: String = path.iter().map(|byte| char::from(*byte)).collect();
+    for (byte, high, low) in [('.', "2e", '\u{ae}'), ('/', "2f", '\u{af}')] {
+        let plain = byte.to_string();
+        for odd in [
+            format!("\u{c0}{low}"),
+            format!("\u{e0}\u{80}{low}"),
+            format!("\u{f0}\u{80}\u{80}{low}"),
+            format!("%u00{high}"),
+            format!("%u00{}", high.to_uppercase()),
+        ] {
+            text = text.replace(&odd, &plain);
+        }
+    }
+    text.chars().filter_map(|c| u8::try_from(c).ok()).collect()
 }
 
 fn leaves(path: &[u8], separators: &[u8]) -> bool {

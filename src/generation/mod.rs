@@ -5,7 +5,8 @@
 //! 1. [`kind`] says which requests are generations, on a path that [`path`] has made plain.
 //! 2. [`request`] gives a generation its name, a [`Fingerprint`]: two requests with the same one
 //!    are the same generation. [`query`] takes the credential out of it; `json` and `multipart`
-//!    read the body by its meaning; `left_out` lists what does not change the result.
+//!    read the body by its meaning; `left_out` lists what does not change the result, which
+//!    `metadata` cuts out of a text.
 //! 3. [`outcome`] says whether an answer is worth keeping. [`events`] follows an event stream to
 //!    its end, [`task`] reads the id and the [`state`] of a video job.
 
@@ -16,6 +17,7 @@ mod json;
 pub mod kind;
 mod left_out;
 mod marks;
+mod metadata;
 mod multipart;
 pub mod outcome;
 pub mod path;

@@ -1,5 +1,7 @@
 //! A multipart body by its parts (RFC 7578): field name, content type and bytes of each.
 
+use std::borrow::Cow;
+
 use blake3::Hasher;
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
@@ -7,7 +9,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use multer::Field;
 
 use super::facts::Facts;
-use super::{Kind, left_out};
+use super::{Kind, left_out, metadata};
 
 /// A form with more parts than this is hashed raw.
 const MOST_PARTS: usize = 1000;
@@ -87,14 +89,11 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize,
         }
         let name = field.name()?.to_owned();
         let head = Head::of(&field, &name)?;
-        let mut content = Hasher::new();
-        let mut first = Bytes::new();
-        while let Some(chunk) = field.chunk().await.ok()? {
-            content.update(&chunk);
-            if first.is_empty() {
-                first = chunk;
-            }
-        }
+        let (content, first) = if kind == Kind::Video && name == "metadata" && !head.is_file {
+            (metadata_hash(&field.bytes().await.ok()?), Bytes::new())
+        } else {
+            content_hash(&mut field).await?
+        };
         match name.as_str() {
             "model" => facts.note_model(&first),
             "stream" => facts.stream = matches!(&*first, b"true" | b"True" | b"1"),
@@ -102,11 +101,32 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize,
         }
         if !left_out::in_form(kind, name.as_bytes()) {
             head.hash(&name, &mut hasher);
-            hasher.update(content.finalize().as_bytes());
+            hasher.update(content.as_bytes());
         }
     }
     let digest = hasher.finalize();
     Some((count, Reading { digest, facts }))
+}
+
+/// The hash of what a part holds, and the first piece of it.
+async fn content_hash(field: &mut Field<'_>) -> Option<(blake3::Hash, Bytes)> {
+    let mut content = Hasher::new();
+    let mut first = Bytes::new();
+    while let Some(chunk) = field.chunk().await.ok()? {
+        content.update(&chunk);
+        if first.is_empty() {
+            first = chunk;
+        }
+    }
+    Some((content.finalize(), first))
+}
+
+/// The hash of what counts of a video's field `metadata`. An object that holds nothing else stays as
+/// an empty one: a form may have a second such field, and readers differ on which of them they take.
+fn metadata_hash(content: &[u8]) -> blake3::Hash {
+    let text = std::str::from_utf8(content);
+    let counted = text.map(|text| metadata::counted(text).unwrap_or(Cow::Borrowed("{}")));
+    blake3::hash(counted.as_ref().map_or(content, |text| text.as_bytes()))
 }
 
 /// What the headers of a part say beside its name.

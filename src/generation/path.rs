@@ -32,13 +32,13 @@ pub(super) fn decode_then_split(path: &str) -> Option<Segments<'static>> {
 /// Does `path` leave `/v1/` by dot segments, for any server that might read it?
 ///
 /// Counted against the path: a `..` in any encoding (`%2e`, `%2f`, `%5c`, a backslash, encoded
-/// twice) goes up one level, while what stands between two literal slashes goes down one level at
+/// twice, overlong UTF-8, `%u002e`) goes up one level, while what stands between two literal slashes goes down one level at
 /// most. So `/v1/a%2fb/../../x`, which leaves for a server that does not decode `%2f`, is seen.
 pub fn escapes_root(path: &str) -> bool {
     let below = path.strip_prefix("/v1").unwrap_or(path);
     let mut depth = 0_i64;
     for segment in below.split('/') {
-        let decoded = percent::decode_fully(segment.as_bytes());
+        let decoded = percent::decode_loosely(segment.as_bytes());
         let mut descended = false;
         for part in decoded.split(|byte| is_separator(*byte)) {
             // Some servers take `..;x` for a dot segment with a parameter.
@@ -164,6 +164,19 @@ mod tests {
             ("/v1/a%2fb/../../admin", true),
             ("/v1/a%5cb%2f../../admin", true),
             ("/v1/..;x=1/admin", true),
+            ("/v1/%c0%ae%c0%ae/admin", true),
+            ("/v1/.%C0%AE/admin", true),
+            ("/v1/%e0%80%ae%e0%80%ae/admin", true),
+            ("/v1/%f0%80%80%ae./admin", true),
+            ("/v1/..%c0%afadmin", true),
+            ("/v1/a/..%c1%9c..%c1%9cadmin", true),
+            ("/v1/%u002e%u002e/admin", true),
+            ("/v1/%25u002e%2e/admin", true),
+            ("/v1/..%u002fadmin", true),
+            ("/v1/a%c0%afb/../../admin", true),
+            ("/v1/a/%c0%ae%c0%ae/b", false),
+            ("/v1/models/caf%c3%a9..", false),
+            ("/v1/models/%u00e9", false),
         ] {
             assert_eq!(escapes_root(path), leaves, "{path}");
         }

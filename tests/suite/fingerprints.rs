@@ -114,7 +114,7 @@ const ANY_JSON: [Bodies; 34] = [
     ("inner user", r#"{"p":"@","x":{"user":"a"}}"#, r#"{"p":"@","x":{"user":"b"}}"#, Two),
     ("callback of an image", r#"{"prompt":"@","callback_url":"https://a.example"}"#, r#"{"prompt":"@"}"#, Two),
     ("metadata of an image", r#"{"prompt":"@","metadata":{"priority":1}}"#, r#"{"prompt":"@","metadata":{"priority":2}}"#, Two),
-    ("empty metadata of an image", r#"{"prompt":"@","metadata":{}}"#, r#"{"prompt":"@"}"#, Two),
+    ("empty metadata of an image", r#"{"prompt":"@","metadata":{}}"#, r#"{"prompt":"@"}"#, Same),
     ("seconds of an image", r#"{"prompt":"@","seconds":5}"#, r#"{"prompt":"@","seconds":"5"}"#, Two),
     ("repeated key, other space", r#"{"p":"@","n":1,"n":2}"#, r#"{"p":"@","n":1, "n":2}"#, Two),
     ("repeated key, same bytes", r#"{"p":"@","n":1,"n":2}"#, r#"{"p":"@","n":1,"n":2}"#, Same),
@@ -132,7 +132,7 @@ async fn json_counts_by_its_meaning_and_nothing_else_is_folded() {
 }
 
 #[rustfmt::skip]
-const VIDEO_JSON: [Bodies; 19] = [
+const VIDEO_JSON: [Bodies; 21] = [
     ("seconds as text", r#"{"model":"m","prompt":"@","seconds":5}"#, r#"{"model":"m","prompt":"@","seconds":"5"}"#, Same),
     ("seconds as text and fraction", r#"{"model":"m","prompt":"@","seconds":5.0}"#, r#"{"model":"m","prompt":"@","seconds":"5"}"#, Same),
     ("seconds with a zero", r#"{"model":"m","prompt":"@","seconds":5}"#, r#"{"model":"m","prompt":"@","seconds":"05"}"#, Two),
@@ -151,6 +151,8 @@ const VIDEO_JSON: [Bodies; 19] = [
     ("priority at the top", r#"{"model":"m","prompt":"@","priority":1}"#, r#"{"model":"m","prompt":"@","priority":2}"#, Two),
     ("absent audio", r#"{"model":"m","prompt":"@"}"#, r#"{"model":"m","prompt":"@","metadata":{"generate_audio":true}}"#, Two),
     ("deep callback", r#"{"model":"m","prompt":"@","metadata":{"x":{"callback_url":"a"}}}"#, r#"{"model":"m","prompt":"@","metadata":{"x":{"callback_url":"b"}}}"#, Two),
+    ("metadata as text", r#"{"model":"m","prompt":"@","metadata":"{\"r\":1,\"callback_url\":\"a\"}"}"#, r#"{"model":"m","prompt":"@","metadata":"{\"r\":1,\"callback_url\":\"b\"}"}"#, Same),
+    ("other metadata as text", r#"{"model":"m","prompt":"@","metadata":"{\"r\":1,\"callback_url\":\"a\"}"}"#, r#"{"model":"m","prompt":"@","metadata":"{\"r\":2,\"callback_url\":\"a\"}"}"#, Two),
     ("other model", r#"{"model":"m","prompt":"@"}"#, r#"{"model":"n","prompt":"@"}"#, Two),
 ];
 

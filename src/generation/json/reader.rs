@@ -1,10 +1,12 @@
 //! The grammar of JSON (RFC 8259), read once from left to right.
 
-use super::encoding::{ARRAY, EMPTY_OBJECT, Encoding, FALSE, NULL, TRUE, ZERO};
+use std::borrow::Cow;
+
+use super::encoding::{ARRAY, EMPTY_OBJECT, Encoding, FALSE, NULL, TEXT, TRUE, ZERO};
 use super::number::{self, Number};
 use super::{NotCanonical, text};
 use crate::generation::facts::Facts;
-use crate::generation::{Kind, left_out};
+use crate::generation::{Kind, left_out, metadata};
 
 /// What a body means.
 pub(in crate::generation) struct Reading {
@@ -173,17 +175,18 @@ impl Reader<'_> {
         }
         self.at += 1;
         self.skip_space();
+        let written = self.at;
         self.value(depth, inside)?;
         let absent = match inside {
-            Place::Member(name) => self.weigh(name, value),
+            Place::Member(name) => self.weigh(name, value, written),
             Place::Top | Place::Inside => false,
         };
         self.out.add_member(key, value, !left_out && !absent)
     }
 
-    /// Notes what the top-level member `name`, whose value has just been written at `value`, says
-    /// about the request. True when the member counts as absent.
-    fn weigh(&mut self, name: Name, value: usize) -> bool {
+    /// Notes what the top-level member `name`, whose value stood at `from` and has just been written
+    /// at `value`, says about the request. True when the member counts as absent.
+    fn weigh(&mut self, name: Name, value: usize, from: usize) -> bool {
         let encoded = self.out.since(value);
         match name {
             Name::Model => {
@@ -195,7 +198,7 @@ impl Reader<'_> {
             Name::Temperature => self.facts.deterministic |= encoded == ZERO,
             Name::Seed => self.facts.deterministic |= encoded != [NULL],
             Name::Seconds => self.fold_seconds(value),
-            Name::Metadata => return self.kind == Kind::Video && encoded == EMPTY_OBJECT,
+            Name::Metadata => return encoded == EMPTY_OBJECT || self.fold_metadata(value, from),
             Name::Other => {}
         }
         false
@@ -215,6 +218,28 @@ impl Reader<'_> {
         let digits = digits.to_vec();
         self.out.take_back(value);
         number::write(&Number::whole(&digits), &mut self.out);
+    }
+
+    /// A video's `metadata` may be the text of an object. True when it counts as absent.
+    fn fold_metadata(&mut self, value: usize, from: usize) -> bool {
+        let token = self.body.get(from..self.at).unwrap_or_default();
+        if self.kind != Kind::Video || token.first() != Some(&b'"') {
+            return false;
+        }
+        let Ok(text) = serde_json::from_slice::<String>(token) else {
+            return false;
+        };
+        match metadata::counted(&text) {
+            None => return true,
+            Some(Cow::Borrowed(_)) => {}
+            Some(Cow::Owned(rest)) => {
+                self.out.take_back(value);
+                let mut open = self.out.open(TEXT);
+                self.out.put(&mut open, rest.as_bytes());
+                self.out.close(open);
+            }
+        }
+        false
     }
 
     fn string(&mut self) -> Result<(), NotCanonical> {

@@ -87,6 +87,10 @@ priority | {"metadata":{"seed":1}} | {"metadata":{"seed":1,"priority":2}}
 tier | {"metadata":{"seed":1}} | {"metadata":{"service_tier":"flex","seed":1}}
 metadata that becomes empty | {"a":1} | {"a":1,"metadata":{"priority":1,"callback_url":"c"}}
 empty metadata | {"a":1} | {"a":1,"metadata":{ }}
+metadata as text | {"metadata":"{\"callback_url\":\"1\",\"r\":1}"} | {"metadata":"{\"callback_url\":\"2\",\"r\":1}"}
+metadata as text, cut | {"metadata":"{\"r\": 1, \"priority\": 2}"} | {"metadata":"{\u0022r\u0022: 1}"}
+metadata as text, escaped name | {"metadata":"{\"r\":1,\"service\\u005ftier\":\"flex\"}"} | {"metadata":"{\"r\":1}"}
+metadata as text that becomes empty | {"a":1} | {"a":1,"metadata":"{\"callback_url\":\"c\",\"safety_identifier\":\"s\"}"}
 seconds | {"seconds":"5"} | {"seconds":5}
 seconds as a fraction | {"seconds":"10"} | {"seconds":10.0}
 escaped seconds | {"seconds":"\u0035"} | {"seconds":5}
@@ -114,7 +118,15 @@ model | {"model":"a"} | {"model":"b"}
 generate_audio | {"metadata":{}} | {"metadata":{"generate_audio":true}}
 metadata null | {"a":1} | {"a":1,"metadata":null}
 metadata as a list | {"a":1} | {"a":1,"metadata":[]}
-metadata as text | {"metadata":"{\"callback_url\":\"1\"}"} | {"metadata":"{\"callback_url\":\"2\"}"}
+metadata as text, and as an object | {"metadata":"{\"r\":1}"} | {"metadata":{"r":1}}
+metadata as text, cut, and as an object | {"metadata":"{\"r\":1,\"priority\":1}"} | {"metadata":{"r":1}}
+metadata as text, otherwise written | {"metadata":"{\"r\":1}"} | {"metadata":"{\"r\": 1}"}
+metadata as text, another value | {"metadata":"{\"r\":1,\"priority\":1}"} | {"metadata":"{\"r\":2,\"priority\":1}"}
+metadata as text, deeper | {"metadata":"{\"x\":{\"priority\":1}}"} | {"metadata":"{\"x\":{\"priority\":2}}"}
+metadata as text, repeated | {"metadata":"{\"priority\":1,\"priority\":1}"} | {"metadata":"{\"priority\":2,\"priority\":2}"}
+metadata as text, no object | {"metadata":"[{\"priority\":1}]"} | {"metadata":"[{\"priority\":2}]"}
+metadata as text, of an object's text | {"metadata":"\"{\\\"priority\\\":1}\""} | {"metadata":"\"{\\\"priority\\\":2}\""}
+empty text for metadata | {"a":1} | {"a":1,"metadata":""}
 priority on top | {"a":1} | {"a":1,"priority":1}
 user in metadata | {"metadata":{"a":1}} | {"metadata":{"a":1,"user":"u"}}
 deeper callback_url | {"metadata":{"x":{"callback_url":"1"}}} | {"metadata":{"x":{"callback_url":"2"}}}
@@ -177,10 +189,24 @@ fn rules_for_video_hold_for_video_alone() {
             r#"{"metadata":{"a":1}}"#,
             r#"{"metadata":{"a":1,"priority":1}}"#,
         ),
-        ("empty metadata", r#"{"a":1}"#, r#"{"a":1,"metadata":{}}"#),
+        (
+            "metadata as text",
+            r#"{"metadata":"{\"a\":1}"}"#,
+            r#"{"metadata":"{\"a\":1,\"priority\":1}"}"#,
+        ),
+        (
+            "metadata that becomes empty",
+            r#"{"a":1}"#,
+            r#"{"a":1,"metadata":{"priority":1}}"#,
+        ),
         ("seconds", r#"{"seconds":"5"}"#, r#"{"seconds":5}"#),
     ] {
         assert_ne!(chat(a).key(), chat(b).key(), "{name}");
+    }
+    for kind in Kind::ALL {
+        let key = |body| Asked { kind, ..chat(body) }.key();
+        let empty = r#"{"a":1,"metadata":{ }}"#;
+        assert_eq!(key(r#"{"a":1}"#), key(empty), "{kind:?}");
     }
     for name in ["user", "safety_identifier"] {
         let with = format!("{{\"a\":1,\"{name}\":\"x\"}}");

@@ -87,6 +87,24 @@ fn forms_that_mean_the_same() {
             "{field}"
         );
     }
+    let text = |content| film(&[parts[0], ("name=\"metadata\"", content)]);
+    let key = text(r#"{"seed": 1}"#);
+    for content in [
+        r#"{"seed": 1, "callback_url": "u"}"#,
+        r#"{"priority": 2, "seed": 1}"#,
+    ] {
+        assert_eq!(text(content), key, "{content}");
+    }
+    assert_eq!(text(r#"{"callback_url":"u"}"#), text("{}"));
+    assert_ne!(text(r#"{"seed": 2, "priority": 2}"#), key);
+    let typed = "name=\"metadata\"; filename=\"m.json\"";
+    assert_ne!(
+        film(&[(typed, r#"{"seed":1,"priority":2}"#)]),
+        film(&[(typed, r#"{"seed":1}"#)]),
+        "a file is no field"
+    );
+    let image = |content| form(&[parts[0], ("name=\"metadata\"", content)]).key();
+    assert_ne!(image(r#"{"a":1,"priority":2}"#), image(r#"{"a":1}"#));
 }
 
 #[test]
