@@ -1,6 +1,9 @@
 //! Content codings (RFC 9110 §8.4.1) undone, within bounds.
 //!
-//! `gzip` and `deflate` are known here; an answer in any other coding stays as it is.
+//! `gzip`, `deflate`, `br` and `zstd` are known here; an answer in any other coding stays as it is.
+
+mod brotli;
+mod zstd;
 
 use std::io::{self, Write};
 
@@ -9,9 +12,15 @@ use flate2::write::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 use http::header::{self, HeaderMap};
 
+use brotli::Brotli;
+use zstd::Zstd;
+
 /// So much is undone at a time. Deflate makes at most 1,032 bytes of one, so that one step needs
 /// little more than a mebibyte.
 const STEP: usize = 1024;
+
+/// The longest piece that is made at a time of what has no such bound.
+const PIECE: usize = 64 * 1024;
 
 /// A coding that can be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +29,10 @@ pub enum Coding {
     Gzip,
     /// RFC 1950, or RFC 1951 alone, which some servers send under the same name.
     Deflate,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878, with a window of at most 8 MiB (RFC 9659).
+    Zstd,
 }
 
 impl Coding {
@@ -33,6 +46,8 @@ impl Coding {
         match name.trim().to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Some(Self::Gzip),
             "deflate" => Some(Self::Deflate),
+            "br" => Some(Self::Brotli),
+            "zstd" => Some(Self::Zstd),
             _ => None,
         }
     }
@@ -59,6 +74,8 @@ enum Form {
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     /// `None` before the first byte, which tells RFC 1950 from 1951; whether the end has come.
     Deflate(Option<Decompress>, bool),
+    Brotli(Brotli),
+    Zstd(Box<Zstd>),
 }
 
 impl Decoder {
@@ -67,6 +84,8 @@ impl Decoder {
         let form = match coding {
             Coding::Gzip => Form::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
             Coding::Deflate => Form::Deflate(None, false),
+            Coding::Brotli => Form::Brotli(Brotli::new()),
+            Coding::Zstd => Form::Zstd(Box::new(Zstd::new())),
         };
         Self {
             form,
@@ -85,17 +104,19 @@ impl Decoder {
     /// # Errors
     /// When it is not what the coding says, or longer than allowed.
     pub fn step(&mut self) -> io::Result<Option<Bytes>> {
-        if self.coded.is_empty() {
-            return Ok(None);
-        }
-        let step = self.coded.split_to(self.coded.len().min(STEP));
         let plain = match &mut self.form {
+            Form::Brotli(brotli) => brotli.step(&mut self.coded)?,
+            Form::Zstd(zstd) => zstd.step(&mut self.coded)?,
+            Form::Gzip(_) | Form::Deflate(..) if self.coded.is_empty() => None,
             Form::Gzip(gzip) => {
-                gzip.write_all(&step)?;
+                gzip.write_all(&next(&mut self.coded))?;
                 gzip.flush()?;
-                std::mem::take(gzip.get_mut())
+                Some(std::mem::take(gzip.get_mut()))
             }
-            Form::Deflate(state, ended) => inflate(state, ended, &step)?,
+            Form::Deflate(state, ended) => Some(inflate(state, ended, &next(&mut self.coded))?),
+        };
+        let Some(plain) = plain else {
+            return Ok(None);
         };
         let length = plain.len() as u64;
         self.left = self.left.checked_sub(length).ok_or_else(|| {
@@ -111,9 +132,22 @@ impl Decoder {
     pub fn finish(&mut self) -> io::Result<()> {
         match &mut self.form {
             Form::Gzip(gzip) => gzip.try_finish(),
-            Form::Deflate(_, true) => Ok(()),
-            Form::Deflate(_, false) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Form::Deflate(_, ended) => ended_whole(*ended),
+            Form::Brotli(brotli) => ended_whole(brotli.has_ended()),
+            Form::Zstd(zstd) => ended_whole(zstd.has_ended()),
         }
+    }
+}
+
+fn next(coded: &mut Bytes) -> Bytes {
+    coded.split_to(coded.len().min(STEP))
+}
+
+fn ended_whole(ended: bool) -> io::Result<()> {
+    if ended {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -159,10 +193,11 @@ mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     const PLENTY: u64 = 64 * 1024 * 1024;
 
-    fn forms(text: &[u8]) -> [(Coding, Bytes); 3] {
+    fn forms(text: &[u8]) -> [(Coding, Bytes); 5] {
         let level = Compression::best();
         let mut gzip = GzEncoder::new(Vec::new(), level);
         let mut zlib = ZlibEncoder::new(Vec::new(), level);
@@ -170,10 +205,23 @@ mod tests {
         gzip.write_all(text).unwrap();
         zlib.write_all(text).unwrap();
         bare.write_all(text).unwrap();
+        let mut brotli = Vec::new();
+        ::brotli::BrotliCompress(
+            &mut &*text,
+            &mut brotli,
+            &::brotli::enc::BrotliEncoderParams {
+                quality: 5,
+                ..Default::default()
+            },
+        )
+        .unwrap();
+        let zstd = compress_to_vec(text, CompressionLevel::Fastest);
         [
             (Coding::Gzip, gzip.finish().unwrap().into()),
             (Coding::Deflate, zlib.finish().unwrap().into()),
             (Coding::Deflate, bare.finish().unwrap().into()),
+            (Coding::Brotli, brotli.into()),
+            (Coding::Zstd, zstd.into()),
         ]
     }
 
@@ -217,7 +265,9 @@ mod tests {
             assert_eq!(decoded(coding, &coded, text.len() as u64 - 1), None);
             assert!(decoded(coding, &coded, text.len() as u64).is_some());
         }
-        assert_eq!(decoded(Coding::Gzip, &"hello".into(), PLENTY), None);
+        for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
+            assert_eq!(decoded(coding, &"hello".into(), PLENTY), None, "{coding:?}");
+        }
         assert_eq!(
             decoded(Coding::Deflate, &"\u{7f}hello".into(), PLENTY),
             None
@@ -251,8 +301,10 @@ mod tests {
         assert_eq!(of(&["gzip"]), Some(Coding::Gzip));
         assert_eq!(of(&[" X-GZip"]), Some(Coding::Gzip));
         assert_eq!(of(&["deflate"]), Some(Coding::Deflate));
+        assert_eq!(of(&["br"]), Some(Coding::Brotli));
+        assert_eq!(of(&["ZSTD"]), Some(Coding::Zstd));
         for other in [
-            &["br"][..],
+            &["compress"][..],
             &["gzip, br"],
             &["gzip", "br"],
             &["identity"],

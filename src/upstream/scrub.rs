@@ -2,8 +2,7 @@
 //!
 //! Some upstreams repeat a wrong key in the message of a 401, and debugging aids mirror a request's
 //! headers. Where an answer would show the key, `***` stands there; nothing else in it changes.
-//! What upstream has compressed is not looked into, but for errors: they are what repeats a key. One
-//! in gzip or deflate that shows it is sent plain.
+//! What upstream has coded is looked into where it is short: if it shows the key, it is sent plain.
 
 mod sieve;
 
@@ -33,7 +32,7 @@ const SHORTEST: usize = 8;
 /// on, so that the length can be corrected: 64 KiB. A longer one keeps its length.
 const WHOLE: u64 = 64 * 1024;
 
-/// The longest error that is looked into behind its content coding, in bytes of its plain form.
+/// What is longer than this in its plain form is not looked into behind its content coding.
 const PLAIN: u64 = 1024 * 1024;
 
 /// Takes the key out of answers. No `Debug`: it holds the key.
@@ -55,6 +54,16 @@ enum Source<B> {
     },
     /// Nothing more comes.
     Ended,
+}
+
+/// What a coded body shows when its coding is undone.
+enum Uncovered {
+    /// No key.
+    Clean,
+    /// It showed the key; the plain form stands in its place, which is so many bytes long.
+    Replaced(usize),
+    /// It cannot be said: it is damaged, not whole, or too long.
+    Unknown,
 }
 
 impl<B> Source<B> {
@@ -79,6 +88,8 @@ impl Scrub {
     /// Waits for a body that says it is short, and for the first 64 KiB of an error in a content
     /// coding; any other goes through as it arrives.
     ///
+    /// A coded body that can be undone is never changed in its coded form: that would damage it.
+    ///
     /// # Cancel safety
     /// Dropping the future drops the answer.
     pub(super) async fn clean<B>(&self, response: Response<B>) -> Response<Scrubbed<B>>
@@ -97,19 +108,23 @@ impl Scrub {
             Some(_) | None => Sieve::of_three_stars(needle.clone()),
         };
         let mut body = Scrubbed::new(body, None);
-        if (head.status.is_client_error() || head.status.is_server_error())
-            && let Some(coding) = Coding::of(&head.headers)
-        {
-            body.arrive(WHOLE).await;
-            if let Some(length) = body.uncover(coding, needle) {
-                coding::forget_coding(&mut head.headers);
-                head.headers
-                    .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-                return Response::from_parts(head, body);
+        let is_short = length.is_some_and(|length| length <= WHOLE);
+        let is_error = head.status.is_client_error() || head.status.is_server_error();
+        if let Some(coding) = Coding::of(&head.headers).filter(|_| is_short || is_error) {
+            body.arrive(if is_short { u64::MAX } else { WHOLE }).await;
+            match body.uncover(coding, needle) {
+                Uncovered::Clean => return Response::from_parts(head, body),
+                Uncovered::Replaced(length) => {
+                    coding::forget_coding(&mut head.headers);
+                    let length = HeaderValue::from(length);
+                    head.headers.insert(header::CONTENT_LENGTH, length);
+                    return Response::from_parts(head, body);
+                }
+                Uncovered::Unknown => {}
             }
         }
         body.look_through(sieve);
-        if length.is_some_and(|length| length <= WHOLE) {
+        if is_short {
             body.arrive(u64::MAX).await;
             if let Some(length) = body.corrected_length() {
                 let length = HeaderValue::from(length);
@@ -164,19 +179,26 @@ where
         }
     }
 
-    /// Puts the plain form in the place of a whole coded body that shows the key, and says its
-    /// length in bytes; `None` when there is nothing to hide.
-    fn uncover(&mut self, coding: Coding, needle: &Needle) -> Option<usize> {
+    /// Puts the plain form in the place of a whole coded body that shows the key.
+    fn uncover(&mut self, coding: Coding, needle: &Needle) -> Uncovered {
         if !matches!(self.source, Source::Ended) {
-            return None;
+            return Uncovered::Unknown;
         }
         let data = self.ready.iter().filter_map(Frame::data_ref);
         let coded: Vec<u8> = data.flat_map(|piece| piece.iter().copied()).collect();
-        let plain = coding::decoded(coding, &coded.into(), PLAIN)?;
-        let clean = needle.replaced(&plain)?;
-        let length = clean.len();
-        self.ready = VecDeque::from([Frame::data(clean.into())]);
-        Some(length)
+        let Some(plain) = coding::decoded(coding, &coded.into(), PLAIN) else {
+            return Uncovered::Unknown;
+        };
+        let clean = needle.replaced(&plain);
+        let length = clean.as_ref().map(Vec::len);
+        let seen = mem::take(&mut self.ready).into_iter();
+        let seen = seen.filter(|frame| clean.is_none() || frame.is_trailers());
+        let seen: Vec<_> = seen
+            .map(|frame| clean_trailers(Some(needle), frame))
+            .collect();
+        let plain = clean.map(|clean| Frame::data(clean.into()));
+        self.ready = plain.into_iter().chain(seen).collect();
+        length.map_or(Uncovered::Clean, Uncovered::Replaced)
     }
 
     /// Looks for the key from now on, and in what has arrived.

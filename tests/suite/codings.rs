@@ -4,10 +4,11 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::json;
 
 use crate::house::{House, UPSTREAM_KEY};
-use crate::wire::{Parrot, exchange};
+use crate::wire::{Parrot, Stage, Wire, exchange};
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
@@ -19,6 +20,26 @@ fn deflate(text: &[u8]) -> Vec<u8> {
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
     zlib.write_all(text).unwrap();
     zlib.finish().unwrap()
+}
+
+fn brotli(text: &[u8]) -> Vec<u8> {
+    let (mut coded, params) = (Vec::new(), brotli::enc::BrotliEncoderParams::default());
+    brotli::BrotliCompress(&mut &*text, &mut coded, &params).unwrap();
+    coded
+}
+
+fn zstd(text: &[u8]) -> Vec<u8> {
+    compress_to_vec(text, CompressionLevel::Fastest)
+}
+
+/// The same text in every coding that is known.
+fn all(text: &[u8]) -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("gzip", gzip(text)),
+        ("deflate", deflate(text)),
+        ("br", brotli(text)),
+        ("zstd", zstd(text)),
+    ]
 }
 
 /// An upstream that gives everybody this body in this coding.
@@ -44,7 +65,7 @@ async fn a_coded_answer_is_kept_plain_and_serves_everybody() {
         ("/v1/audio/speech", "audio/mpeg", "a sound"),
     ] {
         let bytes = plain.as_bytes();
-        for (coding, body) in [("gzip", gzip(bytes)), ("deflate", deflate(bytes))] {
+        for (coding, body) in all(bytes) {
             let parrot = coded(200, content_type, coding, &body).await;
             let house = House::new().config(parrot.behind()).await;
             let body = json!({"model": "m", "prompt": "a", "stream": true, "messages": []});
@@ -146,19 +167,64 @@ async fn what_passes_through_passes_coded() {
 }
 
 #[tokio::test]
-async fn a_coded_error_that_shows_the_key_is_sent_plain_without_it() {
+async fn a_coded_answer_that_shows_the_key_is_sent_plain_without_it() {
     let text = format!(r#"{{"error":{{"message":"Incorrect API key: {UPSTREAM_KEY}"}}}}"#);
-    for (coding, body) in [
-        ("gzip", gzip(text.as_bytes())),
-        ("deflate", deflate(text.as_bytes())),
-    ] {
-        let parrot = coded(401, "application/json", coding, &body).await;
-        let house = House::new().config(parrot.behind()).await;
-        let request = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n";
-        let (head, plain) = exchange(house.addr(), request).await;
-        assert_eq!((head.status(), head.has("content-encoding")), (401, false));
-        assert_eq!(head.all("content-length"), [plain.len().to_string()]);
-        let plain = String::from_utf8(plain).unwrap();
-        assert_eq!(plain, text.replace(UPSTREAM_KEY, "***"));
+    for status in [200, 401, 500] {
+        for (coding, body) in all(text.as_bytes()) {
+            let parrot = coded(status, "application/json", coding, &body).await;
+            let house = House::new().config(parrot.behind()).await;
+            let request =
+                "GET /v1/models HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n";
+            let (head, plain) = exchange(house.addr(), request).await;
+            assert_eq!(
+                (head.status(), head.has("content-encoding")),
+                (status, false),
+                "{coding}"
+            );
+            assert_eq!(head.all("content-length"), [plain.len().to_string()]);
+            let plain = String::from_utf8(plain).unwrap();
+            assert_eq!(plain, text.replace(UPSTREAM_KEY, "***"), "{coding}");
+        }
     }
+}
+
+/// Its coded form holds the letters of the key, its plain form does not.
+#[tokio::test]
+async fn a_coded_answer_that_shows_no_key_passes_to_the_last_byte() {
+    // A gzip member whose file name is the key.
+    let named = flate2::GzBuilder::new().filename(UPSTREAM_KEY);
+    let mut named = named.write(Vec::new(), Compression::best());
+    named.write_all(IMAGE.as_bytes()).unwrap();
+    let named = named.finish().unwrap();
+    // A frame of Zstandard that says nothing, with the key in it.
+    let length = u32::try_from(UPSTREAM_KEY.len()).unwrap().to_le_bytes();
+    let skipped = [&[0x50, 0x2a, 0x4d, 0x18], &length, UPSTREAM_KEY.as_bytes()].concat();
+    let skipped = [skipped, zstd(IMAGE.as_bytes())].concat();
+    for (coding, body) in [("gzip", named), ("zstd", skipped)] {
+        for status in [200, 400] {
+            let parrot = coded(status, "application/json", coding, &body).await;
+            let house = House::new().config(parrot.behind()).await;
+            let answer = house.client().get("/v1/models").send().await;
+            assert_eq!(answer.header("content-encoding"), coding);
+            assert!(answer.body == body, "{status} {coding}");
+        }
+    }
+}
+
+/// Nothing says how long it is, so nobody waits for its end.
+#[tokio::test]
+async fn a_coded_stream_is_not_held_back() {
+    let stage = Stage::open();
+    let house = House::new().config(stage.behind()).await;
+    let mut client = Wire::open(house.addr()).await;
+    client
+        .say("GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let mut upstream = stage.accept().await;
+    upstream.head().await;
+    let head = "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nTransfer-Encoding: chunked\r\n\r\n";
+    upstream.say(format!("{head}3\r\nabc\r\n")).await;
+    let head = client.head().await;
+    assert_eq!(head.all("content-encoding"), ["br"]);
+    assert_eq!(client.take(8).await, b"3\r\nabc\r\n");
 }
