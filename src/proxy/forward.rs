@@ -48,7 +48,9 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let mut request = Request::from_parts(parts, body);
         *request.uri_mut() = target;
-        join_cookies(request.headers_mut());
+        if request.version() == Version::HTTP_2 {
+            join_cookies(request.headers_mut());
+        }
         let wants_trailers = accepts_trailers(request.headers());
         headers::remove_hop_by_hop(request.headers_mut());
         if wants_trailers {
@@ -78,7 +80,7 @@ pub(super) fn passed(answer: Response<Received>, why: &'static str) -> Response<
     Response::from_parts(head, body::boxed(body))
 }
 
-/// HTTP/2 may split a cookie over several fields; elsewhere it is one (RFC 9113 §8.2.3).
+/// A client of HTTP/2 may split a cookie over several fields; elsewhere it is one (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers
         .get_all(header::COOKIE)
