@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use http::{Extensions, Method, Version};
+use http::{Extensions, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::SendError;
 use super::connect::Connector;
+use super::go_ahead::GoAhead;
 use super::link::Link;
 use super::received::Arriving;
 use super::upload::{self, Limits, Upload};
@@ -52,10 +53,10 @@ pub(super) async fn attempt(
     limits: Limits,
 ) -> Result<Response<Arriving>, Failed> {
     let (parts, body) = request.into_parts();
-    let (upload, mut watch) = upload::watched(body);
+    let (upload, mut watch) = upload::watched(body, limits.expects_100);
     let mut request = Request::from_parts(parts, upload);
     let captured = capture_connection(&mut request);
-    let storm = count_interim(&mut request);
+    let storm = hear_interim(&mut request, watch.go_ahead());
     let answer = tokio::select! {
         biased;
         answer = client.request(request) => answer.map_err(|error| SendError::of_client(&error)),
@@ -78,11 +79,15 @@ pub(super) async fn attempt(
     }
 }
 
-/// Notified when there are too many. hyper skips them without end, each for itself.
-fn count_interim(request: &mut Request<Upload>) -> Arc<Notify> {
+/// Notified when there are too many. hyper skips them without end, each for itself. A 100 lets the
+/// body go.
+fn hear_interim(request: &mut Request<Upload>, go_ahead: GoAhead) -> Arc<Notify> {
     let storm = Arc::new(Notify::new());
     let (told, seen) = (storm.clone(), AtomicU32::new(0));
-    hyper::ext::on_informational(request, move |_| {
+    hyper::ext::on_informational(request, move |interim| {
+        if interim.status() == StatusCode::CONTINUE {
+            go_ahead.give();
+        }
         if seen.fetch_add(1, Ordering::Relaxed) == MOST_INTERIM {
             told.notify_one();
         }

@@ -3,6 +3,7 @@
 //! - [`attempt`] one request on one connection;
 //! - [`connect`] the connector: TCP, TLS, and one deadline over both;
 //! - [`link`] what is known of one connection;
+//! - [`go_ahead`] the pause before a body whose client waits for 100;
 //! - [`upload`] a request's body on its way, and how long each side may take;
 //! - [`tunnel`] the way through a proxy, where the environment names one;
 //! - [`outgoing`] our open connections, to recognise a request that comes back to us;
@@ -16,6 +17,7 @@
 mod attempt;
 mod connect;
 mod failure;
+mod go_ahead;
 mod link;
 mod outgoing;
 mod received;
@@ -98,6 +100,7 @@ impl Upstream {
             limits: Limits {
                 answer: settings.response_timeout,
                 piece: settings.idle_timeout,
+                expects_100: false,
             },
             outgoing,
         })
@@ -134,15 +137,21 @@ impl Upstream {
         let headers = request.headers_mut();
         headers.remove(header::HOST);
         headers.insert(header::AUTHORIZATION, self.authorization.clone());
+        // What asks for a connection of its own, a generation, is in hand already.
+        let expects_100 = reuse == Reuse::Pooled && headers.contains_key(header::EXPECT);
+        let limits = Limits {
+            expects_100,
+            ..self.limits
+        };
         let again = attempt::repeatable(&request);
         let client = match reuse {
             Reuse::Pooled => &self.pooled,
             Reuse::Fresh => &self.fresh,
             Reuse::Upgrade => &self.upgrade,
         };
-        let answer = match (attempt::attempt(client, request, self.limits).await, again) {
+        let answer = match (attempt::attempt(client, request, limits).await, again) {
             (Err(Failed { stale: true, .. }), Some(again)) if reuse == Reuse::Pooled => {
-                attempt::attempt(&self.fresh, again, self.limits).await
+                attempt::attempt(&self.fresh, again, limits).await
             }
             (answer, _) => answer,
         };

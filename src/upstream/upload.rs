@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::SendError;
+use super::go_ahead::{GoAhead, Pause};
 use super::link::Link;
 use crate::message::{Body, BodyError, causes, headers};
 
@@ -22,13 +23,18 @@ use crate::message::{Body, BodyError, causes, headers};
 const PIECE: usize = 64 * 1024;
 
 /// The body as the connection to upstream gets it.
-pub(super) struct Upload(Arc<Way>);
+pub(super) struct Upload {
+    way: Arc<Way>,
+    /// Before the first piece.
+    pause: Option<Pause>,
+}
 
 /// The same body as it is watched. Dropped, it ends an upload that is still under way: the answer is
 /// complete then, or nobody waits for it.
 pub(super) struct Watch {
     way: Arc<Way>,
     link: Option<Link>,
+    go_ahead: GoAhead,
 }
 
 /// How long upstream may take.
@@ -38,6 +44,8 @@ pub(super) struct Limits {
     pub(super) answer: Duration,
     /// Between two pieces of the request.
     pub(super) piece: Duration,
+    /// The body waits for upstream's 100; that is neither side's time.
+    pub(super) expects_100: bool,
 }
 
 struct Way {
@@ -84,9 +92,11 @@ enum Turn {
     GivenUp,
 }
 
-/// Two ends of the same body.
-pub(super) fn watched(body: Body) -> (Upload, Watch) {
+/// Two ends of the same body. If `pauses`, it is asked for when the watch says so, or after a second.
+pub(super) fn watched(body: Body, pauses: bool) -> (Upload, Watch) {
     let now = Instant::now();
+    let go_ahead = GoAhead::default();
+    let pause = (pauses && !body.is_end_stream()).then(|| Pause::until(go_ahead.clone()));
     let turn = if body.is_end_stream() {
         Turn::Over(now)
     } else {
@@ -105,8 +115,9 @@ pub(super) fn watched(body: Body) -> (Upload, Watch) {
     let watch = Watch {
         way: way.clone(),
         link: None,
+        go_ahead,
     };
-    (Upload(way), watch)
+    (Upload { way, pause }, watch)
 }
 
 impl Way {
@@ -144,6 +155,11 @@ impl Watch {
     /// The connection that the upload goes over, to be ended with it.
     pub(super) fn over(&mut self, link: Option<Link>) {
         self.link = link;
+    }
+
+    /// What ends the pause before the first piece.
+    pub(super) fn go_ahead(&self) -> GoAhead {
+        self.go_ahead.clone()
     }
 
     /// How the client broke off, if it did.
@@ -188,6 +204,7 @@ impl Drop for Watch {
         if let Some(waker) = waker {
             waker.wake();
         }
+        self.go_ahead.give();
         if let Some(link) = &self.link {
             link.cut();
         }
@@ -196,9 +213,9 @@ impl Drop for Watch {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.way.state();
         let body = state.body.take();
-        self.0.end(&mut state);
+        self.way.end(&mut state);
         drop(state);
         drop(body);
     }
@@ -209,13 +226,17 @@ impl http_body::Body for Upload {
     type Error = BodyError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        *self.0.came() = None;
-        let mut state = self.0.state();
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.poll(context));
+            self.pause = None;
+        }
+        *self.way.came() = None;
+        let mut state = self.way.state();
         let came = Came {
-            way: self.0.clone(),
+            way: self.way.clone(),
             connection: context.waker().clone(),
         };
         let waker = Waker::from(Arc::new(came));
@@ -226,7 +247,7 @@ impl http_body::Body for Upload {
         };
         match &piece {
             Some(Ok(_)) if !state.is_whole() => state.turn = Turn::Upstream(Instant::now()),
-            Some(Ok(_)) | None => self.0.end(&mut state),
+            Some(Ok(_)) | None => self.way.end(&mut state),
             Some(Err(error)) if state.body.is_some() => state.turn = Turn::Broken(causes(&**error)),
             Some(Err(_)) => {}
         }
@@ -234,11 +255,11 @@ impl http_body::Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.state().is_whole()
+        self.way.state().is_whole()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let state = self.0.state();
+        let state = self.way.state();
         let to_come = state
             .body
             .as_ref()

@@ -63,6 +63,7 @@ async fn headers_arrive_as_they_were_but_for_those_of_the_connection() {
         X-Other: 1\r\n\
         x-repeated: second, third\r\n\
         Cookie: a=1; b=2\r\n\
+        Cookie: c=3\r\n\
         Accept-Encoding: gzip, br;q=0.5\r\n\
         Cache-Control: no-cache\r\n\
         If-None-Match: \"x\"\r\n\
@@ -203,6 +204,17 @@ async fn interim_answers_do_no_harm() {
         (answer.status, answer.text().as_str()),
         (200, "{\"data\":[{}]}")
     );
+}
+
+/// HTTP/2 may split it, and upstream speaks HTTP/1.1 (RFC 9113 §8.2.3).
+#[tokio::test]
+async fn a_cookie_in_crumbs_is_made_whole() {
+    let parrot = Parrot::saying("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+    let house = House::new().config(parrot.behind()).await;
+    let call = house.client_h2().get("/v1/anything");
+    let call = call.header("cookie", "a=1").header("cookie", "b=2");
+    assert_eq!(call.send().await.status, 204);
+    assert_eq!(parrot.last().0.all("cookie"), ["a=1; b=2"]);
 }
 
 #[tokio::test]

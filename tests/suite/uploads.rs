@@ -82,10 +82,11 @@ async fn a_client_that_is_let_in_gets_one_hundred() {
         ["100-Continue"],
         "said once, as it came"
     );
+    // Upstream says nothing, and that for long enough.
     assert_eq!(client.head().await.status(), 100);
     client.say("body").await;
     assert_eq!(upstream.body(&asked).await, b"body");
-    // Upstream's own 100 is answered already.
+    // It came too late: the client has its own already.
     upstream
         .say(format!("HTTP/1.1 100 Continue\r\n\r\n{OK}"))
         .await;
@@ -93,6 +94,52 @@ async fn a_client_that_is_let_in_gets_one_hundred() {
     assert_eq!(
         (head.status(), &client.body(&head).await[..]),
         (200, &b"ok"[..])
+    );
+}
+
+const EXPECTING: &str = "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
+    Content-Length: 4\r\n\r\n";
+
+#[tokio::test]
+async fn the_hundred_of_a_client_follows_the_one_of_upstream() {
+    let stage = Stage::open();
+    let house = before(&stage).await;
+    let mut client = Wire::open(house.addr()).await;
+    client.say(EXPECTING).await;
+    let mut upstream = stage.accept().await;
+    let asked = upstream.head().await;
+    assert!(client.is_silent().await, "nobody has asked for the body");
+    // Other interim answers say nothing about it.
+    upstream.say("HTTP/1.1 102 Processing\r\n\r\n").await;
+    assert!(client.is_silent().await);
+    upstream.say("HTTP/1.1 100 Continue\r\n\r\n").await;
+    assert_eq!(client.head().await.status(), 100);
+    client.say("body").await;
+    assert_eq!(upstream.body(&asked).await, b"body");
+    upstream.say(OK).await;
+    assert_eq!(client.head().await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_answer_in_place_of_a_hundred_spares_the_upload() {
+    let stage = Stage::open();
+    let house = before(&stage).await;
+    let mut client = Wire::open(house.addr()).await;
+    client.say(EXPECTING).await;
+    let mut upstream = stage.accept().await;
+    upstream.head().await;
+    upstream
+        .say("HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+        .await;
+    let head = client.head().await;
+    assert_eq!(
+        (head.status(), &client.body(&head).await[..]),
+        (413, &b"no"[..])
+    );
+    assert_eq!(
+        upstream.rest().await,
+        b"",
+        "and the connection is not used again"
     );
 }
 

@@ -166,6 +166,16 @@ impl Wire {
             .expect("so many bytes")
     }
 
+    /// Whether nothing comes for a moment.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        let moment = Duration::from_millis(200);
+        if !self.read.is_empty() {
+            return false;
+        }
+        let more = self.stream.read_buf(&mut self.read);
+        tokio::time::timeout(moment, more).await.is_err()
+    }
+
     /// What has come and was not taken.
     pub(crate) fn heard(&self) -> &[u8] {
         &self.read
