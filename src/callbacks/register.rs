@@ -9,13 +9,17 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::queue::{Due, Queue};
-use super::shown::{Shown, shown, stands};
+use super::shown::{Shown, shown};
 use super::{Schedule, Signer};
 use crate::clock::Clock;
 use crate::egress::{Destination, Egress, Refusal};
 use crate::store::{
-    Delivery, DeliveryChange, DeliveryId, DeliveryState, Entry, Shelf, Store, StoreError, TaskState,
+    Delivery, DeliveryChange, DeliveryId, DeliveryState, Entry, Shelf, Store, StoreError,
+    TaskState, find_job,
 };
+
+/// How many addresses are called about one job for one client: each costs a file and a POST.
+const MOST_ADDRESSES: usize = 64;
 
 /// What callbacks are made with.
 pub struct Means {
@@ -39,6 +43,8 @@ pub struct Callbacks {
     pub(super) queue: Mutex<Queue>,
     /// Something has come into the queue.
     pub(super) changed: Notify,
+    /// The end of a job could not be taken down: look at all deliveries again.
+    pub(super) unsure: Notify,
     /// The latest failures, by the job's id: for a caller who is noted while its job is forgotten.
     pub(super) failures: Mutex<VecDeque<(String, String)>>,
 }
@@ -70,6 +76,7 @@ impl Callbacks {
             means,
             queue: Mutex::default(),
             changed: Notify::new(),
+            unsure: Notify::new(),
             failures: Mutex::default(),
         })
     }
@@ -83,7 +90,8 @@ impl Callbacks {
     }
 
     /// Notes that `caller` is to hear of the end of the job in `entry`, durably; if the job has
-    /// ended, the call is due at once. The same address is called once for each job.
+    /// ended, the call is due at once. The same address is called once for each job, and at most
+    /// 64 for each job and client.
     ///
     /// Never fails: whoever submitted gets its answer, and that it will not be called is logged.
     pub async fn register(self: &Arc<Self>, entry: Arc<Entry>, caller: Caller, by: By) {
@@ -123,15 +131,53 @@ impl Callbacks {
         caller: Caller,
         by: By,
     ) -> Result<(), StoreError> {
-        let Some(task) = &entry.record.task else {
+        let Some(delivery) = self.delivery(store, entry, (caller, by))? else {
             return Ok(());
+        };
+        if by == By::Us && is_crowded(store, &delivery)? {
+            let (task, client) = (&delivery.task_id, &delivery.client);
+            tracing::warn!(
+                task,
+                client,
+                "{MOST_ADDRESSES} addresses are called back about this job for this client; another one is not"
+            );
+            return Ok(());
+        }
+        let mut fresh = false;
+        let mut decide = |standing: Option<&Delivery>| {
+            fresh = is_new(by, standing.map(|delivery| &delivery.state));
+            if fresh {
+                DeliveryChange::Put(Box::new(delivery.clone()))
+            } else {
+                DeliveryChange::Nothing
+            }
+        };
+        store.change_delivery(&delivery.id(), &mut decide)?;
+        if fresh && delivery.state == DeliveryState::Waiting {
+            return self.look_again(store, &delivery);
+        }
+        if fresh {
+            self.enqueue(&delivery);
+        }
+        Ok(())
+    }
+
+    /// The delivery to a caller of the job in `entry`, as it begins.
+    fn delivery(
+        &self,
+        store: &dyn Store,
+        entry: &Entry,
+        (caller, by): (Caller, By),
+    ) -> Result<Option<Delivery>, StoreError> {
+        let Some(task) = &entry.record.task else {
+            return Ok(None);
         };
         let now = self.means.clock.now();
         let ended = match task.state {
             TaskState::Running => None,
             TaskState::Succeeded => shown(store, entry, &entry.record.path)?,
         };
-        let delivery = Delivery {
+        Ok(Some(Delivery {
             key: entry.record.key,
             task_id: task.id.clone(),
             address: caller.address,
@@ -149,27 +195,7 @@ impl Callbacks {
                 },
                 (By::Us, None) => DeliveryState::Waiting,
             },
-        };
-        let mut fresh = false;
-        let mut decide = |standing: Option<&Delivery>| {
-            fresh = is_new(by, standing.map(|delivery| &delivery.state));
-            if fresh {
-                DeliveryChange::Put(Box::new(delivery.clone()))
-            } else {
-                DeliveryChange::Nothing
-            }
-        };
-        let stands = store.change_delivery(&delivery.id(), &mut decide)?;
-        match stands {
-            Some(delivery) if fresh && delivery.state == DeliveryState::Waiting => {
-                self.look_again(store, &delivery)
-            }
-            Some(delivery) if fresh => {
-                self.enqueue(&delivery);
-                Ok(())
-            }
-            Some(_) | None => Ok(()),
-        }
+        }))
     }
 
     /// The job may have ended while its caller was noted, and its end have missed it.
@@ -177,7 +203,7 @@ impl Callbacks {
         if let Some(body) = self.failure_of(&delivery.task_id) {
             return self.make_due(store, delivery, &Shown::failure(body));
         }
-        let Some(entry) = stands(store, &delivery.task_id)? else {
+        let Some(entry) = find_job(store, &delivery.task_id)? else {
             return Ok(());
         };
         match shown(store, &entry, &delivery.path)? {
@@ -248,6 +274,7 @@ impl Callbacks {
             id: delivery.id(),
             task_id: delivery.task_id.clone(),
             host: host(&delivery.address),
+            verdict: None,
         };
         self.queue().add(due, Instant::now() + wait);
         self.changed.notify_one();
@@ -256,6 +283,15 @@ impl Callbacks {
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether so many addresses are noted for this client and job that no further one is. Those that
+/// are being noted at this moment are not counted.
+fn is_crowded(store: &dyn Store, caller: &Delivery) -> Result<bool, StoreError> {
+    let mut noted = store.deliveries_of(&caller.task_id)?;
+    noted.retain(|delivery| delivery.client == caller.client);
+    let stands = noted.iter().any(|delivery| delivery.id() == caller.id());
+    Ok(!stands && noted.len() >= MOST_ADDRESSES)
 }
 
 /// Whether a caller is to be noted, given what stands under the same job and address. One that was

@@ -11,6 +11,7 @@ use super::auth::Client;
 use super::directives::{self, Directives};
 use super::forward::Passing;
 use super::lead::Run;
+use super::reading;
 use super::reply::{self, Status};
 use super::{Error, Proxy};
 use crate::clock;
@@ -19,9 +20,6 @@ use crate::generation::{Identity, Kind, Request};
 use crate::message::{Body, body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
 use crate::store::{Binding, Entry};
-
-/// The largest body that is read where it arrived, in bytes: a millisecond's work.
-const READ_AT_ONCE: usize = 64 * 1024;
 
 /// A generation as it came, with its body still on the way.
 pub(super) struct Asked {
@@ -88,9 +86,12 @@ impl Proxy {
         identity: Identity,
         body: Bytes,
     ) -> Result<Response<Body>, Error> {
-        let (caller, body) = self.caller(&mut asked, body)?;
+        let (caller, body) = self.caller(&mut asked, body).await?;
         let caller = caller.as_ref();
-        let mut run = Some(asked.into_run(identity, body));
+        let mut run = Some(Run {
+            upstreams: self.upstreams(caller),
+            ..asked.into_run(identity, body)
+        });
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
                 Found::Hit(entry, file) => {
@@ -258,12 +259,7 @@ impl Proxy {
             headers: asked.parts.headers.clone(),
             body: body.clone(),
         };
-        if read.body.len() <= READ_AT_ONCE {
-            return Ok(read.identify());
-        }
-        let reading = tokio::task::spawn_blocking(move || read.identify());
-        let unread = |_| Error::BadRequest("The request's body cannot be read.".to_owned());
-        reading.await.map_err(unread)
+        reading::apart(body.len(), move || read.identify()).await
     }
 }
 
@@ -314,6 +310,7 @@ impl Asked {
             body,
             identity,
             client: client.name,
+            upstreams: None,
         }
     }
 }

@@ -25,6 +25,7 @@ mod guard;
 mod lead;
 mod media;
 mod poll;
+mod reading;
 mod record;
 mod reply;
 mod tunnel;
