@@ -1,6 +1,7 @@
 //! The end of a job, as those who wait for it will hear of it.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::Callbacks;
 use super::shown::{Shown, shown};
@@ -65,12 +66,15 @@ impl Callbacks {
         (end, answer): (&End, Option<String>),
         submit_path: &str,
     ) -> Result<Option<Shown>, StoreError> {
-        let kept = match find_job(store, &end.task_id)? {
-            Some(entry) => shown(store, &entry, submit_path)?,
-            None => None,
+        let (kept, after) = match find_job(store, &end.task_id)? {
+            Some(entry) => (
+                shown(store, &entry, submit_path)?,
+                self.wait_for_media(&entry),
+            ),
+            None => (None, Duration::ZERO),
         };
         Ok(kept.or(answer).map(|body| Shown {
-            after: self.means.media_patience,
+            after,
             ..Shown::success(body)
         }))
     }

@@ -9,17 +9,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::queue::{Due, Queue};
-use super::shown::{Shown, shown};
+use super::shown::Shown;
 use super::{Schedule, Signer};
 use crate::clock::Clock;
+use crate::config::Links;
 use crate::egress::{Destination, Egress, Refusal};
+use crate::media::Settled;
 use crate::store::{
     Delivery, DeliveryChange, DeliveryId, DeliveryState, Entry, Shelf, Store, StoreError,
-    TaskState, find_job,
 };
-
-/// How many addresses are called about one job for one client: each costs a file and a POST.
-const MOST_ADDRESSES: usize = 64;
 
 /// What callbacks are made with.
 pub struct Means {
@@ -33,6 +31,8 @@ pub struct Means {
     pub schedule: Schedule,
     /// How long a success waits for [`Callbacks::media_ready`].
     pub media_patience: Duration,
+    /// Where the links of a result point to.
+    pub links: Links,
     /// What is written down.
     pub clock: Clock,
 }
@@ -67,6 +67,14 @@ pub enum By {
     Us,
     /// Upstream, which was given the address with the run.
     Upstream,
+}
+
+impl Settled for Callbacks {
+    fn settled(&self, task_id: &str) {
+        if let Err(error) = self.media_ready(task_id) {
+            tracing::warn!(%error, "callbacks of a job are made later than they could be");
+        }
+    }
 }
 
 impl Callbacks {
@@ -122,94 +130,6 @@ impl Callbacks {
             self.change(store, &delivery.id(), hasten)?;
         }
         Ok(())
-    }
-
-    fn note(
-        &self,
-        store: &dyn Store,
-        entry: &Entry,
-        caller: Caller,
-        by: By,
-    ) -> Result<(), StoreError> {
-        let Some(delivery) = self.delivery(store, entry, (caller, by))? else {
-            return Ok(());
-        };
-        if by == By::Us && is_crowded(store, &delivery)? {
-            let (task, client) = (&delivery.task_id, &delivery.client);
-            tracing::warn!(
-                task,
-                client,
-                "{MOST_ADDRESSES} addresses are called back about this job for this client; another one is not"
-            );
-            return Ok(());
-        }
-        let mut fresh = false;
-        let mut decide = |standing: Option<&Delivery>| {
-            fresh = is_new(by, standing.map(|delivery| &delivery.state));
-            if fresh {
-                DeliveryChange::Put(Box::new(delivery.clone()))
-            } else {
-                DeliveryChange::Nothing
-            }
-        };
-        store.change_delivery(&delivery.id(), &mut decide)?;
-        if fresh && delivery.state == DeliveryState::Waiting {
-            return self.look_again(store, &delivery);
-        }
-        if fresh {
-            self.enqueue(&delivery);
-        }
-        Ok(())
-    }
-
-    /// The delivery to a caller of the job in `entry`, as it begins.
-    fn delivery(
-        &self,
-        store: &dyn Store,
-        entry: &Entry,
-        (caller, by): (Caller, By),
-    ) -> Result<Option<Delivery>, StoreError> {
-        let Some(task) = &entry.record.task else {
-            return Ok(None);
-        };
-        let now = self.means.clock.now();
-        let ended = match task.state {
-            TaskState::Running => None,
-            TaskState::Succeeded => shown(store, entry, &entry.record.path)?,
-        };
-        Ok(Some(Delivery {
-            key: entry.record.key,
-            task_id: task.id.clone(),
-            address: caller.address,
-            client: caller.client,
-            path: entry.record.path.clone(),
-            base: caller.base,
-            created_at: now,
-            attempts: 0,
-            state: match (by, ended) {
-                (By::Upstream, _) => DeliveryState::Upstreams,
-                (By::Us, Some(body)) => DeliveryState::Due {
-                    next_at: now,
-                    kept: true,
-                    body,
-                },
-                (By::Us, None) => DeliveryState::Waiting,
-            },
-        }))
-    }
-
-    /// The job may have ended while its caller was noted, and its end have missed it.
-    fn look_again(&self, store: &dyn Store, delivery: &Delivery) -> Result<(), StoreError> {
-        if let Some(body) = self.failure_of(&delivery.task_id) {
-            return self.make_due(store, delivery, &Shown::failure(body));
-        }
-        let Some(entry) = find_job(store, &delivery.task_id)? else {
-            return Ok(());
-        };
-        match shown(store, &entry, &delivery.path)? {
-            Some(body) => self.make_due(store, delivery, &Shown::success(body)),
-            None => Ok(()),
-        }
     }
 
     /// Changes a delivery where `how` says that it does, and puts it into the queue.
@@ -282,29 +202,6 @@ impl Callbacks {
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether so many addresses are noted for this client and job that no further one is. Those that
-/// are being noted at this moment are not counted.
-fn is_crowded(store: &dyn Store, caller: &Delivery) -> Result<bool, StoreError> {
-    let mut noted = store.deliveries_of(&caller.task_id)?;
-    noted.retain(|delivery| delivery.client == caller.client);
-    let stands = noted.iter().any(|delivery| delivery.id() == caller.id());
-    Ok(!stands && noted.len() >= MOST_ADDRESSES)
-}
-
-/// Whether a caller is to be noted, given what stands under the same job and address. One that was
-/// given up and asks again is tried again.
-fn is_new(by: By, standing: Option<&DeliveryState>) -> bool {
-    match standing {
-        None => true,
-        // Somebody who joined came before the one whose run it is, with the same address.
-        Some(DeliveryState::Waiting) => by == By::Upstream,
-        Some(DeliveryState::GivenUp { .. }) => by == By::Us,
-        Some(DeliveryState::Upstreams | DeliveryState::Due { .. } | DeliveryState::Delivered) => {
-            false
-        }
     }
 }
 
