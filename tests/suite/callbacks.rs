@@ -381,6 +381,7 @@ async fn an_endless_answer_is_not_read_and_a_silent_one_holds_up_nobody() {
     house.sandbox.finish_jobs();
     poll(&house, &task(&answer)).await;
     silent.arrived(2).await;
+    receiver.arrived(1).await;
     last_call(&house, &receiver, "slow").await;
     assert_eq!(
         silent.heard().len(),
