@@ -52,11 +52,11 @@ impl Shelf {
         decide: impl FnOnce(&Entry) -> Result<Change, StoreError> + Send + 'static,
         then: impl FnOnce(&Entry) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Option<Arc<Entry>>, StoreError> {
-        let shelf = self.clone();
+        let turns = self.clone();
         self.writing(move |store| {
             let mut how = Some((decide, then));
             for _ in 0..LOOKS {
-                let done = shelf.in_turn(&key, || {
+                let done = turns.in_turn(&key, || {
                     let Some(entry) = store.get(&key)?.filter(|entry| is_job(entry, &task_id))
                     else {
                         return Ok(None);
