@@ -137,7 +137,8 @@ fn forget_unchanged(store: &dyn Store, seen: &Kept) -> Result<Forgotten, StoreEr
     }
 }
 
-/// Forgets one generation. One that stands aside for a running job counts as running.
+/// Forgets one generation, which nobody else may be changing. One that stands aside for a running
+/// job counts as running; one that is damaged can be forgotten too.
 ///
 /// # Errors
 /// As [`Store::remove`].
@@ -145,5 +146,19 @@ pub fn remove(store: &dyn Store, key: &Fingerprint) -> Result<Forgotten, StoreEr
     if set_aside_for_running_jobs(store)?.contains(key) {
         return Ok(Forgotten::Open);
     }
-    forget(store, key, None)
+    match forget(store, key, None)? {
+        Forgotten::Absent if store.intent(key)?.is_some() => Ok(Forgotten::Pending),
+        // What cannot be read is not shown at a glance.
+        Forgotten::Absent => {
+            let before = store.kept_bytes();
+            let removed = store.remove(key)?;
+            let freed = before.saturating_sub(store.kept_bytes());
+            Ok(if removed {
+                Forgotten::Gone(freed)
+            } else {
+                Forgotten::Absent
+            })
+        }
+        forgotten => Ok(forgotten),
+    }
 }

@@ -211,6 +211,16 @@ async fn a_flipped_bit_is_found_and_nothing_is_changed() {
         .collect();
     assert!(files.contains(&key.to_str().unwrap()), "{report}");
     assert!(blob.exists() && key.exists(), "nothing is changed");
+    for damage in report["damages"].as_array().unwrap() {
+        let key = damage["key"].as_str().unwrap();
+        let removed = world.run(&["cache", "remove", key]).await;
+        assert_eq!(removed.code, Some(0), "{removed:?}");
+    }
+    let report = world.json(&["cache", "verify"]).await;
+    assert_eq!(
+        (&report["faults"], &report["generations"]),
+        (&json!(0), &json!(1))
+    );
 }
 
 /// Clients that take an export and stop reading have places; when they go, the places are free.

@@ -66,17 +66,13 @@ impl PurgeArgs {
                     .to_owned(),
             ));
         }
-        let kind = self.kind.map(|kind| format!(" {kind}")).unwrap_or_default();
+        let kind = self.kind.map(|kind| format!("{kind} ")).unwrap_or_default();
+        let age = self.older_than.map(|_| " of that age").unwrap_or_default();
+        let dir = dir.display();
         write!(
             to,
-            "Everything finished that is asked for is forgotten ({}{kind}{}), and has to be paid for \
-             again. Go on? [y/N] ",
-            dir.display(),
-            if self.older_than.is_some() {
-                ", only what is old"
-            } else {
-                ""
-            },
+            "Forget every finished {kind}generation{age} in {dir}? What is asked for again is paid \
+             for again. [y/N] "
         )?;
         to.flush()?;
         let mut answer = String::new();
