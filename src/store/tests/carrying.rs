@@ -281,7 +281,8 @@ fn a_listing_shows_what_is_kept_in_order_and_from_anywhere() {
         status: 200,
         bytes: size(2),
         created_at: at(2),
-        last_used_at: at(77),
+        // To the millisecond, before it is written and after.
+        last_used_at: Timestamp::from_millisecond(at(77).as_millisecond()).unwrap(),
         open: false,
     };
     assert_eq!(whole[1], expected);
