@@ -240,8 +240,8 @@ impl Proxy {
 
     /// Refuses what we sent ourselves: it would go round until nothing is left to send it with.
     fn check_way(&self, parts: &Parts) -> Result<(), Error> {
-        match parts.extensions.get() {
-            Some(Peer(peer)) if self.upstream.is_ours(*peer) => Err(Error::Loop),
+        match parts.extensions.get::<Peer>() {
+            Some(peer) if self.upstream.is_ours(peer) => Err(Error::Loop),
             Some(_) | None => Ok(()),
         }
     }

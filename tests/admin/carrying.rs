@@ -48,8 +48,8 @@ async fn what_was_exported_hits_elsewhere() {
             None
         };
         let import = ["cache", "import", file, "--data-dir", dir];
-        let taken = world.json(&import).await;
-        let counts = |name: &str| taken[name].as_u64().unwrap();
+        let done = world.json(&import).await;
+        let counts = |name: &str| done[name].as_u64().unwrap();
         assert_eq!(
             (counts("added"), counts("blobs"), counts("refused")),
             (3, 1, 0)

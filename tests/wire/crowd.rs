@@ -1,6 +1,5 @@
 //! More clients than there is room for, with the real program.
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use reprise::sandbox::{Options, Sandbox};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::house::soon;
+use crate::house::{alone, soon};
 use crate::program::Program;
 use crate::upstream::Upstream;
 
@@ -22,17 +21,6 @@ const QUICK: Duration = Duration::from_secs(8);
 const EACH: usize = 50 * 1024 * 1024;
 
 const IMAGE: &str = r#"{"model":"m","prompt":"PROMPT"}"#;
-
-/// One crowd at a time: together they would measure each other.
-async fn alone() -> File {
-    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/crowd");
-    let waiting = tokio::task::spawn_blocking(move || {
-        let file = File::create(path).unwrap();
-        file.lock().unwrap();
-        file
-    });
-    waiting.await.unwrap()
-}
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")

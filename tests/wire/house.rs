@@ -1,5 +1,6 @@
 //! A sandbox, a proxy in front of it, and a socket at its door.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub(crate) struct House {
     pub(crate) addr: SocketAddr,
     stop: CancellationToken,
     _home: TempDir,
+    /// Its drop is what it is for.
+    turn: Option<File>,
 }
 
 impl Drop for House {
@@ -78,7 +81,14 @@ impl House {
             addr,
             stop,
             _home: home,
+            turn: None,
         }
+    }
+
+    /// Holds this turn until the house is closed.
+    pub(crate) fn in_turn(mut self, turn: File) -> Self {
+        self.turn = Some(turn);
+        self
     }
 
     pub(crate) async fn connect(&self) -> Socket {
@@ -212,4 +222,15 @@ impl Socket {
             }
         }
     }
+}
+
+/// One crowd or flood at a time: together they would measure each other.
+pub(crate) async fn alone() -> File {
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/crowd");
+    let waiting = tokio::task::spawn_blocking(move || {
+        let file = File::create(path).unwrap();
+        file.lock().unwrap();
+        file
+    });
+    waiting.await.unwrap()
 }

@@ -9,14 +9,16 @@ use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, field, frame, length, request,
 };
-use crate::house::{HEAD, House, soon};
+use crate::house::{HEAD, House, alone, soon};
 use crate::upstream::Upstream;
 
 /// Memory that the whole process of the tests may take in addition, whatever is sent: bytes.
 const BOUND: u64 = 200 * 1024 * 1024;
 
 async fn house() -> House {
-    House::with(|config| config.upstream.idle_timeout = HEAD).await
+    let turn = alone().await;
+    let house = House::with(|config| config.upstream.idle_timeout = HEAD).await;
+    house.in_turn(turn)
 }
 
 fn memory() -> u64 {

@@ -194,6 +194,16 @@ fn a_file_that_is_no_toml_is_told_line_by_line() {
 }
 
 #[test]
+fn what_could_not_be_read_is_told_in_its_place() {
+    let problems = Scene::with("[d\n[cache.video]\nttl==").problems();
+    let places: Vec<&str> = problems
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(places, ["proxy.toml:1:3:", "proxy.toml:3:5:"], "{problems}");
+}
+
+#[test]
 fn columns_are_counted_in_characters() {
     let problems = Scene::with("allowed_hosts = ['ä', '*']\r\nlog.level = 'x'").problems();
     let lines: Vec<&str> = problems.lines().collect();
