@@ -13,6 +13,6 @@ mod listing;
 mod news;
 
 pub use denied::{Denied, Removed, find, removed};
-pub use detail::{Detail, File, Medium, Poll, TaskDetail, body};
+pub use detail::{Detail, Part, Poll, TaskDetail, body};
 pub use listing::{Filter, Listed, each, write};
 pub use news::News;

@@ -14,7 +14,7 @@
 //! Every request needs `Authorization: Bearer ADMIN_TOKEN`, and comes past the same guard of hosts
 //! and origins as those below `/v1`. Errors have the form of all errors.
 //!
-//! - `jobs` what a job is here, made from what the store holds;
+//! - `jobs` what a job is here, made from what the store holds; `file` what became of its files;
 //! - `pick` which one is meant;
 //! - [`cache`] what is kept, listed, shown, forgotten, carried;
 //! - `pipe` bodies that are written and read by calls that block;
@@ -26,6 +26,7 @@
 mod api;
 pub mod cache;
 mod decision;
+mod file;
 mod jobs;
 mod pick;
 mod pipe;
@@ -42,6 +43,7 @@ use crate::message::{Body, headers};
 use crate::proxy::Proxy;
 use crate::store::Shelf;
 pub use decision::{Action, Decision, Resolved};
+pub use file::File;
 pub use jobs::{Callback, Census, Job, JobDetail, JobState, Seen};
 pub use pick::{NotOne, note_of, pick};
 use refusal::Refusal;

@@ -1,4 +1,5 @@
-//! `kill -9` in the middle of an import and of a purge costs nothing else.
+//! `kill -9` in the middle of an import and of a purge costs nothing else, and who stops an export finds
+//! no part of it.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -108,4 +109,35 @@ async fn in_the_middle_of_a_purge() {
         (MANY + again) as u64,
         "what is left hits"
     );
+}
+
+#[tokio::test]
+async fn a_stopped_export_leaves_no_part() {
+    let (world, proxy) = filled().await;
+    let large = json!({"data": [], "padding": "y".repeat(24 << 20)}).to_string();
+    let answers = world.sandbox.on("POST /v1/rerank");
+    answers.answer_billed(200, "application/json", large);
+    let body = json!({"model": "rerank", "query": "q", "documents": ["d"]});
+    assert_eq!(proxy.ask("/v1/rerank", &body).await.status, 200);
+    let names = || {
+        let files = std::fs::read_dir(world.path(".")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != "data").collect::<Vec<_>>()
+    };
+    let mut exporting = world.command(&["cache", "export", "all.tar"]);
+    let mut exporting = exporting.stderr(Stdio::piped()).spawn().unwrap();
+    until(|| !names().is_empty()).await;
+    let pid = exporting.id().to_string();
+    let sent = std::process::Command::new("kill").arg(&pid).status();
+    assert!(sent.unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || exporting.wait().unwrap());
+    let code = crate::call::soon(ended).await.unwrap().code();
+    // It may have been done just before.
+    match code {
+        Some(0) => assert_eq!(names(), ["all.tar"]),
+        code => assert_eq!((code, names()), (Some(1), Vec::new())),
+    }
+    let report = world.json(&["cache", "verify"]).await;
+    assert_eq!(report["faults"], 0, "{report}");
+    proxy.stop().await;
 }

@@ -112,12 +112,11 @@ pub(super) fn detail(detail: &Detail) -> Result<(), Failure> {
         lines.push(("header", format!("{name}: {value}")));
     }
     lines.extend(task_lines(detail));
-    for medium in &detail.media {
-        let bytes = medium.bytes.map(size).into_iter();
-        let known = bytes.chain(medium.file.clone()).chain(medium.why.clone());
+    for file in &detail.media {
+        let bytes = file.bytes.map(size).into_iter();
+        let known = bytes.chain(file.link.clone()).chain(file.reason.clone());
         let known: Vec<String> = known.collect();
-        let known = known.join(", ");
-        let line = format!("{} {} {known}", medium.state, medium.link);
+        let line = format!("{} from {} {}", file.state, file.host, known.join(", "));
         lines.push(("medium", line.trim_end().to_owned()));
     }
     let lines = lines.iter().map(|(name, value)| {

@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::denied::Denied;
 use super::listing::Listed;
+use crate::console::File;
 use crate::generation::Fingerprint;
-use crate::store::{
-    self, BlobHash, Entry, HeaderBytes, MediumState, Payload, Record, Store, TaskState,
-};
+use crate::store::{BlobHash, Entry, HeaderBytes, Payload, Record, Store, TaskState};
 
 /// One kept generation, as `reprise cache show --json` and `GET /api/cache/{key}` show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,16 +28,16 @@ pub struct Detail {
     /// The headers of the answer in their order, as pairs of name and value.
     pub headers: Vec<(String, HeaderBytes)>,
     /// The body of the answer: for a job that to its submit.
-    pub body: File,
+    pub body: Part,
     /// The job that the answer started; null when it started none.
     pub task: Option<TaskDetail>,
-    /// What its links point to.
-    pub media: Vec<Medium>,
+    /// The files behind its links.
+    pub media: Vec<File>,
 }
 
 /// The bytes of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct File {
+pub struct Part {
     /// How many.
     pub bytes: u64,
     /// The file they lie in, below the data directory; null when that is the generation's own.
@@ -73,24 +72,7 @@ pub struct Poll {
     pub at: Timestamp,
     /// Its body.
     #[serde(flatten)]
-    pub body: File,
-}
-
-/// A link of the result, and what became of the file behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Medium {
-    /// The link as upstream gave it. SECURITY: without its query, which may be a signature.
-    pub link: String,
-    /// `wanted`, `kept` or `lost`.
-    pub state: String,
-    /// The file it is kept in, below the data directory; null when it is not kept.
-    pub file: Option<String>,
-    /// Its size in bytes; null when it is not kept.
-    pub bytes: Option<u64>,
-    /// Its content type; null when it is not kept.
-    pub content_type: Option<String>,
-    /// Why it is lost; null when it is not.
-    pub why: Option<String>,
+    pub body: Part,
 }
 
 impl Detail {
@@ -117,14 +99,14 @@ impl Detail {
             usd: record.usd,
             elapsed_ms: record.elapsed_ms,
             headers: record.headers,
-            body: File::of(&body),
+            body: Part::of(&body),
             task,
-            media: record.media.iter().map(Medium::of).collect(),
+            media: record.media.iter().map(File::from).collect(),
         })
     }
 }
 
-impl File {
+impl Part {
     fn of(payload: &Payload) -> Self {
         let file = match payload {
             Payload::Bytes(_) => None,
@@ -148,7 +130,7 @@ fn task(record: &Record, bodies: &[Payload]) -> Option<TaskDetail> {
         path: poll.path.clone(),
         status: poll.status,
         at: poll.at,
-        body: File::of(body),
+        body: Part::of(body),
     });
     Some(TaskDetail {
         id: task.id.clone(),
@@ -158,39 +140,6 @@ fn task(record: &Record, bodies: &[Payload]) -> Option<TaskDetail> {
         total_tokens: task.total_tokens,
         polls: polls.collect(),
     })
-}
-
-impl Medium {
-    fn of(medium: &store::Medium) -> Self {
-        let link = medium.link.split(['?', '#']).next().unwrap_or_default();
-        let mut shown = Self {
-            link: link.to_owned(),
-            state: String::new(),
-            file: None,
-            bytes: None,
-            content_type: None,
-            why: None,
-        };
-        match &medium.state {
-            MediumState::Wanted => "wanted".clone_into(&mut shown.state),
-            MediumState::Kept {
-                hash,
-                len,
-                content_type,
-                extension: _,
-            } => {
-                "kept".clone_into(&mut shown.state);
-                shown.file = Some(blob_file(hash));
-                shown.bytes = Some(*len);
-                shown.content_type = Some(content_type.clone());
-            }
-            MediumState::Lost { why } => {
-                "lost".clone_into(&mut shown.state);
-                shown.why = Some(why.clone());
-            }
-        }
-        shown
-    }
 }
 
 /// The body of a kept answer: its bytes, or an open file of so many bytes. Blocks.
