@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::kept::{LARGE, embedding, filled, keys};
-use crate::world::{CHAT, EMBEDDINGS, chat, snapshot};
+use crate::world::{CHAT, EMBEDDINGS, VIDEO, World, chat, snapshot, video};
 
 #[tokio::test]
 async fn what_was_exported_hits_elsewhere() {
@@ -291,4 +291,53 @@ async fn an_import_that_breaks_off_keeps_what_was_whole() {
     let all = world.json(&["cache", "import", "all.tar"]).await;
     let came = all["added"].as_u64().unwrap() + all["already_here"].as_u64().unwrap();
     assert_eq!((came, &all["refused"]), (3, &json!(0)), "{all}");
+}
+
+#[tokio::test]
+async fn a_finished_video_is_carried_with_its_file() {
+    let world = World::new().await;
+    let allow = ("REPRISE_MEDIA__ALLOW", "127.0.0.0/8");
+    let proxy = world.serve_with(&[allow]).await;
+    let task = proxy.ask(VIDEO, &video("a train")).await.json()["task_id"].clone();
+    world.sandbox.finish_jobs();
+    let poll = format!("{VIDEO}/{}", task.as_str().unwrap());
+    let key = keys(&world.json(&["cache", "list"]).await).remove(0);
+    let shown = crate::call::soon(async {
+        loop {
+            proxy.get(&poll).await;
+            let shown = world.json(&["cache", "show", &key]).await;
+            if shown["media"][0]["state"] == "kept" {
+                break shown;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(shown["task"]["state"], "succeeded", "{shown}");
+    let link = shown["media"][0]["link"].as_str().unwrap().to_owned();
+    let bytes = proxy.get(&link).await.body;
+    assert_eq!(shown["media"][0]["bytes"], bytes.len(), "{shown}");
+    world.json(&["cache", "export", "all.tar"]).await;
+    proxy.stop().await;
+
+    let asked = world.sandbox.requests().len();
+    let there = [("REPRISE_DATA_DIR", "elsewhere"), allow];
+    let there = world.serve_with(&there).await;
+    world
+        .json(&["cache", "import", "all.tar", "--data-dir", "elsewhere"])
+        .await;
+    assert_eq!(there.get(&link).await.body, bytes);
+    let submit = there.ask(VIDEO, &video("a train")).await;
+    assert!(submit.header("cache-status").contains("hit"), "{submit:?}");
+    let status = there.get(&poll).await;
+    assert!(status.header("cache-status").contains("hit"), "{status:?}");
+    assert!(
+        String::from_utf8_lossy(&status.body).contains(&link),
+        "{status:?}"
+    );
+    assert_eq!(
+        world.sandbox.requests().len(),
+        asked,
+        "upstream heard nothing"
+    );
 }
