@@ -14,6 +14,8 @@ pub struct Schedule {
     pub first_pause: Duration,
     /// How many attempts there are in all.
     pub attempts: u32,
+    /// How long to wait when a state could not be read or written down.
+    pub bad_disk_pause: Duration,
 }
 
 impl Schedule {
@@ -22,6 +24,7 @@ impl Schedule {
         Self {
             first_pause: Duration::from_secs(2),
             attempts,
+            bad_disk_pause: Duration::from_mins(1),
         }
     }
 
@@ -43,13 +46,13 @@ impl Schedule {
     }
 }
 
-/// Between four fifths and six fifths of it: many callers of one job do not come back all at once.
+/// Up to a fifth more: many callers of one job do not come back all at once, and none before its time.
 fn jittered(pause: Duration, id: &DeliveryId, attempts: u32) -> Duration {
     let mut dice = blake3::Hasher::new();
     dice.update(id.own_bytes());
     dice.update(&attempts.to_le_bytes());
     let [roll, ..] = *dice.finalize().as_bytes();
-    pause.mul_f64(0.8 + 0.4 * f64::from(roll) / 255.0)
+    pause.mul_f64(1.0 + 0.2 * f64::from(roll) / 255.0)
 }
 
 #[cfg(test)]
@@ -68,7 +71,7 @@ mod tests {
                 let pause = schedule.pause(&id, attempts, None).unwrap().as_secs_f64();
                 let expected = Duration::from_secs(expected).as_secs_f64();
                 assert!(
-                    (0.79..1.21).contains(&(pause / expected)),
+                    (1.0..1.21).contains(&(pause / expected)),
                     "{attempts}: {pause}"
                 );
             }

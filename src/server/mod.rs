@@ -138,6 +138,7 @@ impl Server {
         tokio::select! {
             () = over => {}
             () = self.turn_away() => {}
+            () = self.places.dismiss() => {}
         }
     }
 
