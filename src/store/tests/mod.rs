@@ -1,5 +1,6 @@
 //! The store as a whole: what it promises, and what it must survive.
 
+mod aside;
 mod carrying;
 mod codec;
 mod concurrency;
@@ -14,6 +15,7 @@ mod intents;
 mod keeping;
 mod open_work;
 mod opening;
+mod room;
 mod round_trip;
 
 use std::path::{Path, PathBuf};
