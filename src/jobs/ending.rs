@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::answer::PollAnswer;
 use super::dialect::State;
 use super::question::Question;
@@ -14,6 +16,9 @@ use crate::generation::Fingerprint;
 use crate::store::{
     self, Change, Entry, Payload, PollRecord, Record, Shelf, StoreError, Task, TaskState,
 };
+
+/// How often the end of a job looks where the job is.
+const MOVES_MAX: u32 = 4;
 
 /// Somebody who wants to know of the ends of jobs.
 ///
@@ -159,8 +164,21 @@ impl Endings {
         poll: Option<KeptPoll>,
         tokens: Option<u64>,
     ) -> Result<(), StoreError> {
+        let (now, started) = (self.clock.now(), (end.key, end.task_id.clone()));
+        self.wherever_it_is(started, |key| {
+            let poll = poll.clone();
+            self.keep_at(End { key, ..end.clone() }, poll, (tokens, now))
+        })
+        .await
+    }
+
+    async fn keep_at(
+        &self,
+        end: End,
+        poll: Option<KeptPoll>,
+        (tokens, now): (Option<u64>, Timestamp),
+    ) -> Result<Option<Arc<Entry>>, StoreError> {
         let (key, id, ends) = (end.key, end.task_id.clone(), self.ends.clone());
-        let now = self.clock.now();
         let decide = move |entry: &Entry| {
             let mut entry = entry.clone();
             let Some(task) = entry.record.task.as_mut().filter(|task| task.id == id) else {
@@ -183,7 +201,31 @@ impl Endings {
             }
             tell(&ends, &end)
         };
-        self.shelf.change_and(key, decide, tell).await.map(drop)
+        self.shelf.change_and(key, decide, tell).await
+    }
+
+    /// MONEY: a job moves when a newer run takes its place, and when it comes back; its end finds it
+    /// nonetheless. `change` says what stands afterwards under the key that it was given.
+    async fn wherever_it_is<F>(
+        &self,
+        (mut key, id): (Fingerprint, String),
+        change: impl Fn(Fingerprint) -> F,
+    ) -> Result<(), StoreError>
+    where
+        F: Future<Output = Result<Option<Arc<Entry>>, StoreError>>,
+    {
+        for _ in 0..MOVES_MAX {
+            let stands = change(key).await?;
+            let task = stands.as_ref().and_then(|entry| entry.record.task.as_ref());
+            if task.is_some_and(|task| task.id == id) {
+                break;
+            }
+            match self.shelf.find_task(id.clone()).await? {
+                Some(now) if now != key => key = now,
+                Some(_) | None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Upstream has deleted a job: whatever it came to, nobody may be joined to it.
@@ -208,6 +250,13 @@ impl Endings {
     /// MONEY: an old job's end must not touch the newer run that took its place. And a success that
     /// is kept stays: another view of the job that lags behind, or has expired, takes nothing away.
     pub(super) async fn forget(&self, end: End) -> Result<(), StoreError> {
+        self.wherever_it_is((end.key, end.task_id.clone()), |key| {
+            self.forget_at(End { key, ..end.clone() })
+        })
+        .await
+    }
+
+    async fn forget_at(&self, end: End) -> Result<Option<Arc<Entry>>, StoreError> {
         let (key, ends) = (end.key, self.ends.clone());
         let decide = move |entry: &Entry| match &entry.record.task {
             Some(task) if runs(task, &end.task_id) => {
@@ -217,10 +266,7 @@ impl Endings {
             }
             Some(_) | None => Ok(Change::Nothing),
         };
-        self.shelf
-            .change_and(key, decide, |_| Ok(()))
-            .await
-            .map(drop)
+        self.shelf.change_and(key, decide, |_| Ok(())).await
     }
 }
 
