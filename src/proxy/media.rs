@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::{Error, Proxy};
 use crate::media::{self, Name, Shown};
@@ -36,8 +36,16 @@ impl Proxy {
             disposition: media::attachment(parts.uri.query(), &own_name, name.extension()),
         };
         let served = media::serve(&self.shelf, parts, &shown).await;
+        if parts.method == Method::GET && served.as_ref().is_ok_and(is_use) {
+            self.shelf.used_blob(&shown.hash, self.clock.now());
+        }
         served.map_err(|error| not_served(&error, &short))
     }
+}
+
+/// Whether somebody has the file by this answer.
+fn is_use(answer: &Response<Body>) -> bool {
+    answer.status().is_success() || answer.status() == StatusCode::NOT_MODIFIED
 }
 
 fn not_served(error: &StoreError, file: &str) -> Error {
