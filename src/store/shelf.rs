@@ -213,7 +213,7 @@ impl Shelf {
     /// [`imports`](Self::imports) hears of it, however it ends.
     ///
     /// # Errors
-    /// As [`import`](super::import).
+    /// As [`import`](super::import()).
     pub async fn import(
         &self,
         from: impl Read + Send + 'static,
