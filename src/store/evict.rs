@@ -191,6 +191,9 @@ impl Pass<'_> {
         if let Err(error) = self.store.free_blobs(Timestamp::UNIX_EPOCH) {
             tracing::warn!(%error, "blobs that nobody needs stay for now");
         }
+        if settled_bytes(self.store) <= self.rules.max_size {
+            return Ok(true);
+        }
         let mut misses = Misses::default();
         let mut stay = BTreeSet::new();
         while settled_bytes(self.store) > self.rules.target() {

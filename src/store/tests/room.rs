@@ -79,6 +79,11 @@ fn more_in_hand_than_there_is_room_empties_nothing() {
     assert!(for_room(&store, &rules).0.unwrap());
     assert_eq!(keys(&store), [11, 12, 13, 14, 15]);
     assert_eq!(store.kept_bytes(), counted(dir.path()));
+    // As long as what is settled has room, nothing goes because of what is in hand.
+    let _taken = store.blobs.keep(&vec![9; 900_000]).unwrap();
+    let just_enough = super::keeping::rules(store.kept_bytes() - 900_000, None);
+    assert!(for_room(&store, &just_enough).0.unwrap());
+    assert_eq!(keys(&store), [11, 12, 13, 14, 15]);
 }
 
 #[test]
