@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::misses::Misses;
+use super::purge::set_aside_for_running_jobs;
 use super::{Kept, Shelf, Store, StoreError};
 use crate::clock;
 use crate::config::{Cache, Ttl};
@@ -216,11 +217,11 @@ impl Pass<'_> {
         stay: &mut BTreeSet<Fingerprint>,
         misses: &mut Misses,
     ) -> Result<ControlFlow<()>, StoreError> {
-        let mut spared = self.set_aside_for_running_jobs()?;
+        let mut spared = set_aside_for_running_jobs(self.store)?;
         spared.extend(stay.iter());
         let oldest = self.least_recently_used(&spared)?;
         // MONEY: a job may have been set aside since.
-        let spared = self.set_aside_for_running_jobs()?;
+        let spared = set_aside_for_running_jobs(self.store)?;
         for kept in oldest.iter().filter(|kept| !spared.contains(&kept.key)) {
             if settled_bytes(self.store) <= self.rules.target() || (self.is_over)() {
                 break;
@@ -256,17 +257,6 @@ impl Pass<'_> {
         })?;
         let oldest = oldest.into_sorted_vec();
         Ok(oldest.into_iter().map(|ByAge(kept)| kept).collect())
-    }
-
-    /// MONEY: a job that came to its end stays beside the one that runs in its place, and comes
-    /// back if that one fails.
-    fn set_aside_for_running_jobs(&self) -> Result<BTreeSet<Fingerprint>, StoreError> {
-        let mut spared = BTreeSet::new();
-        self.store.open_work(&mut |record| {
-            spared.extend(record.previous);
-            ControlFlow::Continue(())
-        })?;
-        Ok(spared)
     }
 
     /// Shows what may be evicted.

@@ -57,6 +57,7 @@ mod medium_form;
 mod misses;
 mod open;
 mod outbox;
+mod purge;
 mod reading;
 mod rebuild;
 mod reconcile;
@@ -94,6 +95,7 @@ pub use lock::{Holder, Served, holder};
 pub use medium::{Medium, MediumState};
 pub use open::OpenReport;
 pub use outbox::{Delivery, DeliveryChange, DeliveryId, DeliveryState};
+pub use purge::{Purge, Purged, purge, remove};
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,
 };

@@ -15,6 +15,7 @@ mod intents;
 mod keeping;
 mod open_work;
 mod opening;
+mod purging;
 mod room;
 mod round_trip;
 
