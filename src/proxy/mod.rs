@@ -11,7 +11,8 @@
 //!
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
-//! ask of the proxy itself; [`record`] takes down the answer of a paid call.
+//! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
+//! it means.
 
 mod auth;
 mod bodies;
@@ -28,6 +29,7 @@ mod poll;
 mod record;
 mod reply;
 mod tunnel;
+mod verdict;
 
 use std::sync::Arc;
 
