@@ -18,12 +18,14 @@ use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
 use crate::config::{self, Config, Problem, Problems};
 use crate::console::Console;
+use crate::egress::{Allowed, Egress};
 use crate::fault;
 use crate::jobs::Ends;
+use crate::media::{self, Archive, Settled};
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
-use crate::tls::{Front, Identity};
+use crate::tls::{self, Front, Identity};
 use crate::upstream::{SetupError, Upstream};
 use renewal::Renewal;
 
@@ -35,6 +37,7 @@ pub struct App {
     shelf: Shelf,
     keeper: Arc<Keeper>,
     callbacks: Option<Arc<Callbacks>>,
+    archive: Arc<Archive>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -126,9 +129,9 @@ impl App {
         let (mut settings, patience) = (config.server, Patience::of(&config));
         settings.max_connections = descriptors::connections(settings.max_connections);
         let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
-        let callbacks =
-            callbacks::of(&config.callbacks, signer, &shelf, &clock).map_err(SetupError::from)?;
+        let callbacks = callbacks::of(&config, signer, &shelf, &clock).map_err(SetupError::from)?;
         let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
+        let archive = archive(&config, &shelf, &upstream, (&clock, callbacks.as_ref()))?;
         let proxy = Proxy::new(Means {
             config,
             shelf: shelf.clone(),
@@ -137,6 +140,7 @@ impl App {
             tasks: tasks.clone(),
             ends: ends.collect(),
             callbacks: callbacks.clone(),
+            archive: archive.clone(),
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
@@ -153,6 +157,7 @@ impl App {
             shelf,
             keeper,
             callbacks,
+            archive,
             tasks,
             addr,
             report,
@@ -186,6 +191,11 @@ impl App {
         &self.report
     }
 
+    /// Who fetches the files behind the links of results.
+    pub fn archive(&self) -> &Arc<Archive> {
+        &self.archive
+    }
+
     /// What keeps what is kept within its bounds.
     pub fn keeper(&self) -> &Arc<Keeper> {
         &self.keeper
@@ -200,6 +210,7 @@ impl App {
         }
         self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
         self.tasks.spawn(self.keeper.clone().run(stop.clone()));
+        self.tasks.spawn(self.archive.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
             tasks.close();
@@ -230,6 +241,27 @@ impl App {
             Drained::CutOff(under_way)
         }
     }
+}
+
+/// Who fetches files, and tells callbacks when those of a job are there.
+fn archive(
+    config: &Config,
+    shelf: &Shelf,
+    upstream: &Arc<Upstream>,
+    (clock, callbacks): (&Clock, Option<&Arc<Callbacks>>),
+) -> Result<Arc<Archive>, SetupError> {
+    let allowed = Allowed::new(config.media.allow.clone(), "media.allow");
+    let listener = callbacks.map(|callbacks| callbacks.clone() as Arc<dyn Settled>);
+    Ok(Archive::new(media::Means {
+        shelf: shelf.clone(),
+        upstream: upstream.clone(),
+        egress: Egress::new(tls::client(None)?, allowed, media::PATIENCE),
+        base: config.upstream.base_url.clone(),
+        settings: config.media.clone(),
+        min_free: config.cache.min_free,
+        clock: clock.clone(),
+        listener,
+    }))
 }
 
 async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

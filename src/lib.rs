@@ -20,10 +20,10 @@
 //! | [`server`] | connections and routes |
 //! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
-//! | [`media`] | what results link to: links found and rewritten, kept files served |
 //! | [`callbacks`] | who hears of the end of a job, and how |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
+//! | [`media`] | what results link to: links found and rewritten, files fetched, kept and served |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
 //! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
 //! | [`store`] | what is kept: files are the truth, sled is their index |

@@ -1,6 +1,7 @@
 //! The end of a job, as those who wait for it will hear of it.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::Callbacks;
 use super::shown::{Shown, shown, stands};
@@ -32,12 +33,15 @@ impl Ends for Callbacks {
         let shown = match end.outcome {
             Outcome::Succeeded => {
                 // Kept by now: in the form of the path they submitted on, where it is known.
-                let kept = match stands(store, &end.task_id)? {
-                    Some(entry) => shown(store, &entry, &first.path)?,
-                    None => None,
+                let (kept, after) = match stands(store, &end.task_id)? {
+                    Some(entry) => (
+                        shown(store, &entry, &first.path)?,
+                        self.wait_for_media(&entry),
+                    ),
+                    None => (None, Duration::ZERO),
                 };
                 kept.or(answer).map(|body| Shown {
-                    after: self.means.media_patience,
+                    after,
                     ..Shown::success(body)
                 })
             }

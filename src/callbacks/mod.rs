@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{self, Deliver};
+use crate::config::{Config, Deliver};
 use crate::egress::{Allowed, Egress, Patience};
 use crate::store::Shelf;
 use crate::tls::{self, TrustError};
@@ -44,17 +44,21 @@ const PATIENCE: Patience = Patience {
     idle: Duration::from_secs(5),
 };
 
-/// The callbacks that `settings` ask for; `None` when they ask for none. Reads the system's
+/// How long after its end a job's files are waited for.
+const MEDIA_PATIENCE: Duration = Duration::from_mins(1);
+
+/// The callbacks that `config` asks for; `None` when they ask for none. Reads the system's
 /// certificates, so it blocks.
 ///
 /// # Errors
 /// When nobody can be believed over TLS.
 pub fn of(
-    settings: &config::Callbacks,
+    config: &Config,
     signer: Option<Signer>,
     shelf: &Shelf,
     clock: &Clock,
 ) -> Result<Option<Arc<Callbacks>>, TrustError> {
+    let (settings, links) = (&config.callbacks, config.media.links);
     if settings.deliver == Deliver::Off {
         return Ok(None);
     }
@@ -64,8 +68,8 @@ pub fn of(
         egress: Egress::new(tls::client(None)?, allowed, PATIENCE),
         signer,
         schedule: Schedule::new(settings.attempts),
-        // No media are fetched yet, so there is nothing to wait for.
-        media_patience: Duration::ZERO,
+        media_patience: MEDIA_PATIENCE,
+        links,
         clock: clock.clone(),
     })))
 }

@@ -9,12 +9,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::queue::{Due, Queue};
-use super::shown::{Shown, shown, stands};
+use super::shown::{self, Shown, shown, stands};
 use super::{Schedule, Signer};
 use crate::clock::Clock;
+use crate::config::Links;
 use crate::egress::{Destination, Egress, Refusal};
+use crate::media::Settled;
 use crate::store::{
-    Delivery, DeliveryChange, DeliveryId, DeliveryState, Entry, Shelf, Store, StoreError, TaskState,
+    Delivery, DeliveryChange, DeliveryId, DeliveryState, Entry, Medium, MediumState, Shelf, Store,
+    StoreError, TaskState,
 };
 
 /// What callbacks are made with.
@@ -29,6 +32,8 @@ pub struct Means {
     pub schedule: Schedule,
     /// How long a success waits for [`Callbacks::media_ready`].
     pub media_patience: Duration,
+    /// Where the links of a result point to.
+    pub links: Links,
     /// What is written down.
     pub clock: Clock,
 }
@@ -61,6 +66,14 @@ pub enum By {
     Us,
     /// Upstream, which was given the address with the run.
     Upstream,
+}
+
+impl Settled for Callbacks {
+    fn settled(&self, task_id: &str) {
+        if let Err(error) = self.media_ready(task_id) {
+            tracing::warn!(%error, "callbacks of a job are made later than they could be");
+        }
+    }
 }
 
 impl Callbacks {
@@ -143,7 +156,7 @@ impl Callbacks {
             state: match (by, ended) {
                 (By::Upstream, _) => DeliveryState::Upstreams,
                 (By::Us, Some(body)) => DeliveryState::Due {
-                    next_at: now,
+                    next_at: later(now, self.wait_for_media(entry)),
                     kept: true,
                     body,
                 },
@@ -166,7 +179,13 @@ impl Callbacks {
             }
             Some(delivery) if fresh => {
                 self.enqueue(&delivery);
-                Ok(())
+                // The last file may have come while its caller was noted.
+                match shown::stands(store, &delivery.task_id)? {
+                    Some(entry) if self.wait_for_media(&entry).is_zero() => {
+                        self.media_ready(&delivery.task_id)
+                    }
+                    Some(_) | None => Ok(()),
+                }
             }
             Some(_) | None => Ok(()),
         }
@@ -181,9 +200,33 @@ impl Callbacks {
             return Ok(());
         };
         match shown(store, &entry, &delivery.path)? {
-            Some(body) => self.make_due(store, delivery, &Shown::success(body)),
+            Some(body) => {
+                let after = self.wait_for_media(&entry);
+                self.make_due(
+                    store,
+                    delivery,
+                    &Shown {
+                        after,
+                        ..Shown::success(body)
+                    },
+                )
+            }
             None => Ok(()),
         }
+    }
+
+    /// How long a job that has succeeded waits for its files: until they are there, or
+    /// `media_patience` after its end.
+    pub(super) fn wait_for_media(&self, entry: &Entry) -> Duration {
+        let record = &entry.record;
+        let wanted = |medium: &Medium| medium.state == MediumState::Wanted;
+        let ended = record.task.as_ref().and_then(|task| task.ended_at);
+        let Some(ended) = ended.filter(|_| record.media.iter().any(wanted)) else {
+            return Duration::ZERO;
+        };
+        let since = self.means.clock.now().duration_since(ended);
+        let since = Duration::try_from(since).unwrap_or_default();
+        self.means.media_patience.saturating_sub(since)
     }
 
     /// Changes a delivery where `how` says that it does, and puts it into the queue.

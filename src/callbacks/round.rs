@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +17,8 @@ use super::call::Heard;
 use super::queue::{Due, Next};
 use super::register::{host, later};
 use super::shown::{Shown, shown, stands};
+use crate::config::Links;
+use crate::media::{medium, rewrite};
 use crate::store::{
     Delivery, DeliveryChange, DeliveryId, DeliveryState, Store, StoreError, TaskState,
 };
@@ -82,7 +85,8 @@ impl Callbacks {
         let DeliveryState::Due { body, .. } = &delivery.state else {
             return (due, None);
         };
-        let heard = self.call(&id, &delivery.address, body).await;
+        let body = self.with_local_links(&delivery, body).await;
+        let heard = self.call(&id, &delivery.address, &body).await;
         let attempts = delivery.attempts.saturating_add(1);
         let (state, pause) = self.verdict(&due, attempts, (heard, delivery.state));
         let noted = kept.writing(move |store| note(store, &id, attempts, &state));
@@ -94,6 +98,23 @@ impl Callbacks {
                 (due, Some(pause.unwrap_or_default().max(AFTER_A_BAD_DISK)))
             }
         }
+    }
+
+    /// The body of a call with the links that a poll would show now.
+    async fn with_local_links(&self, delivery: &Delivery, body: &str) -> String {
+        if self.means.links == Links::Upstream {
+            return body.to_owned();
+        }
+        let (task, base) = (delivery.task_id.clone(), delivery.base.clone());
+        let shown = Bytes::copy_from_slice(body.as_bytes());
+        let looking = self.means.shelf.blocking(move |store| {
+            let entry = stands(store, &task)?;
+            let links = entry.map(|entry| medium::local_links(&entry.record, &base));
+            Ok(rewrite(&shown, &links.unwrap_or_default()))
+        });
+        let shown = looking.await.ok();
+        let shown = shown.and_then(|shown| String::from_utf8(shown.to_vec()).ok());
+        shown.unwrap_or_else(|| body.to_owned())
     }
 
     /// What a delivery is after an attempt, and when the next one is made.
@@ -201,7 +222,15 @@ impl Callbacks {
         let task = entry.record.task.as_ref();
         let succeeded = task.is_some_and(|task| task.state == TaskState::Succeeded);
         if succeeded && let Some(body) = shown(store, &entry, &delivery.path)? {
-            self.make_due(store, delivery, &Shown::success(body))?;
+            let after = self.wait_for_media(&entry);
+            self.make_due(
+                store,
+                delivery,
+                &Shown {
+                    after,
+                    ..Shown::success(body)
+                },
+            )?;
         }
         Ok(false)
     }

@@ -97,6 +97,8 @@ impl Walk<'_> {
             } else if known.contains(&text) {
                 let path = join(section, text);
                 match keys::find(&path) {
+                    // What stands for a value that could not be read has no place of its own.
+                    Some(_) if self.is_broken(&word.span()) => {}
                     Some(key) => self.put(key, name, value),
                     None => self.inner(&path, name, word, value),
                 }
@@ -142,7 +144,7 @@ impl Walk<'_> {
     }
 
     fn put(&mut self, key: &'static Key, name: &str, value: &Spanned<DeValue<'_>>) {
-        if !self.broken.contains(&self.lines.number(&value.span())) {
+        if !self.is_broken(&value.span()) {
             let setting = self.setting(value);
             self.settings.put(key, name, setting);
         }
@@ -169,8 +171,13 @@ impl Walk<'_> {
         array.iter().map(|item| self.setting(item)).collect()
     }
 
+    /// Whether the line that `span` begins on could not be read.
+    fn is_broken(&self, span: &Range<usize>) -> bool {
+        self.broken.contains(&self.lines.number(span))
+    }
+
     fn problem(&mut self, span: Range<usize>, rule: String) {
-        if !self.broken.contains(&self.lines.number(&span)) {
+        if !self.is_broken(&span) {
             self.settings
                 .problems
                 .push(Problem::at(&self.lines.place(&span), rule));

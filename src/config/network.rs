@@ -11,6 +11,14 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network of one address.
+    pub fn of(address: IpAddr) -> Self {
+        Self {
+            prefix: if address.is_ipv4() { 32 } else { 128 },
+            address,
+        }
+    }
+
     /// Reads `10.0.0.0/8`, `fd00::/8` or a single address.
     ///
     /// # Errors

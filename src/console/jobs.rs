@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::file::File;
 use crate::callbacks;
 use crate::clock;
 use crate::generation::{Fingerprint, Kind};
@@ -63,6 +64,9 @@ pub struct JobDetail {
     /// Who is called back about it.
     #[serde(default)]
     pub callbacks: Vec<Callback>,
+    /// The files that its result links to.
+    #[serde(default)]
+    pub media: Vec<File>,
 }
 
 /// Somebody who is called back about a job.
@@ -250,6 +254,7 @@ fn of_intent(intent: &Intent, seen: Seen) -> JobDetail {
         progress: None,
         next_poll_at: None,
         callbacks: Vec::new(),
+        media: Vec::new(),
     }
 }
 
@@ -275,6 +280,7 @@ fn of_task(record: &Record, task: &Task, seen: Seen) -> JobDetail {
         progress: None,
         next_poll_at: None,
         callbacks: Vec::new(),
+        media: record.media.iter().map(File::from).collect(),
     }
 }
 

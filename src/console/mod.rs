@@ -9,7 +9,7 @@
 //! Every request needs `Authorization: Bearer ADMIN_TOKEN`, and comes past the same guard of hosts
 //! and origins as those below `/v1`. Errors have the form of all errors.
 //!
-//! - `jobs` what a job is here, made from what the store holds;
+//! - `jobs` what a job is here, made from what the store holds; `file` what became of its files;
 //! - `pick` which one is meant;
 //! - `decision` what can be decided, as JSON;
 //! - `api` who answers what; `refusal` why not.
@@ -18,6 +18,7 @@
 
 mod api;
 mod decision;
+mod file;
 mod jobs;
 mod pick;
 mod refusal;
@@ -32,6 +33,7 @@ use crate::message::{Body, headers};
 use crate::proxy::Proxy;
 use crate::store::Shelf;
 pub use decision::{Action, Decision, Resolved};
+pub use file::File;
 pub use jobs::{Callback, Census, Job, JobDetail, JobState, Seen};
 pub use pick::{NotOne, note_of, pick};
 use refusal::Refusal;

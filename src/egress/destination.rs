@@ -57,6 +57,11 @@ impl Destination {
         self.url.path().rsplit('/').next().unwrap_or_default()
     }
 
+    /// Path and query as they are sent; at least `/`. They may be a permission: not for a log.
+    pub fn path_and_query(&self) -> &str {
+        self.uri.path_and_query().map_or("/", |path| path.as_str())
+    }
+
     /// Where a redirect (301, 302, 303, 307, 308) leads; `None` when the answer is none, or does not
     /// say where to. Counting them is up to the caller.
     ///

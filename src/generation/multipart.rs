@@ -12,6 +12,9 @@ use super::{Kind, left_out};
 /// A form with more parts than this is hashed raw.
 const MOST_PARTS: usize = 1000;
 
+/// A part with more fields in its head makes its form be hashed raw.
+const MOST_FIELDS: usize = 32;
+
 /// What a form means.
 pub(super) struct Reading {
     /// Equal exactly for equal parts in the same order.
@@ -22,27 +25,56 @@ pub(super) struct Reading {
 /// Reads `body` as a form; `None` when it has to be hashed as its raw bytes.
 pub(super) fn read(body: &Bytes, content_type: &str, kind: Kind) -> Option<Reading> {
     let boundary = multer::parse_boundary(content_type).ok()?;
-    if !is_plain(body, &boundary) {
-        return None;
-    }
+    let parts = plain_parts(body, &boundary)?;
     // The whole body is there, so the reader never has to wait.
-    read_parts(body.clone(), boundary, kind).now_or_never()?
+    let (read, reading) = read_parts(body.clone(), boundary, kind).now_or_never()??;
+    (read == parts).then_some(reading)
 }
 
-/// Does `body` begin with its first delimiter and end with its only closing one?
+/// How many parts `body` has, when no reader can see it otherwise: it begins with its first
+/// delimiter, ends with its only closing one, and every delimiter is a line of its own.
 ///
 /// SECURITY: text before, after or between forms is skipped by one reader and understood by
 /// another. Such a body must not get the name of an innocent one and put its answer in that place.
-fn is_plain(body: &[u8], boundary: &str) -> bool {
-    let closing = format!("\r\n--{boundary}--");
-    let trimmed = body.strip_suffix(b"\r\n").unwrap_or(body);
-    body.strip_prefix(b"--")
-        .is_some_and(|rest| rest.starts_with(boundary.as_bytes()))
-        && memchr::memmem::find(body, closing.as_bytes())
-            .is_some_and(|found| found + closing.len() == trimmed.len())
+fn plain_parts(body: &[u8], boundary: &str) -> Option<usize> {
+    let delimiter = format!("\n--{boundary}");
+    let mut rest = body.strip_prefix(delimiter.trim_start().as_bytes())?;
+    let mut parts = 0;
+    while !matches!(rest, b"--" | b"--\r\n") {
+        let part = rest.strip_prefix(b"\r\n")?;
+        let end = memchr::memmem::find(part, delimiter.as_bytes())?;
+        // A line feed alone ends a line for some.
+        let whole = part.get(..end)?.strip_suffix(b"\r")?;
+        let head = memchr::memmem::find(whole, b"\r\n\r\n")?;
+        if !has_plain_lines(whole.get(..head)?) {
+            return None;
+        }
+        rest = part.get(end + delimiter.len()..)?;
+        parts += 1;
+    }
+    (parts > 0).then_some(parts)
 }
 
-async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<Reading> {
+/// Are the lines of `head` fields, each with a name of its own, that end in CRLF and nowhere else?
+///
+/// To some, a blank line after a bare LF ends the head, and what follows is content that our reader
+/// would pass over; of a repeated field it would see the last, and others the first.
+fn has_plain_lines(head: &[u8]) -> bool {
+    let count = |sought: &[u8]| memchr::memmem::find_iter(head, sought).count();
+    let ends = count(b"\r\n");
+    let mut names = Vec::new();
+    let fields = head.split(|byte| *byte == b'\n').all(|line| {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        let name = name.to_ascii_lowercase();
+        let plain = name.len() < line.len() && !name.iter().any(u8::is_ascii_whitespace);
+        let new = !names.contains(&name);
+        names.push(name);
+        plain && new && names.len() <= MOST_FIELDS
+    });
+    fields && count(b"\r") == ends && count(b"\n") == ends
+}
+
+async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize, Reading)> {
     let whole = stream::iter([Ok::<_, std::convert::Infallible>(body)]);
     let mut form = multer::Multipart::new(whole, boundary);
     let mut hasher = Hasher::new();
@@ -73,10 +105,8 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<Reading
             hasher.update(content.finalize().as_bytes());
         }
     }
-    Some(Reading {
-        digest: hasher.finalize(),
-        facts,
-    })
+    let digest = hasher.finalize();
+    Some((count, Reading { digest, facts }))
 }
 
 /// What the headers of a part say beside its name.
@@ -125,15 +155,26 @@ impl Head {
     }
 }
 
-/// Is `rest` of a disposition a file name in either form, and no second field name?
+/// Is `rest` of a disposition a file name in either form or both, and nothing else for any reader?
+///
+/// SECURITY: a second field name in there would be the one that some readers see, whatever the case
+/// of its letters. Where quotes, escapes or `=` leave a doubt, the disposition counts whole, which
+/// at worst pays twice for a file with an odd name.
 fn is_file_name(rest: &[u8]) -> bool {
-    let value = [&b"; filename=\""[..], b"; filename*="]
-        .into_iter()
-        .find_map(|start| rest.strip_prefix(start));
-    value.is_some_and(|value| {
-        [&b" name"[..], b";name", b"\tname"]
-            .into_iter()
-            .all(|other| memchr::memmem::find(value, other).is_none())
+    let Some(quoted) = rest.strip_prefix(b"; filename=\"") else {
+        return is_encoded_file_name(rest);
+    };
+    let end = memchr::memchr(b'"', quoted).unwrap_or(quoted.len());
+    let (name, after) = quoted.split_at(end);
+    memchr::memchr2(b'\\', b'=', name).is_none()
+        && (after == b"\"" || after.strip_prefix(b"\"").is_some_and(is_encoded_file_name))
+}
+
+/// Is `rest` a file name in the form of RFC 8187, which is one word?
+fn is_encoded_file_name(rest: &[u8]) -> bool {
+    rest.strip_prefix(b"; filename*=").is_some_and(|word| {
+        let ends = |byte: &u8| matches!(byte, b' ' | b'\t' | b';' | b'=' | b'"' | b'\\');
+        !word.iter().any(ends)
     })
 }
 

@@ -8,6 +8,8 @@
 use http::{Method, StatusCode};
 use serde_json::Value;
 
+use super::route::Route;
+
 pub use crate::generation::state::State;
 use crate::generation::task;
 
@@ -74,6 +76,17 @@ pub fn read_poll(status: StatusCode, body: &[u8]) -> Option<Poll> {
 /// `None` for every other request, also for the content of a video.
 pub fn poll_target<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
     (*method == Method::GET).then(|| job_of(path))?
+}
+
+/// The path below `/v1` on which a job is asked for that was submitted to `submit_path`.
+pub fn poll_of(submit_path: &str, task_id: &str) -> String {
+    Route::of_submit(submit_path).path(task_id)
+}
+
+/// Whether the body of a 400 says that the gateway does not know a job.
+pub fn is_unknown_task(body: &[u8]) -> bool {
+    let answer = serde_json::from_slice::<Value>(body);
+    answer.is_ok_and(|answer| answer["code"] == "task_not_exist")
 }
 
 /// The id of the job that a request deletes: exactly the job's own path, nothing below it.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::answer::PollAnswer;
 use super::dialect::State;
 use super::question::Question;
-use super::route::Route;
+use super::route::{self, Route};
 use crate::clock::Clock;
 use crate::generation::Fingerprint;
+use crate::media::{Archive, links, medium};
 use crate::store::{
     self, Change, Entry, Payload, PollRecord, Record, Shelf, StoreError, Task, TaskState,
 };
@@ -91,6 +92,7 @@ pub struct Endings {
     shelf: Shelf,
     clock: Clock,
     ends: Arc<[Arc<dyn Ends>]>,
+    archive: Option<Arc<Archive>>,
 }
 
 impl Endings {
@@ -100,7 +102,15 @@ impl Endings {
             shelf,
             clock,
             ends: ends.into(),
+            archive: None,
         }
+    }
+
+    /// The same, with somebody who fetches the files that results link to.
+    #[must_use]
+    pub fn archiving(mut self, archive: Arc<Archive>) -> Self {
+        self.archive = Some(archive);
+        self
     }
 
     /// Makes what is kept agree with what upstream said; `true` when the job is over.
@@ -144,33 +154,50 @@ impl Endings {
             headers: store::keepable(&answer.headers),
             at: self.clock.now(),
         };
-        let poll = (record, Payload::Bytes(answer.body.clone()));
-        self.keep(end, Some(poll), tokens).await
+        let shown = Shown {
+            poll: Some((record, Payload::Bytes(answer.body.clone()))),
+            tokens,
+            links: links::find(&answer.body),
+        };
+        self.keep(end, shown).await
     }
 
     /// A job has succeeded, though nobody has seen a poll that says so.
     pub(super) async fn succeed_unseen(&self, end: End) -> Result<(), StoreError> {
-        self.keep(end, None, None).await
+        // What it is about is served there, and shown nowhere else.
+        let clip = self.archive.as_ref();
+        let clip = clip.map(|archive| archive.own_link(&route::content(&end.task_id)));
+        let shown = Shown {
+            poll: None,
+            tokens: None,
+            links: clip.into_iter().collect(),
+        };
+        self.keep(end, shown).await
     }
 
-    async fn keep(
-        &self,
-        end: End,
-        poll: Option<KeptPoll>,
-        tokens: Option<u64>,
-    ) -> Result<(), StoreError> {
+    async fn keep(&self, end: End, shown: Shown) -> Result<(), StoreError> {
         let (key, id, ends) = (end.key, end.task_id.clone(), self.ends.clone());
         let now = self.clock.now();
+        let (archive, teller) = (self.archive.clone(), self.archive.clone());
         let decide = move |entry: &Entry| {
             let mut entry = entry.clone();
             let Some(task) = entry.record.task.as_mut().filter(|task| task.id == id) else {
                 return Ok(Change::Nothing);
             };
-            task.state = TaskState::Succeeded;
-            task.ended_at.get_or_insert(now);
-            task.total_tokens = tokens.or(task.total_tokens);
-            if let Some(poll) = poll {
+            task.total_tokens = shown.tokens.or(task.total_tokens);
+            if let Some(archive) = &archive {
+                let lifetime = archive.settings().link_lifetime;
+                medium::renew(&mut entry, &shown.links, (now, lifetime));
+            }
+            if let Some(task) = &mut entry.record.task {
+                task.state = TaskState::Succeeded;
+                task.ended_at.get_or_insert(now);
+            }
+            if let Some(poll) = shown.poll {
                 put_poll(&mut entry, poll);
+            }
+            if archive.is_some_and(|archive| archive.settings().archive) {
+                medium::want(&mut entry.record, shown.links);
             }
             // It has succeeded: nothing that stood before comes back in its place.
             entry.record.previous = None;
@@ -181,7 +208,11 @@ impl Endings {
             if entry.polls.len() < 2 {
                 log(&end);
             }
-            tell(&ends, &end)
+            let told = tell(&ends, &end);
+            if let Some(archive) = teller {
+                archive.fetch_for(&entry.record);
+            }
+            told
         };
         self.shelf.change_and(key, decide, tell).await.map(drop)
     }
@@ -254,8 +285,16 @@ fn cancelled(record: &Record, task_id: String) -> End {
 /// A poll's answer as it is kept.
 type KeptPoll = (PollRecord, Payload);
 
+/// What has shown that a job succeeded.
+struct Shown {
+    poll: Option<KeptPoll>,
+    tokens: Option<u64>,
+    /// The links of its result.
+    links: Vec<String>,
+}
+
 /// Adds the answer of one poll path. One that stands already is replaced: it was asked for again
-/// because it could not be served.
+/// because it could not be served, or its links may be dead. The links are as old as they were.
 fn put_poll(entry: &mut Entry, (record, body): KeptPoll) {
     let Some(task) = entry.record.task.as_mut() else {
         return;
@@ -264,7 +303,8 @@ fn put_poll(entry: &mut Entry, (record, body): KeptPoll) {
     let standing =
         place.and_then(|place| Some((task.polls.get_mut(place)?, entry.polls.get_mut(place)?)));
     if let Some((poll, payload)) = standing {
-        (*poll, *payload) = (record, body);
+        let at = poll.at;
+        (*poll, *payload) = (PollRecord { at, ..record }, body);
     } else {
         task.polls.push(record);
         entry.polls.push(body);

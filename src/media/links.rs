@@ -64,7 +64,7 @@ enum Place {
 /// of an answer that is no JSON, or tells of anything but a success.
 pub fn find(body: &[u8]) -> Vec<String> {
     let mut found = Found::default();
-    if body.len() > LARGEST {
+    if body.len() > LARGEST || !may_hold_one(body) {
         return found.links;
     }
     let Ok(answer) = serde_json::from_slice::<Value>(body) else {
@@ -77,6 +77,14 @@ pub fn find(body: &[u8]) -> Vec<String> {
     found.job_succeeded = state == Some(State::Succeeded);
     found.look_into(&answer, Place::Result);
     found.links
+}
+
+/// Whether there is anything like `://` in it. Images of several megabytes in base64 are not read as
+/// JSON for nothing: a colon stands in none of their digits.
+fn may_hold_one(body: &[u8]) -> bool {
+    let next = |at: usize| body.get(at + 1);
+    memchr::memchr_iter(b':', body).any(|at| matches!(next(at), Some(b'/' | b'\\')))
+        || memchr::memmem::find(body, b"\\u003").is_some()
 }
 
 /// Whether a text is nothing but a link that could be followed.

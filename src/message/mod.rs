@@ -28,6 +28,12 @@ pub struct TwoLengths;
 #[derive(Clone, Copy, Debug)]
 pub struct Fragment;
 
-/// Who sent a request, as an extension of it: the other end of its connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub std::net::SocketAddr);
+/// Who sent a request, as an extension of it: both ends of its connection. One alone is no name:
+/// two connections may share it while their other ends differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The client's end.
+    pub from: std::net::SocketAddr,
+    /// Our end.
+    pub to: std::net::SocketAddr,
+}

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::request::Parts;
 use tokio::task::JoinHandle;
 
 use super::generate::Asked;
-use super::{Error, Proxy, guard};
+use super::{Error, Proxy};
 use crate::callbacks::{By, Caller, request};
 use crate::config::Deliver;
 use crate::egress::Destination;
@@ -100,21 +99,6 @@ impl Proxy {
                 callbacks.register(entry, caller, by).await;
             }
         }))
-    }
-
-    /// What links to this proxy begin with, for whoever sent this request.
-    fn base(&self, parts: &Parts) -> String {
-        if let Some(url) = &self.config.public_url {
-            return url.trim_end_matches('/').to_owned();
-        }
-        let scheme = if self.config.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
-        // The guard has let it in, so it names one.
-        let host = guard::host(parts).unwrap_or_else(|_| self.config.listen.to_string());
-        format!("{scheme}://{host}")
     }
 }
 

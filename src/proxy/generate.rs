@@ -12,6 +12,8 @@ use super::directives::{self, Directives};
 use super::forward::Passing;
 use super::lead::Run;
 use super::reply::{self, Status};
+use super::shown;
+use super::standing::Standing;
 use super::{Error, Proxy};
 use crate::clock;
 use crate::config::{KindPolicy, Mode, Scope};
@@ -19,6 +21,9 @@ use crate::generation::{Identity, Kind, Request};
 use crate::message::{Body, body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
 use crate::store::{Binding, Entry};
+
+/// How often a request looks anew because what it found was forgotten.
+const MOST_LOOKS: usize = 2;
 
 /// The largest body that is read where it arrived, in bytes: a millisecond's work.
 const READ_AT_ONCE: usize = 64 * 1024;
@@ -90,12 +95,24 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let (caller, body) = self.caller(&mut asked, body)?;
         let caller = caller.as_ref();
+        let base = self.base(&asked.parts);
+        let mut looks = 0;
         let mut run = Some(asked.into_run(identity, body));
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
                 Found::Hit(entry, file) => {
+                    let was = entry.clone();
+                    let entry = match self.standing(entry).await? {
+                        Standing::Good(entry) | Standing::Unsure(entry) => entry,
+                        // What takes its place has links of its own, which are young.
+                        Standing::Gone if looks < MOST_LOOKS => {
+                            looks += 1;
+                            continue;
+                        }
+                        Standing::Gone => was,
+                    };
                     self.note_caller(&entry, caller).await;
-                    return Ok(self.hit(&entry, file));
+                    return Ok(self.hit(&entry, file, &base).await);
                 }
                 Found::Joined(entry) => {
                     self.note_caller(&entry, caller).await;
@@ -162,9 +179,14 @@ impl Proxy {
         Ok(Turn::Answer(response))
     }
 
-    fn hit(&self, entry: &Entry, file: Option<File>) -> Response<Body> {
+    async fn hit(&self, entry: &Entry, file: Option<File>, base: &str) -> Response<Body> {
         let stored = (entry.record.status, &entry.record.headers);
-        let mut response = reply::of_parts(stored, &entry.body, file);
+        let body = (entry.body.clone(), file);
+        let (payload, file) = self.localized(&entry.record, base, body).await;
+        let mut response = reply::of_parts(stored, &payload, file);
+        if payload != entry.body {
+            shown::drop_digests(response.headers_mut());
+        }
         let now = self.clock.now();
         self.shelf.used(&entry.record.key, now);
         let age = clock::age_seconds(now, entry.record.created_at);

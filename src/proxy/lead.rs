@@ -24,6 +24,7 @@ use super::verdict::Judged;
 use crate::config::UnknownOutcome;
 use crate::fault;
 use crate::generation::{Identity, Kind};
+use crate::media::{links, medium};
 use crate::message::body;
 use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
 use crate::store::{self, Entry, Intent, IntentState, Record, StoreError, Task, TaskState};
@@ -160,6 +161,7 @@ impl Proxy {
         if let Some(task) = &entry.record.task {
             self.watch_job(&task.id, &entry.record.path);
         }
+        self.archive.fetch_for(&entry.record);
         // Before anybody hears of the end: who asks for a younger answer at once must not find the
         // note of a run that is over.
         if let Some(pledge) = call.pledge {
@@ -178,9 +180,12 @@ impl Proxy {
             Kind::Video => taken.task.take(),
             Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => None,
         };
-        let body = taken.recorder.payload().await?;
         let now = self.clock.now();
-        let record = Record {
+        let found = match run.kind {
+            Kind::Images if self.config.media.archive => self.links_in(taken).await,
+            _ => Vec::new(),
+        };
+        let mut record = Record {
             key: call.lead.key(),
             kind: run.kind,
             path: run.path.clone(),
@@ -202,12 +207,21 @@ impl Proxy {
                 polls: Vec::new(),
             }),
         };
+        medium::want(&mut record, found);
         let entry = Entry {
             record,
-            body,
+            body: taken.recorder.payload().await?,
             polls: Vec::new(),
         };
         self.shelf.put(entry).await
+    }
+
+    /// The links in an answer that is whole. One that cannot be read back is kept all the same.
+    async fn links_in(&self, taken: &Taken) -> Vec<String> {
+        let whole = taken.recorder.whole(links::LARGEST as u64).await;
+        let body = whole.ok().flatten().unwrap_or_default();
+        let finding = tokio::task::spawn_blocking(move || links::find(&body));
+        finding.await.unwrap_or_default()
     }
 }
 

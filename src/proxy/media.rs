@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Response};
 use super::{Error, Proxy};
 use crate::media::{self, Name, Shown};
 use crate::message::Body;
-use crate::store::StoreError;
+use crate::store::{BlobHash, StoreError};
 
 /// A file is named by its bytes, so what a name stands for never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -35,8 +35,28 @@ impl Proxy {
             cache_control: FOR_EVER,
             disposition: media::attachment(parts.uri.query(), &own_name, name.extension()),
         };
-        let served = media::serve(&self.shelf, parts, &shown).await;
-        served.map_err(|error| not_served(&error, &short))
+        match media::serve(&self.shelf, parts, &shown).await {
+            Ok(response) => {
+                self.shelf.used_blob(&name.hash(), self.clock.now());
+                Ok(response)
+            }
+            Err(error) => {
+                self.doubt(&error, name.hash()).await;
+                Err(not_served(&error, &short))
+            }
+        }
+    }
+
+    /// Has a file fetched again that is missing or damaged. One that merely cannot be opened now
+    /// is not.
+    pub(super) async fn doubt(&self, error: &StoreError, hash: BlobHash) {
+        if error.is_damage() {
+            let archive = self.archive.clone();
+            // Also when the client does not wait for its error.
+            let doubting = self.tasks.spawn(async move { archive.doubt(hash).await });
+            // It only fails by a panic, which is reported by itself.
+            let _ = doubting.await;
+        }
     }
 }
 

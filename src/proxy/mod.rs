@@ -9,6 +9,8 @@
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
+//! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
+//! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
 //! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
@@ -17,6 +19,7 @@
 mod auth;
 mod bodies;
 mod callback;
+mod content;
 mod cors;
 mod directives;
 mod error;
@@ -28,6 +31,8 @@ mod media;
 mod poll;
 mod record;
 mod reply;
+mod shown;
+mod standing;
 mod tunnel;
 mod verdict;
 
@@ -47,7 +52,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Endings, Ends, Polls, dialect};
-use crate::media::Name;
+use crate::media::{Archive, Name};
 use crate::message::{Body, Peer, body, coding, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
@@ -75,6 +80,8 @@ pub struct Proxy {
     once: Once,
     polls: Polls,
     callbacks: Option<Arc<Callbacks>>,
+    archive: Arc<Archive>,
+    verdicts: standing::Verdicts,
     clock: Clock,
     tasks: TaskTracker,
     tunnels: CancellationToken,
@@ -96,6 +103,8 @@ pub struct Means {
     pub ends: Vec<Arc<dyn Ends>>,
     /// Who is called back about them; `None`: nobody.
     pub callbacks: Option<Arc<Callbacks>>,
+    /// Who fetches the files behind the links of results.
+    pub archive: Arc<Archive>,
 }
 
 impl Proxy {
@@ -109,8 +118,10 @@ impl Proxy {
             tasks,
             ends,
             callbacks,
+            archive,
         } = means;
         let endings = Endings::new(shelf.clone(), clock.clone(), ends);
+        let endings = endings.archiving(archive.clone());
         let polls = Polls::new(upstream.clone(), endings, config.jobs, tasks.clone());
         Arc::new(Self {
             guard: Guard::new(&config),
@@ -122,6 +133,8 @@ impl Proxy {
             upstream,
             polls,
             callbacks,
+            archive,
+            verdicts: standing::Verdicts::default(),
             clock,
             tasks,
             tunnels: CancellationToken::new(),
@@ -238,13 +251,16 @@ impl Proxy {
         {
             return Ok(response);
         }
+        if let Some(response) = self.content(&parts).await {
+            return Ok(response);
+        }
         self.pass_through(parts, target, body).await
     }
 
     /// Refuses what we sent ourselves: it would go round until nothing is left to send it with.
     fn check_way(&self, parts: &Parts) -> Result<(), Error> {
-        match parts.extensions.get() {
-            Some(Peer(peer)) if self.upstream.is_ours(*peer) => Err(Error::Loop),
+        match parts.extensions.get::<Peer>() {
+            Some(peer) if self.upstream.is_ours(peer) => Err(Error::Loop),
             Some(_) | None => Ok(()),
         }
     }

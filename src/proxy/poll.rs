@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
 
 use super::auth::Client;
 use super::directives;
 use super::reply::{self, Status};
+use super::shown;
+use super::standing::Standing;
 use super::{Error, Proxy};
 use crate::clock;
 use crate::config::Scope;
@@ -38,9 +40,18 @@ impl Proxy {
         if self.config.cache.scope == Scope::Client && entry.record.client != client.name {
             return Err(Error::TaskNotFound);
         }
-        if let Some(response) = self.kept_poll(&entry, target).await {
-            return Ok(Some(response));
-        }
+        let base = self.base(parts);
+        let entry = match self.standing(entry).await {
+            Ok(Standing::Good(entry)) => {
+                if let Some(response) = self.kept_poll(&entry, target, &base).await {
+                    return Ok(Some(response));
+                }
+                entry
+            }
+            // Its links are dead, so upstream's own word is shown, or that it has none.
+            Ok(Standing::Unsure(entry)) => entry,
+            Ok(Standing::Gone) | Err(_) => return Ok(None),
+        };
         let mut sent = parts.headers.clone();
         headers::remove_hop_by_hop(&mut sent);
         directives::strip(&mut sent);
@@ -55,7 +66,10 @@ impl Proxy {
             Polled::Now(answer) => (answer, Status::Bypass(asked_because(&entry)), None),
             Polled::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
         };
-        let mut response = Response::new(body::full(answer.body.clone()));
+        let body = self.localize(&entry.record, &base, &answer.body);
+        let localized = body != answer.body;
+        let length = body.len();
+        let mut response = Response::new(body::full(body));
         *response.status_mut() = answer.status;
         // Those who did not ask get nothing that speaks of that exchange.
         *response.headers_mut() = if age.is_none() {
@@ -63,6 +77,13 @@ impl Proxy {
         } else {
             reply::shared(&answer.headers)
         };
+        if localized {
+            shown::drop_digests(response.headers_mut());
+            let length = HeaderValue::from(length);
+            response
+                .headers_mut()
+                .insert(header::CONTENT_LENGTH, length);
+        }
         if answer
             .about(task_id)
             .is_some_and(|poll| !poll.state.is_terminal())
@@ -119,7 +140,7 @@ impl Proxy {
         Watcher::new(self.polls.clone(), self.shelf.clone())
     }
 
-    async fn kept_poll(&self, entry: &Entry, target: &Uri) -> Option<Response<Body>> {
+    async fn kept_poll(&self, entry: &Entry, target: &Uri, base: &str) -> Option<Response<Body>> {
         let path = format!("/v1{}", target.path());
         let task = entry.record.task.as_ref()?;
         let (poll, payload) = task
@@ -127,15 +148,20 @@ impl Proxy {
             .iter()
             .zip(&entry.polls)
             .find(|(poll, _)| poll.path == path)?;
-        let mut response =
-            match reply::kept(&self.shelf, (poll.status, &poll.headers), payload).await {
-                Ok(response) => response,
-                // Damaged or gone: a poll costs nothing, so upstream is asked again.
-                Err(error) => {
-                    tracing::error!(%error, "a kept poll is not served");
-                    return None;
-                }
-            };
+        let file = match self.shelf.open(payload).await {
+            Ok(file) => file,
+            // Damaged or gone: a poll costs nothing, so upstream is asked again.
+            Err(error) => {
+                tracing::error!(%error, "a kept poll is not served");
+                return None;
+            }
+        };
+        let body = (payload.clone(), file);
+        let (local, file) = self.localized(&entry.record, base, body).await;
+        let mut response = reply::of_parts((poll.status, &poll.headers), &local, file);
+        if local != *payload {
+            shown::drop_digests(response.headers_mut());
+        }
         let now = self.clock.now();
         self.shelf.used(&entry.record.key, now);
         let age = clock::age_seconds(now, poll.at);

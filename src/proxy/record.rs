@@ -139,13 +139,11 @@ impl Taking<'_> {
             let Ok(piece) = frame.into_data() else {
                 continue;
             };
-            decoder = match decoder {
-                Some(decoder) => Some(self.coded(decoder, piece).await?),
-                None => {
-                    self.piece(&piece).await?;
-                    None
-                }
-            };
+            if let Some(coded) = decoder.take() {
+                decoder = Some(self.coded(coded, piece).await?);
+            } else {
+                self.piece(&piece).await?;
+            }
         }
         match decoder {
             Some(mut decoder) => decoder.finish().map_err(|error| undecodable(&error)),

@@ -39,7 +39,8 @@ pub(super) fn is_live(ask: &Ask) -> bool {
     ask.path.starts_with("/v1/echo") && (ask.header(ECHO) == Some("body") || wants_upgrade(ask))
 }
 
-fn wants_upgrade(ask: &Ask) -> bool {
+/// Whether a request asks to go on as something else than HTTP.
+pub(super) fn wants_upgrade(ask: &Ask) -> bool {
     let connection = ask
         .header(CONNECTION.as_str())
         .unwrap_or_default()

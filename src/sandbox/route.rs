@@ -6,7 +6,7 @@ use super::answer::{Answer, Ask};
 use super::chat::{self, Turn};
 use super::images::{self, Task};
 use super::video::{self, Origin};
-use super::{World, audio, echo, embeddings, messages, models, poll, responses, storage};
+use super::{World, audio, echo, embeddings, messages, models, poll, realtime, responses, storage};
 
 /// Whether a path is the storage's: another host in real life, so it has none of the gateway's headers.
 pub(super) fn is_storage(path: &str) -> bool {
@@ -88,6 +88,7 @@ pub(super) fn turned_away(world: &World, ask: &Ask) -> Option<Answer> {
         .and_then(|value| value.strip_prefix("Bearer "));
     let elsewhere = match ask.path.strip_prefix("/v1/").unwrap_or_default() {
         "messages" => ask.header("x-api-key"),
+        "realtime" => realtime::key(ask),
         path if path.starts_with("models") => {
             let query = ask
                 .query

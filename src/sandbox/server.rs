@@ -22,7 +22,7 @@ use super::answer::{Answer, Ask, Body};
 use super::delivery::Delivery;
 use super::script::Word;
 use super::wire::{Plug, Tasks, Wire};
-use super::{World, echo, route};
+use super::{World, echo, realtime, route};
 
 /// The largest request body that is read.
 const MAX_BODY: usize = 128 * 1024 * 1024;
@@ -125,7 +125,7 @@ async fn handle(
         trailers: HeaderMap::new(),
         request_id: world.ids.request(world.clock.now()),
     };
-    let came = if echo::is_live(&ask) {
+    let came = if echo::is_live(&ask) || realtime::is_asked(&ask) {
         Came::Live(echo::Live { incoming, upgrade })
     } else {
         match read(incoming, &mut ask).await {
@@ -186,6 +186,7 @@ async fn at_the_gate(world: &World, ask: &Ask, came: Came, words: &[Word]) -> An
         // The fault's own answer stands here in a moment.
         Came::Whole | Came::Live(_) if unbilled => Answer::empty(StatusCode::OK),
         Came::Whole => route::answer(world, ask).await,
+        Came::Live(live) if realtime::is_asked(ask) => realtime::answer(world, ask, live.upgrade),
         Came::Live(live) => echo::live(world, ask, live),
         Came::TooLarge => {
             let status = StatusCode::PAYLOAD_TOO_LARGE;

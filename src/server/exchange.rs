@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +28,8 @@ pub(super) struct Service {
     pub(super) tally: Arc<Tally>,
     /// How long a request's body may be silent.
     pub(super) idle: Duration,
-    /// The other end of the connection.
-    pub(super) peer: SocketAddr,
+    /// Both ends of the connection.
+    pub(super) peer: Peer,
     /// `server.max_header_bytes`.
     pub(super) largest_head: usize,
 }
@@ -47,7 +46,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             Some(Doubt::Fragment) => drop(request.extensions_mut().insert(Fragment)),
             None => {}
         }
-        request.extensions_mut().insert(Peer(self.peer));
+        request.extensions_mut().insert(self.peer);
         let too_large = refusal::too_large(&request, self.largest_head);
         let underway = Underway {
             tally: self.tally.clone(),

@@ -21,7 +21,6 @@ mod routes;
 mod tally;
 mod wire;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
+use crate::message::Peer;
 use door::{Door, Line};
 use exchange::Service;
 use places::{Places, Seat};
@@ -71,7 +71,7 @@ struct Reception {
 /// Somebody who has come in, with a place.
 struct Guest {
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     tally: Arc<Tally>,
     seat: Seat,
 }
@@ -138,6 +138,7 @@ impl Server {
         tokio::select! {
             () = over => {}
             () = self.turn_away() => {}
+            () = self.places.dismiss() => {}
         }
     }
 
@@ -167,6 +168,8 @@ impl Server {
     async fn accept(&self) -> Option<Guest> {
         match self.listener.accept().await {
             Ok((stream, peer)) => {
+                // Fails only for a connection that is over already.
+                let to = stream.local_addr().ok()?;
                 let tally = Arc::new(Tally::default());
                 let seat = self.places.seat(peer, &tally).await;
                 if seat.is_none() {
@@ -174,7 +177,7 @@ impl Server {
                 }
                 Some(Guest {
                     stream,
-                    peer,
+                    peer: Peer { from: peer, to },
                     tally,
                     seat: seat?,
                 })

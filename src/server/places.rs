@@ -96,6 +96,25 @@ impl Places {
         })
     }
 
+    /// Sends away who is here now, each once it has nothing that is being read or answered. A client
+    /// of HTTP/2 need not notice that it was asked to leave: one that waits to ask again reads nothing.
+    pub(super) async fn dismiss(&self) {
+        let next = self.taken().next;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            for tally in self
+                .taken()
+                .connections
+                .range(..next)
+                .map(|(_, tally)| tally)
+            {
+                if tally.could_go(Rest::Unspoken) || tally.could_go(Rest::Idle) {
+                    tally.shed();
+                }
+            }
+        }
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -208,10 +208,10 @@ impl Shelf {
             .await
     }
 
-    /// Takes over what an export holds; see [`import`](super::import).
+    /// Takes over what an export holds; see [`import`](super::import()).
     ///
     /// # Errors
-    /// As [`import`](super::import).
+    /// As [`import`](super::import()).
     pub async fn import(
         &self,
         from: impl Read + Send + 'static,

@@ -26,7 +26,7 @@ use super::outgoing::{Known, Outgoing};
 use super::tunnel::tunnel;
 use super::{Obstacle, SetupError};
 use crate::config::{self, Detour};
-use crate::message::{BodyError, causes};
+use crate::message::{BodyError, Peer, causes};
 use crate::tls;
 
 /// What leads to upstream, or to the proxy before it.
@@ -148,8 +148,9 @@ impl Connector {
     async fn open(&mut self, uri: Uri, within: &Within) -> Result<Tcp, Obstacle> {
         let opened = within.wait("no connection", self.tcp.call(uri)).await?;
         let tcp = opened.map_err(|error| Obstacle(causes(&error)))?;
-        let address = tcp.inner().local_addr().ok();
-        Ok(self.outgoing.known(tcp, address))
+        let (from, to) = (tcp.inner().local_addr(), tcp.inner().peer_addr());
+        let ends = from.ok().zip(to.ok()).map(|(from, to)| Peer { from, to });
+        Ok(self.outgoing.known(tcp, ends))
     }
 }
 

@@ -23,7 +23,6 @@ mod scrub;
 mod tunnel;
 mod upload;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
@@ -36,7 +35,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub use failure::{SendError, SetupError};
 
 use crate::config::{self, BaseUrl};
-use crate::message::Body;
+use crate::message::{Body, Peer};
 use attempt::Failed;
 use connect::{Connector, Speaking};
 use failure::Obstacle;
@@ -110,10 +109,10 @@ impl Upstream {
         })
     }
 
-    /// Whether one of our own open connections ends at this address, so that what comes from it was
-    /// sent by us.
-    pub fn is_ours(&self, address: SocketAddr) -> bool {
-        self.outgoing.has(address)
+    /// Whether this is the other side of one of our own open connections, so that what comes over it
+    /// was sent by us.
+    pub fn is_ours(&self, peer: &Peer) -> bool {
+        self.outgoing.has(peer)
     }
 
     /// Sends one request and waits for the head of its answer.

@@ -1,8 +1,9 @@
 //! Our own open connections to upstream, to recognise a request that we sent ourselves.
 //!
-//! Should `base_url` lead back here, by whatever name, such a request arrives from an address that
-//! one of these connections has on this machine. Nothing has to be added to it for that. It is no
-//! proof where something between rewrites addresses.
+//! Should `base_url` lead back here, by whatever name, such a request arrives over a connection
+//! with the same two ends as one of these. Nothing has to be added to it for that. Our own end alone
+//! would not do: the system gives a port to a client of ours too while we use it towards upstream.
+//! Where something between rewrites addresses, a loop is not seen.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -14,27 +15,32 @@ use std::task::{Context, Poll};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
-/// The addresses of our ends of all open connections, with how many have each: as many entries as
-/// there are connections at most.
+use crate::message::Peer;
+
+/// From where to where.
+type Ends = (SocketAddr, SocketAddr);
+
+/// The two ends of all open connections, with how many have the same: as
+/// many entries as there are connections at most.
 #[derive(Clone, Default)]
-pub(super) struct Outgoing(Arc<Mutex<HashMap<SocketAddr, usize>>>);
+pub(super) struct Outgoing(Arc<Mutex<HashMap<Ends, usize>>>);
 
 impl Outgoing {
-    /// Whether one of our connections has this address here.
-    pub(super) fn has(&self, address: SocketAddr) -> bool {
-        self.open().contains_key(&canonical(address))
+    /// Whether one of our connections has these ends.
+    pub(super) fn has(&self, peer: &Peer) -> bool {
+        self.open().contains_key(&canonical(*peer))
     }
 
     /// A connection that is known for as long as it is open. It has to be made before anything is
     /// sent over it: then no request of ours arrives unknown.
-    pub(super) fn known<S>(&self, stream: S, address: Option<SocketAddr>) -> Known<S> {
-        let address = address.map(canonical);
-        if let Some(address) = address {
-            *self.open().entry(address).or_default() += 1;
+    pub(super) fn known<S>(&self, stream: S, ends: Option<Peer>) -> Known<S> {
+        let ends = ends.map(canonical);
+        if let Some(ends) = ends {
+            *self.open().entry(ends).or_default() += 1;
         }
         let entry = Entry {
             all: self.clone(),
-            address,
+            ends,
         };
         Known {
             _entry: entry,
@@ -42,29 +48,30 @@ impl Outgoing {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<SocketAddr, usize>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<Ends, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Over a socket for both families, an IPv4 address comes dressed as one of IPv6.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+fn canonical(peer: Peer) -> Ends {
+    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    (plain(peer.from), plain(peer.to))
 }
 
 struct Entry {
     all: Outgoing,
-    address: Option<SocketAddr>,
+    ends: Option<Ends>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let Some(address) = self.address else { return };
+        let Some(ends) = self.ends else { return };
         let mut open = self.all.open();
-        if let Some(count) = open.get_mut(&address) {
+        if let Some(count) = open.get_mut(&ends) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&address);
+                open.remove(&ends);
             }
         }
     }
@@ -127,18 +134,26 @@ impl<S: Write + Unpin> Write for Known<S> {
 mod tests {
     use super::*;
 
+    fn peer(from: &str, to: &str) -> Peer {
+        let [from, to] = [from, to].map(|end| end.parse().unwrap());
+        Peer { from, to }
+    }
+
     #[test]
     fn a_connection_is_known_for_as_long_as_it_is_open() {
         let all = Outgoing::default();
-        let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        let one = all.known((), Some(address));
-        let two = all.known((), Some("[::ffff:127.0.0.1]:9".parse().unwrap()));
+        let plain = peer("127.0.0.1:9", "127.0.0.1:80");
+        let dressed = peer("[::ffff:127.0.0.1]:9", "[::ffff:127.0.0.1]:80");
+        let one = all.known((), Some(plain));
+        let two = all.known((), Some(dressed));
         drop(all.known((), None));
         drop(one);
-        assert!(all.has(address), "the other one is open");
-        assert!(all.has("[::ffff:127.0.0.1]:9".parse().unwrap()));
-        assert!(!all.has("127.0.0.1:10".parse().unwrap()));
+        assert!(all.has(&plain), "the other one is open");
+        assert!(all.has(&dressed));
+        // A client may have the port that we have towards somebody else.
+        assert!(!all.has(&peer("127.0.0.1:9", "127.0.0.1:8787")));
+        assert!(!all.has(&peer("127.0.0.1:10", "127.0.0.1:80")));
         drop(two);
-        assert!(!all.has(address) && all.open().is_empty());
+        assert!(!all.has(&plain) && all.open().is_empty());
     }
 }

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod archive;
 mod call;
 mod callbacks;
 mod commands;

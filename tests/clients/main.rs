@@ -1,5 +1,6 @@
-//! The real clients against the real program: the official `openai` packages for Python and Node, curl, and
-//! the `standardwebhooks` packages, which verify the callbacks.
+//! The real clients against the real program: the official `openai` packages for Python and Node, `LangChain`,
+//! `LiteLLM`, the AI SDK, two clients that speak `WebSocket`, curl, and the `standardwebhooks` packages, which verify
+//! the callbacks.
 //!
 //! Each test starts `reprise sandbox` and `reprise serve` as processes of their own, points one client's script
 //! at the proxy and fails with everything that was printed. The scripts assert against the sandbox's bill: what
@@ -7,8 +8,8 @@
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `REPRISE_PYTHON` | the interpreter that has the packages; default `python3` |
-//! | `REPRISE_NODE_PATH` | a folder holding `node_modules` with them; default Node's own resolution |
+//! | `REPRISE_PYTHON` | the interpreter that has the Python packages; default `python3` |
+//! | `REPRISE_NODE_PATH` | a folder holding `node_modules` with the Node packages; default Node's own resolution |
 //! | `REPRISE_REQUIRE_CLIENTS=1` | a missing client is a failure; without it the suite is left out, visibly |
 
 mod process;
@@ -19,22 +20,22 @@ use script::{Script, interpreter};
 
 #[test]
 fn official_python_sdk_pays_once() {
-    python(None);
+    openai_python(None);
 }
 
 #[test]
 fn official_python_sdk_pays_once_over_https() {
-    python(Some("SSL_CERT_FILE"));
+    openai_python(Some("SSL_CERT_FILE"));
 }
 
 #[test]
 fn official_node_sdk_pays_once() {
-    node(None);
+    openai_node(None);
 }
 
 #[test]
 fn official_node_sdk_pays_once_over_https() {
-    node(Some("NODE_EXTRA_CA_CERTS"));
+    openai_node(Some("NODE_EXTRA_CA_CERTS"));
 }
 
 #[test]
@@ -47,38 +48,58 @@ fn curl_pays_once_over_https() {
     curl(Some("CURL_CA_BUNDLE"));
 }
 
-fn python(roots: Option<&'static str>) {
-    let python = std::env::var("REPRISE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    Script {
-        name: "python",
-        file: "suite.py",
-        command: vec![interpreter(&python), "-B".to_owned()],
-        probe: vec!["-c", "import openai"],
-        install: "pip install openai",
-        env: Vec::new(),
-        roots,
-    }
+#[test]
+fn langchain_pays_once() {
+    python(
+        "LangChain",
+        "chain.py",
+        "langchain_openai",
+        "langchain-openai",
+    )
     .run();
 }
 
-fn node(roots: Option<&'static str>) {
-    let env = match std::env::var("REPRISE_NODE_PATH") {
-        Ok(folder) => vec![(
-            "NODE_PATH",
-            format!("{}/node_modules", interpreter(&folder)),
-        )],
-        Err(_) => Vec::new(),
-    };
-    Script {
-        name: "node",
-        file: "suite.cjs",
-        command: vec!["node".to_owned()],
-        probe: vec!["-e", "require('openai')"],
-        install: "npm install openai",
-        env,
-        roots,
-    }
-    .run();
+#[test]
+fn litellm_pays_once() {
+    python("LiteLLM", "lite.py", "litellm", "litellm").run();
+}
+
+#[test]
+fn ai_sdk_pays_once() {
+    let probe = "require('ai'), require('@ai-sdk/openai-compatible')";
+    node("AI SDK", "aisdk.cjs", probe, "ai @ai-sdk/openai-compatible").run();
+}
+
+#[test]
+fn python_web_sockets_pass() {
+    python("websockets", "sockets.py", "websockets", "websockets").run();
+}
+
+#[test]
+fn node_web_sockets_pass() {
+    node("ws", "sockets.cjs", "require('ws')", "ws").run();
+}
+
+#[test]
+fn python_webhook_library_verifies_callbacks() {
+    let package = "standardwebhooks";
+    python("python webhook", "webhook.py", package, package).run();
+}
+
+#[test]
+fn node_webhook_library_verifies_callbacks() {
+    let probe = "require('standardwebhooks')";
+    node("node webhook", "webhook.cjs", probe, "standardwebhooks").run();
+}
+
+fn openai_python(roots: Option<&'static str>) {
+    let script = python("python", "suite.py", "openai", "openai");
+    Script { roots, ..script }.run();
+}
+
+fn openai_node(roots: Option<&'static str>) {
+    let script = node("node", "suite.cjs", "require('openai')", "openai");
+    Script { roots, ..script }.run();
 }
 
 fn curl(roots: Option<&'static str>) {
@@ -86,31 +107,34 @@ fn curl(roots: Option<&'static str>) {
         name: "curl",
         file: "suite.sh",
         command: vec!["bash".to_owned()],
-        probe: vec!["-c", "curl --version | grep -q HTTP2"],
-        install: "a curl that speaks HTTP/2",
+        probe: ["-c", "curl --version | grep -q HTTP2"]
+            .map(str::to_owned)
+            .to_vec(),
+        install: "a curl that speaks HTTP/2".to_owned(),
         env: Vec::new(),
         roots,
     }
     .run();
 }
 
-#[test]
-fn python_webhook_library_verifies_callbacks() {
+/// A script for the Python that `REPRISE_PYTHON` names, if it has `module`.
+fn python(name: &'static str, file: &'static str, module: &str, package: &str) -> Script {
     let python = std::env::var("REPRISE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    // Found, not loaded: some of these take seconds to load.
+    let probe = format!("import importlib.util as u; exit(u.find_spec('{module}') is None)");
     Script {
-        name: "python webhook",
-        file: "webhook.py",
+        name,
+        file,
         command: vec![interpreter(&python), "-B".to_owned()],
-        probe: vec!["-c", "import standardwebhooks"],
-        install: "pip install standardwebhooks",
+        probe: vec!["-c".to_owned(), probe],
+        install: format!("pip install {package}"),
         env: Vec::new(),
         roots: None,
     }
-    .run();
 }
 
-#[test]
-fn node_webhook_library_verifies_callbacks() {
+/// A script for Node with the packages below `REPRISE_NODE_PATH`, if `probe` finds them there.
+fn node(name: &'static str, file: &'static str, probe: &str, packages: &str) -> Script {
     let env = match std::env::var("REPRISE_NODE_PATH") {
         Ok(folder) => vec![(
             "NODE_PATH",
@@ -119,13 +143,12 @@ fn node_webhook_library_verifies_callbacks() {
         Err(_) => Vec::new(),
     };
     Script {
-        name: "node webhook",
-        file: "webhook.cjs",
+        name,
+        file,
         command: vec!["node".to_owned()],
-        probe: vec!["-e", "require('standardwebhooks')"],
-        install: "npm install standardwebhooks",
+        probe: vec!["-e".to_owned(), probe.to_owned()],
+        install: format!("npm install {packages}"),
         env,
         roots: None,
     }
-    .run();
 }

@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// their back-off (0.5 s each, 0.5 s and 1 s between), so that every attempt of the SDK times out.
 const SLOW: &str = "5s";
 
+/// The one key of the world that knows its clients.
+const KEY: &str = "rp-the-key-of-the-client-suites";
+
 /// A client and the script that drives it.
 pub(crate) struct Script {
     /// The client's name, for messages.
@@ -24,9 +27,9 @@ pub(crate) struct Script {
     /// The interpreter and the arguments before the file.
     pub(crate) command: Vec<String>,
     /// Arguments to the interpreter that succeed only where the client is installed.
-    pub(crate) probe: Vec<&'static str>,
+    pub(crate) probe: Vec<String>,
     /// What a person does to get it.
-    pub(crate) install: &'static str,
+    pub(crate) install: String,
     /// Variables for the interpreter.
     pub(crate) env: Vec<(&'static str, String)>,
     /// The variable that names the authorities to believe, to come over HTTPS; `None`: plain HTTP.
@@ -40,7 +43,9 @@ impl Script {
             return self.leave_out();
         }
         let tls = self.roots.is_some();
-        let (world, slow) = (World::start(None, tls), World::start(Some(SLOW), tls));
+        let world = World::start(None, tls, "");
+        let slow = World::start(Some(SLOW), tls, "");
+        let guarded = World::start(Some(SLOW), false, &guarded());
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/clients")
             .join(self.file);
@@ -53,7 +58,10 @@ impl Script {
             .env("WEBHOOK_SECRET", SECRET)
             .env("SANDBOX_BILL", world.bill_url())
             .env("SLOW_BASE_URL", slow.base_url())
-            .env("SLOW_BILL", slow.bill_url());
+            .env("SLOW_BILL", slow.bill_url())
+            .env("GUARDED_BASE_URL", guarded.base_url())
+            .env("GUARDED_BILL", guarded.bill_url())
+            .env("GUARDED_KEY", KEY);
         if let (Some(variable), Some(roots), Some(others)) =
             (self.roots, world.roots(), slow.roots())
         {
@@ -69,11 +77,12 @@ impl Script {
             None => format!("was still running after {PATIENCE:?}"),
         };
         panic!(
-            "the {} suite {verdict}\n{}{}--- with a slow upstream\n{}",
+            "the {} suite {verdict}\n{}{}--- with a slow upstream\n{}--- guarded\n{}",
             self.name,
             script.printed(),
             world.printed(),
-            slow.printed()
+            slow.printed(),
+            guarded.printed()
         );
     }
 
@@ -110,6 +119,15 @@ impl Script {
         // The test harness captures the print macros, and a suite must not vanish silently.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
+}
+
+/// The configuration of a proxy that knows its clients and gives up on upstream before it answers.
+fn guarded() -> String {
+    let hash = blake3::hash(KEY.as_bytes());
+    format!(
+        "upstream.response_timeout = '1s'\ncache.chat.unknown_outcome = 'ask'\n\
+         clients.suite.key_hash = 'blake3:{hash}'\n"
+    )
 }
 
 /// A path given from the repository's root as one that holds from any working folder; a bare name stays as it is.

@@ -35,11 +35,11 @@ pub(crate) struct World {
 
 impl World {
     /// Starts both; `answer_time` is how long upstream takes over a chat or an image (`"5s"`), and with
-    /// `tls` clients reach the proxy by HTTPS.
-    pub(crate) fn start(answer_time: Option<&str>, tls: bool) -> World {
+    /// `tls` clients reach the proxy by HTTPS. `more` stands at the top of its proxy.toml.
+    pub(crate) fn start(answer_time: Option<&str>, tls: bool, more: &str) -> World {
         let home = tempfile::tempdir().expect("a temporary folder");
         let config = home.path().join("proxy.toml");
-        std::fs::write(config, CONFIG).expect("a configuration file");
+        std::fs::write(config, format!("{more}{CONFIG}")).expect("a configuration file");
         if tls {
             certify(home.path());
         }

@@ -8,5 +8,6 @@ mod answers;
 mod call;
 mod clips;
 mod jobs;
+mod realtime;
 mod script;
 mod wire;

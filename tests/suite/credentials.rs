@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::house::{Answer, Call, House, UPSTREAM_KEY};
 
-const ANNA: &str = "sk-key-of-anna";
-const BEN: &str = "sk-key-of-ben";
+pub(crate) const ANNA: &str = "sk-key-of-anna";
+pub(crate) const BEN: &str = "sk-key-of-ben";
 const STRANGER: &str = "sk-key-of-nobody";
 const PLACES: [&str; 5] = [
     "authorization",
@@ -20,7 +20,7 @@ const PLACES: [&str; 5] = [
     "subprotocol",
 ];
 
-fn anna_and_ben(config: &mut Config) {
+pub(crate) fn anna_and_ben(config: &mut Config) {
     for (name, key) in [("anna", ANNA), ("ben", BEN)] {
         let client = config::Client {
             key_hash: blake3::hash(key.as_bytes()),

@@ -6,6 +6,7 @@
 )]
 
 mod abuse;
+mod archive;
 mod callbacks;
 mod clock;
 mod codings;

@@ -13,7 +13,8 @@ use reprise::egress::{Allowed, Egress, Patience};
 use reprise::generation::{Fingerprint, Kind};
 use reprise::jobs::{End, Ends, Outcome, PollAnswer};
 use reprise::store::{
-    DiskStore, Entry, Payload, PollRecord, Record, Shelf, Store, Task, TaskState,
+    DiskStore, Entry, Medium, MediumState, Payload, PollRecord, Record, Shelf, Store, Task,
+    TaskState,
 };
 use secrecy::SecretSlice;
 use tempfile::TempDir;
@@ -51,6 +52,7 @@ fn desk(schedule: Schedule, media_patience: Duration) -> Desk {
         signer: Some(Signer::new(&SecretSlice::from(b"secret".to_vec()))),
         schedule,
         media_patience,
+        links: reprise::config::Links::Local,
         clock: Clock::system(),
     });
     let stop = CancellationToken::new();
@@ -202,6 +204,12 @@ async fn a_success_waits_for_its_media() {
     let desk = desk(QUICK, Duration::from_hours(1));
     register(&desk, TaskState::Running, receiver.url("/c")).await;
     assert_eq!(state(&desk), ("waiting", 0));
+    let mut wanting = (*entry(TaskState::Succeeded)).clone();
+    wanting.record.media.push(Medium {
+        link: "https://cdn.example/a.mp4".to_owned(),
+        state: MediumState::Wanted,
+    });
+    desk.store.put(&wanting).unwrap();
     let callbacks = desk.callbacks.clone();
     let told = tokio::task::spawn_blocking(move || {
         callbacks.ended(&end(Outcome::Succeeded, Some(BODY)))?;

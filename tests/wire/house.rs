@@ -91,6 +91,11 @@ impl House {
         self
     }
 
+    /// Begins to drain.
+    pub(crate) fn close(&self) {
+        self.stop.cancel();
+    }
+
     pub(crate) async fn connect(&self) -> Socket {
         Socket {
             stream: soon(TcpStream::connect(self.addr)).await.unwrap(),

@@ -346,3 +346,20 @@ async fn what_http2_forbids_never_gets_through() {
         assert_eq!(upstream.heard(), [""; 0], "{target:?}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_hear_that_we_close_holds_up_nobody() {
+    let house = house().await;
+    let held = house.sandbox.hold("GET /v1/models/held");
+    let mut asking = Http2::open(&house, &[]).await;
+    asking.get(1, "/v1/models/held").await;
+    held.arrived(1).await;
+    let mut idle = Http2::open(&house, &[]).await;
+    idle.get(1, "/v1/models").await;
+    idle.ears.until(DATA).await.expect("an answer");
+    house.close();
+    // It says nothing to a GOAWAY and answers no PING, as one does that waits to ask again.
+    assert!(idle.ears.closed().await < HEAD);
+    held.release();
+    asking.ears.until(DATA).await.expect("its answer");
+}

@@ -74,6 +74,9 @@ fn configuration(listen: SocketAddr, sandbox: &Sandbox, dir: &Path) -> Result<Co
     };
     let mut config = config::load(&sources)?.config;
     config.cache.min_free = 0;
+    // The simulated storage is on this machine.
+    let loopback = std::net::Ipv4Addr::LOCALHOST;
+    config.media.allow = vec![config::Network::of(loopback.into())];
     config.jobs.min_poll_interval = std::time::Duration::from_millis(250);
     Ok(config)
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::admin::printable;
 use crate::cli::{Failure, table};
-use crate::console::{Action, Callback, Job, JobDetail, JobState, Resolved};
+use crate::console::{Action, Callback, File, Job, JobDetail, JobState, Resolved};
 
 /// One line of JSON.
 pub(super) fn json(what: &impl Serialize) -> Result<(), Failure> {
@@ -53,6 +53,7 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         progress,
         next_poll_at,
         callbacks,
+        media,
     } = detail;
     let lines = [
         ("key", Some(job.key.to_string())),
@@ -81,8 +82,10 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
             Some(format!("{host} {state}, {attempts} attempts")),
         )
     });
+    let files = media.iter().map(|file| ("file", Some(line_of(file))));
     let known = lines
         .into_iter()
+        .chain(files)
         .chain(callbacks)
         .filter_map(|(name, value)| {
             let value = printable(&value?).replace('\n', "?");
@@ -94,6 +97,22 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
     });
     let text: String = known.chain(advice).collect();
     print(&text)
+}
+
+/// What became of a file that the result links to.
+fn line_of(file: &File) -> String {
+    let File {
+        host,
+        state,
+        bytes,
+        content_type,
+        link,
+        reason,
+    } = file;
+    let bytes = bytes.map(|bytes| format!("{bytes} bytes"));
+    let known = [content_type.clone(), bytes, link.clone(), reason.clone()];
+    let known = known.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    format!("{state} from {host} {known}").trim_end().to_owned()
 }
 
 /// A length of time in its two largest units.

@@ -154,6 +154,7 @@ fn the_forms_are_those_that_are_promised() {
         "state": "unknown", "started_at": "2026-09-21T14:13:30Z", "callers": 1,
         "path": "/v1/images/generations", "ended_at": null, "reason": "cut",
         "age_seconds": 0, "progress": null, "next_poll_at": null, "callbacks": [],
+        "media": [],
     });
     assert_eq!(serde_json::to_value(unknown).unwrap(), expected);
     let back: JobDetail = serde_json::from_value(expected).unwrap();

@@ -15,17 +15,20 @@
 mod answer;
 mod client;
 mod disk;
+mod host;
 mod receiver;
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reprise::app::{App, Drained};
 use reprise::clock::Clock;
 use reprise::config::{self, Config, Sources};
+use reprise::media::Archive;
 use reprise::sandbox::{self, Options, Sandbox};
 use reprise::store::OpenReport;
 use secrecy::SecretString;
@@ -37,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use answer::{Answer, Broken, Opened};
 pub(crate) use client::{Call, Client, Form, Underway};
 pub(crate) use disk::{copy, files_below, flip_a_bit};
+pub(crate) use host::{Host, Page, Visit};
 pub(crate) use receiver::{Receiver, Reply};
 
 /// How long anything may take.
@@ -145,6 +149,7 @@ pub(crate) struct House {
 }
 
 struct Serving {
+    archive: Arc<Archive>,
     addr: SocketAddr,
     report: OpenReport,
     stop: CancellationToken,
@@ -179,6 +184,11 @@ impl House {
     /// Where the proxy listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.serving.as_ref().expect("the house is shut").addr
+    }
+
+    /// Who fetches files for the proxy.
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.serving.as_ref().expect("the house is shut").archive
     }
 
     /// The proxy's data directory.
@@ -230,6 +240,7 @@ impl House {
         let stop = CancellationToken::new();
         self.serving = Some(Serving {
             addr: app.addr(),
+            archive: app.archive().clone(),
             report: app.report().clone(),
             run: tokio::spawn(app.run(stop.clone())),
             stop,
@@ -282,6 +293,7 @@ impl House {
         config.cache.min_free = 0;
         // Tests count what is asked upstream: nobody but their clients asks, unless they say so.
         config.jobs.poll_interval = Duration::from_hours(1);
+        config.media.archive = false;
         for change in &self.plan.changes {
             change(&mut config);
         }

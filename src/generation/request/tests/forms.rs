@@ -40,6 +40,10 @@ fn forms_that_mean_the_same() {
     for (name, head) in [
         ("file name", "name=\"image\"; filename=\"b c; d.png\""),
         (
+            "file name with a word",
+            "name=\"image\"; filename=\"my name.png\"",
+        ),
+        (
             "file name in two forms",
             "name=\"image\"; filename=\"b\"; filename*=UTF-8''%C3%A9",
         ),
@@ -112,6 +116,29 @@ fn forms_that_mean_something_else() {
             vec![("name=\"prompt\"", "a catP"), (image.0, "NG")],
         ),
         (
+            "another name in capitals",
+            vec![
+                prompt,
+                ("name=\"image\"; filename=\"a\"; NAME=\"x\"", "PNG"),
+            ],
+        ),
+        (
+            "another name without a semicolon",
+            vec![prompt, ("name=\"image\"; filename=\"a\"name=\"x\"", "PNG")],
+        ),
+        (
+            "another name behind an escaped quote",
+            vec![prompt, ("name=\"image\"; filename=\"a\\\"; name=\"", "PNG")],
+        ),
+        (
+            "another name inside the file name",
+            vec![prompt, ("name=\"image\"; filename=\"a; name=x\"", "PNG")],
+        ),
+        (
+            "another name behind the encoded one",
+            vec![prompt, ("name=\"image\"; filename*=a;Name=x", "PNG")],
+        ),
+        (
             "a second name",
             vec![
                 prompt,
@@ -140,6 +167,30 @@ fn forms_that_cannot_be_read_are_raw() {
         ("text after", with(format!("{text}x"))),
         ("a form after", with(format!("{text}{text}"))),
         ("cut off", with(text[..text.len() - 6].to_owned())),
+        ("closed before it begins", with(format!("--B{text}"))),
+        (
+            "more on a delimiter's line",
+            with(text.replacen("\r\n", " x\r\n", 1)),
+        ),
+        (
+            "a delimiter of lines that end in LF",
+            with(text.replace("\r\n\r\nm", "\r\n\r\nm\n--B\n")),
+        ),
+        (
+            "a head that ends twice",
+            with(text.replace("\r\n\r\nm", "\n\r\nm\r\nx: y\r\n\r\nm")),
+        ),
+        (
+            "two names",
+            with(text.replace(
+                "\r\n\r\nm",
+                "\r\ncontent-disposition: form-data; name=\"user\"\r\n\r\nm",
+            )),
+        ),
+        (
+            "a folded line",
+            with(text.replace("\r\n\r\nm", "\r\n x: y\r\n\r\nm")),
+        ),
         ("no name", with(text.replace("; name=\"model\"", ""))),
         (
             "no disposition",
@@ -165,9 +216,16 @@ fn forms_that_cannot_be_read_are_raw() {
         longer.extend_from_slice(b"\r\n");
         let longer = Asked {
             body: longer.into(),
-            ..odd
+            ..odd.clone()
         };
         assert_ne!(longer.key(), identity.fingerprint, "{name}");
+        let other = String::from_utf8_lossy(&odd.body).replacen("\r\nm", "\r\nn", 1);
+        let changed = other.as_bytes() != &*odd.body;
+        let other = Asked {
+            body: other.into(),
+            ..odd
+        };
+        assert_eq!(other.key() != identity.fingerprint, changed, "{name}");
     }
     assert_eq!(
         form(&vec![("name=\"model\"", "m"); 1000])
