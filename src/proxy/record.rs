@@ -85,11 +85,8 @@ pub(super) async fn take(
     // (RFC 9112 §6.3).
     let end_is_sure = framed || coded || !matches!(showing, Showing::AllButLast);
     let (judged, task) = verdict::judge((run, means.1), &answer, (&recorder, &showing)).await;
-    if broken.is_some() && nothing_ran(answer.status) {
-        answer = without_length(&answer);
-    }
     Taken {
-        judged: at_the_end(judged, broken, (answer.status, end_is_sure)),
+        judged: at_the_end(judged, broken, (&mut answer, end_is_sure)),
         answer,
         recorder,
         task,
@@ -108,10 +105,13 @@ fn decoder(headers: &mut HeaderMap) -> Option<Decoder> {
 fn at_the_end(
     judged: Judged,
     broken: Option<String>,
-    (status, end_is_sure): (StatusCode, bool),
+    (answer, end_is_sure): (&mut Arc<Live>, bool),
 ) -> Judged {
     match broken {
-        Some(_) if nothing_ran(status) => Judged::Refused,
+        Some(_) if nothing_ran(answer.status) => {
+            *answer = without_length(answer);
+            Judged::Refused
+        }
         Some(how) => Judged::Cut(how),
         None if judged == Judged::Success && !end_is_sure => {
             Judged::Cut("its end cannot be told from a cut connection".to_owned())
