@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -30,7 +30,7 @@ use crate::tls;
 /// How long a connection to the proxy may take.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long an answer may take: a listing reads every record.
-const ANSWER: Duration = Duration::from_mins(2);
+pub(super) const ANSWER: Duration = Duration::from_mins(2);
 /// How long a proxy that is starting is waited for until it says where it serves.
 const STARTING: Duration = Duration::from_secs(3);
 /// The largest answer that is read, in bytes: a few hundred thousand jobs.
@@ -139,44 +139,68 @@ impl Admin {
         self.call(Method::POST, path, body).await
     }
 
+    /// Has something taken away.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(Method::DELETE, path, Bytes::new()).await
+    }
+
+    /// Begins an exchange of any length; the answer is one that went well.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(super) async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        sent: Body,
+    ) -> Result<Response<Body>, Failure> {
+        let request = self.request(method, path, sent);
+        let response = self.client.request(request).await.map_err(|error| {
+            let why = tls::why(&error).unwrap_or_else(|| causes(&error));
+            self.failed(&format!("does not answer: {why}"))
+        })?;
+        let (head, body) = response.into_parts();
+        let body = body::boxed(body.map_err(BodyError::from));
+        if head.status == StatusCode::OK {
+            return Ok(Response::from_parts(head, body));
+        }
+        let bytes = body::collect(body, LARGEST).await.unwrap_or_default();
+        Err(self.refusal(head.status, &bytes))
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         sent: Bytes,
     ) -> Result<T, Failure> {
-        let failed =
-            |what: String| Failure::Runtime(format!("the proxy at {} {what}", self.origin));
         let exchange = async {
-            let request = self.request(method, path, sent);
-            let response = self.client.request(request).await?;
-            let (head, body) = response.into_parts();
-            let bytes = body::collect(body::boxed(body.map_err(BodyError::from)), LARGEST).await;
-            Ok::<_, hyper_util::client::legacy::Error>((head.status, bytes))
+            let answer = self.open(method, path, body::full(sent)).await?;
+            let bytes = body::collect(answer.into_body(), LARGEST).await;
+            bytes.map_err(|error| self.failed(&format!("broke off: {error}")))
         };
-        let (status, bytes) = match tokio::time::timeout(ANSWER, exchange).await {
-            Ok(Ok((status, Ok(bytes)))) => (status, bytes),
-            Ok(Ok((_, Err(error)))) => return Err(failed(format!("broke off: {error}"))),
-            Ok(Err(error)) => {
-                let why = tls::why(&error).unwrap_or_else(|| causes(&error));
-                return Err(failed(format!("does not answer: {why}")));
-            }
-            Err(_) => {
-                return Err(failed(format!(
-                    "did not answer within {} s",
-                    ANSWER.as_secs()
-                )));
-            }
-        };
-        if status != StatusCode::OK {
-            return Err(self.refusal(status, &bytes));
-        }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| failed(format!("gave an answer of another version: {error}")))
+        let late = || self.failed(&format!("did not answer within {} s", ANSWER.as_secs()));
+        let bytes = tokio::time::timeout(ANSWER, exchange)
+            .await
+            .map_err(|_| late())??;
+        serde_json::from_slice(&bytes).map_err(|error| self.strange(&error))
     }
 
-    fn request(&self, method: Method, path: &str, sent: Bytes) -> Request<Body> {
-        let mut request = Request::new(body::full(sent));
+    /// What the proxy did instead, in words that follow its name.
+    pub(super) fn failed(&self, what: &str) -> Failure {
+        Failure::Runtime(format!("the proxy at {} {what}", self.origin))
+    }
+
+    /// It said something that cannot be read.
+    pub(super) fn strange(&self, error: &serde_json::Error) -> Failure {
+        self.failed(&format!("gave an answer of another version: {error}"))
+    }
+
+    fn request(&self, method: Method, path: &str, sent: Body) -> Request<Body> {
+        let mut request = Request::new(sent);
         *request.method_mut() = method;
         // An address and a path that is encoded make a URI; `/` would be answered with 404.
         *request.uri_mut() = format!("{}{path}", self.origin).parse().unwrap_or_default();

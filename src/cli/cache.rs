@@ -1,108 +1,89 @@
-//! `reprise cache key`: which generation a request is.
+//! `reprise cache`: what is kept, looked at, forgotten, checked and carried.
+//!
+//! - `place` where it is: at a running proxy, or in the directory;
+//! - `look` list and show, `forget` remove and purge, `verify`, `carry` export and import;
+//! - `key` which generation a request is;
+//! - `answer` long answers of a proxy, `print` what is said.
 
-use std::io::Read;
+mod answer;
+mod carry;
+mod forget;
+mod key;
+mod look;
+mod place;
+mod print;
+mod target;
+mod upload;
+mod verify;
+
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Uri};
 
-use super::Failure;
-use crate::config::{self, Scope, Sources};
-use crate::generation::{self, Fingerprint, Request};
-
-#[derive(Subcommand)]
-pub(super) enum CacheCommand {
-    /// Print the key of a request: what identical requests have in common
-    Key(KeyArgs),
-}
+use super::{Failure, log, runtime};
+use crate::config::{self, Log, LogFormat, Sources};
+use crate::console::cache::Denied;
+use place::Place;
 
 #[derive(Args)]
-pub(super) struct KeyArgs {
-    /// The request's path, with its query if it has one: /v1/images/generations
-    path: String,
-    /// A file with the request's body; - reads standard input
-    body: PathBuf,
-    /// The body's content type
-    #[arg(long, value_name = "TYPE", default_value = "application/json")]
-    content_type: String,
-    /// A further header that may count, as NAME:VALUE
-    #[arg(long, value_name = "NAME:VALUE")]
-    header: Vec<String>,
-    /// The take, as in the header Reprise-Take
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    take: u32,
-    /// Whose request it is; counts when cache.scope is "client"
-    #[arg(long, value_name = "NAME", default_value = "local")]
-    client: String,
+pub(super) struct CacheArgs {
+    #[command(subcommand)]
+    command: CacheCommand,
+    /// Where what was paid for is kept [env: `REPRISE_DATA_DIR`]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) data_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum CacheCommand {
+    /// Show what is kept, the newest first
+    List(look::ListArgs),
+    /// Show everything that is known about one generation
+    Show(look::ShowArgs),
+    /// Forget generations, so that the next identical requests run again
+    Remove(forget::RemoveArgs),
+    /// Forget everything that is finished
+    Purge(forget::PurgeArgs),
+    /// Read everything again, and say what is not as it was written; changes nothing
+    Verify(verify::VerifyArgs),
+    /// Write everything that is kept into one file
+    Export(carry::ExportArgs),
+    /// Take over what an export holds
+    Import(carry::ImportArgs),
+    /// Print the key of a request: what identical requests have in common
+    Key(key::KeyArgs),
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        Self::Runtime(denied.to_string())
+    }
 }
 
 /// Runs one of the commands about what is kept.
-pub(super) fn run(command: &CacheCommand, sources: &Sources) -> Result<(), Failure> {
-    match command {
-        CacheCommand::Key(args) => {
-            let scope = config::load(sources)?.config.cache.scope;
-            println!("{}", key(args, scope)?);
-            Ok(())
+pub(super) fn run(args: CacheArgs, sources: &Sources) -> Result<(), Failure> {
+    if let CacheCommand::Key(args) = &args.command {
+        return key::run(args, sources);
+    }
+    let config = config::load(sources)?.config;
+    if let CacheCommand::Purge(args) = &args.command {
+        args.ask(&config.data_dir)?;
+    }
+    log::start(&Log {
+        format: LogFormat::Text,
+        level: "warn".to_owned(),
+    });
+    runtime()?.block_on(async {
+        let place = Place::find(&config, &sources.env).await?;
+        match args.command {
+            CacheCommand::List(args) => look::list(&place, args).await,
+            CacheCommand::Show(args) => look::show(&place, &args).await,
+            CacheCommand::Remove(args) => forget::remove(&place, &args).await,
+            CacheCommand::Purge(args) => forget::purge(&place, &args).await,
+            CacheCommand::Verify(args) => verify::run(&place, &args).await,
+            CacheCommand::Export(args) => carry::export(&place, &args).await,
+            CacheCommand::Import(args) => carry::import(place, &args, &config).await,
+            CacheCommand::Key(_) => Ok(()),
         }
-    }
-}
-
-fn key(args: &KeyArgs, scope: Scope) -> Result<Fingerprint, Failure> {
-    let usage = |message: String| Failure::Usage(message);
-    let uri: Uri = args
-        .path
-        .parse()
-        .map_err(|_| usage(format!("{} is no path", args.path)))?;
-    let kind = generation::classify(&Method::POST, uri.path()).ok_or_else(|| {
-        usage(format!(
-            "POST {} is not a generation; try /v1/images/generations",
-            uri.path()
-        ))
-    })?;
-    let body = read(&args.body)?;
-    let scope = match scope {
-        Scope::Shared => None,
-        Scope::Client => Some(args.client.as_str()),
-    };
-    let request = Request {
-        kind,
-        path: uri.path(),
-        query: uri.query(),
-        scope,
-        take: args.take.max(1),
-        headers: &headers(args)?,
-        body: &body,
-    };
-    Ok(request.identify().fingerprint)
-}
-
-fn read(path: &PathBuf) -> Result<Bytes, Failure> {
-    let mut body = Vec::new();
-    let read = if path.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut body).map(drop)
-    } else {
-        std::fs::read(path).map(|bytes| body = bytes)
-    };
-    read.map_err(|error| Failure::Runtime(format!("cannot read {}: {error}", path.display())))?;
-    Ok(Bytes::from(body))
-}
-
-fn headers(args: &KeyArgs) -> Result<HeaderMap, Failure> {
-    let mut headers = HeaderMap::new();
-    let content_type = format!("content-type:{}", args.content_type);
-    for written in std::iter::once(&content_type).chain(&args.header) {
-        let parsed = written.split_once(':').and_then(|(name, value)| {
-            let name = HeaderName::try_from(name.trim()).ok()?;
-            Some((name, HeaderValue::try_from(value.trim()).ok()?))
-        });
-        let Some((name, value)) = parsed else {
-            return Err(Failure::Usage(format!(
-                "{written} is no header; write NAME:VALUE"
-            )));
-        };
-        headers.append(name, value);
-    }
-    Ok(headers)
+    })
 }

@@ -10,6 +10,7 @@ mod demo;
 mod jobs;
 mod log;
 mod origin;
+mod progress;
 mod sandbox;
 mod serve;
 mod signals;
@@ -74,8 +75,7 @@ enum Command {
     /// What runs, and what has an unknown outcome
     Jobs(jobs::JobsArgs),
     /// What is kept
-    #[command(subcommand)]
-    Cache(cache::CacheCommand),
+    Cache(cache::CacheArgs),
 }
 
 /// Why a command did not do what it was asked to do.
@@ -87,6 +87,9 @@ enum Failure {
     /// Something failed while running: exit code 1.
     #[error("{0}")]
     Runtime(String),
+    /// Whoever read what is printed has seen enough and gone: nothing of ours has failed.
+    #[error("nobody reads what is printed")]
+    Unread,
 }
 
 impl From<Problems> for Failure {
@@ -118,6 +121,9 @@ impl From<StoreError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::Unread;
+        }
         Self::Runtime(error.to_string())
     }
 }
@@ -138,20 +144,24 @@ pub fn main() -> ExitCode {
             };
             jobs::run(args, &sources(&cli.common, &serve))
         }
-        Some(Command::Cache(command)) => {
-            cache::run(&command, &sources(&cli.common, &ServeArgs::default()))
+        Some(Command::Cache(mut args)) => {
+            let serve = ServeArgs {
+                data_dir: args.data_dir.take().or(cli.serve.data_dir),
+                ..ServeArgs::default()
+            };
+            cache::run(args, &sources(&cli.common, &serve))
         }
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("reprise: {failure}");
-            match failure {
-                Failure::Usage(_) => ExitCode::from(2),
-                Failure::Runtime(_) => ExitCode::from(1),
-            }
-        }
+        Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
+        Err(failure @ Failure::Usage(_)) => failed(&failure, 2),
+        Err(failure @ Failure::Runtime(_)) => failed(&failure, 1),
     }
+}
+
+fn failed(failure: &Failure, code: u8) -> ExitCode {
+    eprintln!("reprise: {failure}");
+    ExitCode::from(code)
 }
 
 impl ServeArgs {

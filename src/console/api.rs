@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
@@ -20,7 +21,7 @@ use crate::once::Resolution;
 use crate::store::Store;
 
 /// The largest body of a request: a decision takes a few hundred bytes.
-const LARGEST: usize = 64 * 1024;
+pub(super) const LARGEST: usize = 64 * 1024;
 
 impl Console {
     /// Answers a request that was let in.
@@ -34,6 +35,7 @@ impl Console {
         let segments: Vec<&str> = rest.split('/').collect();
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
         match segments.as_slice() {
+            ["cache", below @ ..] => self.answer_cache(parts, below, body).await,
             ["jobs"] if reads => self.list(parts).await,
             ["jobs", id] if reads && !id.is_empty() => self.show(&decoded(id)).await,
             ["jobs", key, "resolve"] if parts.method == Method::POST => {
@@ -42,7 +44,7 @@ impl Console {
             ["jobs"] | ["jobs", _] | ["jobs", _, "resolve"] => {
                 Err(Refusal::Method(parts.method.to_string()))
             }
-            _ => Err(Refusal::NotFound(path.chars().take(200).collect())),
+            _ => Err(Refusal::not_found(parts)),
         }
     }
 
@@ -75,15 +77,7 @@ impl Console {
     }
 
     async fn resolve(&self, key: &str, body: Body) -> Result<Response<Body>, Refusal> {
-        let bytes = body::collect(body, LARGEST).await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Refusal::TooLarge(LARGEST)
-            } else {
-                Refusal::BadRequest(format!(
-                    "The request's body did not arrive whole ({error})."
-                ))
-            }
-        })?;
+        let bytes = whole(body).await?;
         let decision: Decision = serde_json::from_slice(&bytes).map_err(|error| {
             Refusal::BadRequest(format!(
                 "The body is no decision ({error}); send {{\"action\":\"rerun\"}}, \
@@ -137,14 +131,27 @@ fn wants_all(query: &str) -> Result<bool, Refusal> {
     Ok(all)
 }
 
-fn decoded(segment: &str) -> Cow<'_, str> {
+/// The body of a request that is small.
+pub(super) async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    body::collect(body, LARGEST).await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Refusal::TooLarge(LARGEST)
+        } else {
+            Refusal::BadRequest(format!(
+                "The request's body did not arrive whole ({error})."
+            ))
+        }
+    })
+}
+
+pub(super) fn decoded(segment: &str) -> Cow<'_, str> {
     match generation::percent_decoded(segment.as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(segment),
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     }
 }
 
-fn json(answer: &impl Serialize) -> Result<Response<Body>, Refusal> {
+pub(super) fn json(answer: &impl Serialize) -> Result<Response<Body>, Refusal> {
     let text = serde_json::to_vec(answer)
         .map_err(|error| Refusal::BadRequest(format!("It has no form in JSON: {error}")))?;
     let mut response = Response::new(body::full(text));

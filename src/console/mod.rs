@@ -5,22 +5,31 @@
 //! | `GET /api/jobs[?all=1]` | an array of [`Job`] |
 //! | `GET /api/jobs/{id}` | one [`JobDetail`], by task id, key, or the beginning of a key |
 //! | `POST /api/jobs/{key}/resolve` | carries out a decision ([`Decision`]), tells it ([`Resolved`]) |
+//! | `GET /api/cache[?kind=…&model=…&limit=…]` | an array of [`cache::Listed`], streamed |
+//! | `GET /api/cache/{key}`, `DELETE` | one [`cache::Detail`]; forgets it ([`cache::Removed`]) |
+//! | `GET /api/cache/{key}/body` | the kept body |
+//! | `POST /api/cache/purge`, `verify` | lines of [`cache::News`] with a `Purged` or a `VerifyReport` |
+//! | `GET /api/cache/export`, `POST /api/cache/import` | everything as one file, and back |
 //!
 //! Every request needs `Authorization: Bearer ADMIN_TOKEN`, and comes past the same guard of hosts
 //! and origins as those below `/v1`. Errors have the form of all errors.
 //!
 //! - `jobs` what a job is here, made from what the store holds; `file` what became of its files;
 //! - `pick` which one is meant;
+//! - [`cache`] what is kept, listed, shown, forgotten, carried;
+//! - `pipe` bodies that are written and read by calls that block;
 //! - `decision` what can be decided, as JSON;
 //! - `api` who answers what; `refusal` why not.
 //!
 //! The commands use the same pieces on the store itself while no proxy runs.
 
 mod api;
+pub mod cache;
 mod decision;
 mod file;
 mod jobs;
 mod pick;
+mod pipe;
 mod refusal;
 
 use std::sync::Arc;
@@ -28,6 +37,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Request, Response};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
 
 use crate::message::{Body, headers};
 use crate::proxy::Proxy;
@@ -38,11 +48,16 @@ pub use jobs::{Callback, Census, Job, JobDetail, JobState, Seen};
 pub use pick::{NotOne, note_of, pick};
 use refusal::Refusal;
 
+/// How many calls that read or write much may be under way at once.
+const PLACES: usize = 8;
+
 /// The admin API of one proxy.
 pub struct Console {
     proxy: Arc<Proxy>,
     shelf: Shelf,
     token: blake3::Hash,
+    /// For calls that take long.
+    places: Arc<Semaphore>,
 }
 
 impl Console {
@@ -52,6 +67,7 @@ impl Console {
             proxy,
             shelf,
             token: blake3::hash(token.expose_secret().as_bytes()),
+            places: Arc::new(Semaphore::new(PLACES)),
         }
     }
 

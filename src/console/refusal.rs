@@ -1,7 +1,9 @@
 //! Why the admin API does not do what it was asked to, as an answer.
 
 use http::Response;
+use http::request::Parts;
 
+use super::cache::Denied;
 use super::pick::NotOne;
 use crate::message::Body;
 use crate::once::Unresolved;
@@ -20,7 +22,9 @@ pub(super) enum Refusal {
     )]
     NoToken,
     #[error(
-        "{0} is not served here; the admin API is GET /api/jobs, GET /api/jobs/ID and POST /api/jobs/KEY/resolve."
+        "{0} is not served here; the admin API is GET /api/jobs, GET /api/jobs/ID, POST /api/jobs/KEY/resolve, \
+         GET /api/cache, GET and DELETE /api/cache/KEY, GET /api/cache/KEY/body, POST /api/cache/purge, \
+         POST /api/cache/verify, GET /api/cache/export and POST /api/cache/import."
     )]
     NotFound(String),
     #[error("{0} is not what this path takes.")]
@@ -33,11 +37,22 @@ pub(super) enum Refusal {
     NotOne(#[from] NotOne),
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error(
+        "As many long calls of the admin API are under way as may be at once. Try again when one \
+         has ended."
+    )]
+    Busy,
     #[error("The store cannot say: {0}")]
     Store(#[from] StoreError),
 }
 
 impl Refusal {
+    pub(super) fn not_found(parts: &Parts) -> Self {
+        Self::NotFound(parts.uri.path().chars().take(200).collect())
+    }
+
     fn form(&self) -> Form {
         const INVALID: &str = "invalid_request_error";
         const CONFLICT: &str = "conflict_error";
@@ -55,6 +70,8 @@ impl Refusal {
             Self::Unresolved(Unresolved::NotAJob { .. }) => Form::new(409, CONFLICT, "not_a_job"),
             Self::Unresolved(Unresolved::Kept(_)) => Form::new(409, CONFLICT, "already_kept"),
             Self::Unresolved(Unresolved::Taken { .. }) => Form::new(409, CONFLICT, "task_taken"),
+            Self::Denied(denied) => of_denied(denied),
+            Self::Busy => Form::new(503, "api_error", "server_busy"),
             Self::Unresolved(Unresolved::Store(_)) | Self::Store(_) => {
                 Form::new(503, "api_error", "store_unavailable")
             }
@@ -64,5 +81,16 @@ impl Refusal {
     /// The answer, in the form of all errors.
     pub(super) fn response(&self) -> Response<Body> {
         self.form().answer(&self.to_string())
+    }
+}
+
+fn of_denied(denied: &Denied) -> Form {
+    match denied {
+        Denied::None(_) => Form::new(404, "invalid_request_error", "not_kept"),
+        Denied::Several { .. } => Form::new(409, "conflict_error", "ambiguous_key"),
+        Denied::Damaged(_) => Form::new(500, "api_error", "damaged"),
+        Denied::Running(_) => Form::new(409, "conflict_error", "under_way"),
+        Denied::Unknown(_) => Form::new(409, "conflict_error", "outcome_unknown"),
+        Denied::Store(_) => Form::new(503, "api_error", "store_unavailable"),
     }
 }

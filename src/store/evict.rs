@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::purge::set_aside_for_running_jobs;
 use super::{Kept, Shelf, Store, StoreError};
 use crate::clock;
 use crate::config::{Cache, Ttl};
@@ -177,7 +178,7 @@ impl Pass<'_> {
 
     /// Evicts the least recently used until there is room; says whether there is.
     pub(super) fn for_room(&self) -> Result<bool, StoreError> {
-        let spared = self.set_aside_for_running_jobs()?;
+        let spared = set_aside_for_running_jobs(self.store)?;
         loop {
             let mut gone = false;
             for kept in self.least_recently_used(&spared)? {
@@ -214,17 +215,6 @@ impl Pass<'_> {
         })?;
         let oldest = oldest.into_sorted_vec();
         Ok(oldest.into_iter().map(|ByAge(kept)| kept).collect())
-    }
-
-    /// MONEY: a job that came to its end stays beside the one that runs in its place, and comes
-    /// back if that one fails.
-    fn set_aside_for_running_jobs(&self) -> Result<BTreeSet<Fingerprint>, StoreError> {
-        let mut spared = BTreeSet::new();
-        self.store.open_work(&mut |record| {
-            spared.extend(record.previous);
-            ControlFlow::Continue(())
-        })?;
-        Ok(spared)
     }
 
     /// Shows what may be evicted.

@@ -47,6 +47,26 @@ pub struct Exported {
     pub left_out: u64,
 }
 
+impl Exported {
+    /// How long the end of an export is, in bytes: the head of [`END`], what stands in it, and the
+    /// two empty blocks that end an archive.
+    pub const TAIL: usize = 4 * 512;
+
+    /// What stands at the end of an export, of which `tail` is the last bytes; `None` when it is not
+    /// whole.
+    pub fn at_end(tail: &[u8]) -> Option<Self> {
+        let end = tail.get(tail.len().checked_sub(Self::TAIL)?..)?;
+        let (head, rest) = end.split_at_checked(512)?;
+        let name = head.get(..END.len() + 1)?;
+        let (note, empty) = rest.split_at_checked(512)?;
+        if name.strip_suffix(&[0]) != Some(END.as_bytes()) || empty.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        let len = note.iter().position(|byte| *byte == 0)?;
+        serde_json::from_slice(note.get(..len)?).ok()
+    }
+}
+
 /// The first file of an export.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Head {

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tar::{Archive, Entry as Member};
 
 use super::blob_hash::BlobHash;
@@ -24,7 +25,7 @@ const NAMED: usize = 1_000;
 const NOTE_MAX: u64 = 4_096;
 
 /// What an import came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     /// Generations that were not here.
     pub added: u64,
@@ -45,7 +46,7 @@ pub struct Imported {
 }
 
 /// A file in an export that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Its name in the export.
     pub name: String,

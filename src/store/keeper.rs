@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_secs(30);
 /// How many ticks lie between two looks at the age of everything.
 const TICKS_BETWEEN_LOOKS: u64 = 20;
 /// How old a blob must be that no generation has ever needed, before it is taken for a left-over.
-const LEFT_OVER: SignedDuration = SignedDuration::from_hours(24);
+pub(super) const LEFT_OVER: SignedDuration = SignedDuration::from_hours(24);
 
 /// Evicts by age and for room: one pass at a time, when something was kept and now and then.
 #[derive(Debug)]

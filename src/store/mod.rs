@@ -55,6 +55,7 @@ mod medium;
 mod medium_form;
 mod open;
 mod outbox;
+mod purge;
 mod reading;
 mod rebuild;
 mod reconcile;
@@ -89,6 +90,7 @@ pub use lock::{Holder, Served, holder};
 pub use medium::{Medium, MediumState};
 pub use open::OpenReport;
 pub use outbox::{Delivery, DeliveryChange, DeliveryId, DeliveryState};
+pub use purge::{Purge, Purged, purge, remove};
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,
 };

@@ -19,7 +19,9 @@ const WAITING_MAX: usize = 16 * 1024;
 pub(super) struct Usage(Mutex<BTreeMap<Fingerprint, Timestamp>>);
 
 impl Usage {
+    /// To the millisecond, as the index holds it: a listing shows the same before and after.
     pub(super) fn note(&self, key: &Fingerprint, at: Timestamp) {
+        let at = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at);
         let mut waiting = self.waiting();
         if waiting.len() < WAITING_MAX || waiting.contains_key(key) {
             waiting.insert(*key, at);

@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize, Serializer};
+
 use super::StoreError;
 use super::blob_hash::BlobHash;
 use super::disk::DiskStore;
@@ -16,7 +18,7 @@ use crate::generation::Fingerprint;
 const NAMED: usize = 1_000;
 
 /// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
     /// Generations that are what was written.
     pub generations: u64,
@@ -35,14 +37,19 @@ pub struct VerifyReport {
 }
 
 /// One fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
-    /// The file.
+    /// The file; in JSON its name as far as it is text.
+    #[serde(rename = "file", serialize_with = "as_text")]
     pub path: PathBuf,
     /// The generation that is lost with it, when that is known.
     pub key: Option<Fingerprint>,
     /// What is wrong, for people.
     pub why: String,
+}
+
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 /// Which generation needs a blob, and how long it has to be in bytes.

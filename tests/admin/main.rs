@@ -8,7 +8,11 @@
 
 mod api;
 mod call;
+mod carrying;
 mod deciding;
+mod dying;
+mod kept;
 mod listing;
+mod purging;
 mod usage;
 mod world;

@@ -16,6 +16,8 @@ use crate::call::{PATIENCE, Reply, request, send, try_send};
 const KEY: &str = "sk-upstream-of-the-admin-tests";
 
 pub(crate) const IMAGES: &str = "/v1/images/generations";
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+pub(crate) const EMBEDDINGS: &str = "/v1/embeddings";
 pub(crate) const VIDEO: &str = "/v1/video/generations";
 
 pub(crate) struct World {
@@ -47,7 +49,7 @@ impl World {
         self.path("data")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
         command
             .args(args)
@@ -229,6 +231,10 @@ impl Drop for Proxy {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+pub(crate) fn chat(prompt: &str) -> Value {
+    json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]})
 }
 
 pub(crate) fn image(prompt: &str) -> Value {

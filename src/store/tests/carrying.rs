@@ -45,6 +45,19 @@ fn an_export_gives_everything_back() {
     assert_eq!(names.last().map(String::as_str), Some("end.json"));
     assert_eq!(names.len(), 2 + 4 + 3, "each blob once: {names:?}");
 
+    let end = Exported::at_end(&file).unwrap();
+    assert_eq!((end.generations, end.blobs, end.left_out), (4, 3, 0));
+    let tail = file.len() - Exported::TAIL;
+    assert_eq!(Exported::at_end(&file[tail..]), Some(end));
+    for part in [
+        &file[tail + 1..],
+        &file[..file.len() - 1],
+        &file[..tail],
+        &[],
+    ] {
+        assert_eq!(Exported::at_end(part), None, "{} bytes", part.len());
+    }
+
     let other = tempfile::tempdir().unwrap();
     let (copy, _) = open(other.path());
     let done = take_over(&copy, &file);
@@ -268,7 +281,8 @@ fn a_listing_shows_what_is_kept_in_order_and_from_anywhere() {
         status: 200,
         bytes: size(2),
         created_at: at(2),
-        last_used_at: at(77),
+        // To the millisecond, before it is written and after.
+        last_used_at: Timestamp::from_millisecond(at(77).as_millisecond()).unwrap(),
         open: false,
     };
     assert_eq!(whole[1], expected);

@@ -14,6 +14,7 @@ mod intents;
 mod keeping;
 mod open_work;
 mod opening;
+mod purging;
 mod round_trip;
 
 use std::path::{Path, PathBuf};
