@@ -4,9 +4,9 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Callbacks;
-use super::shown::{Shown, shown, stands};
+use super::shown::{Shown, shown};
 use crate::jobs::{End, Ends, Outcome};
-use crate::store::{DeliveryChange, DeliveryState, StoreError};
+use crate::store::{DeliveryChange, DeliveryState, Store, StoreError, find_job};
 
 /// How many failures are remembered for callers who are noted late, and the longest answer among
 /// them, in bytes.
@@ -15,6 +15,18 @@ const LONGEST_FAILURE: usize = 64 * 1024;
 
 impl Ends for Callbacks {
     fn ended(&self, end: &End) -> Result<(), StoreError> {
+        let heard = self.hear(end);
+        if heard.is_err() && end.outcome == Outcome::Succeeded {
+            // Nobody tells it again: the next look finds that it has succeeded.
+            self.unsure.notify_one();
+        }
+        heard
+    }
+}
+
+impl Callbacks {
+    /// Makes due whoever waits for this end.
+    fn hear(&self, end: &End) -> Result<(), StoreError> {
         let store = self.means.shelf.store();
         let answer = end.answer.as_ref();
         let answer = answer.and_then(|answer| String::from_utf8(answer.body.to_vec()).ok());
@@ -22,29 +34,13 @@ impl Ends for Callbacks {
         if let (Some(body), Outcome::Failed | Outcome::Cancelled) = (&answer, end.outcome) {
             self.remember_failure(&end.task_id, body);
         }
-        let waiting = store.deliveries_of(&end.task_id)?;
-        let mut waiting = waiting
-            .into_iter()
-            .filter(|delivery| delivery.state == DeliveryState::Waiting)
-            .peekable();
-        let Some(first) = waiting.peek() else {
+        let mut waiting = store.deliveries_of(&end.task_id)?;
+        waiting.retain(|delivery| delivery.state == DeliveryState::Waiting);
+        let Some(first) = waiting.first() else {
             return Ok(());
         };
         let shown = match end.outcome {
-            Outcome::Succeeded => {
-                // Kept by now: in the form of the path they submitted on, where it is known.
-                let (kept, after) = match stands(store, &end.task_id)? {
-                    Some(entry) => (
-                        shown(store, &entry, &first.path)?,
-                        self.wait_for_media(&entry),
-                    ),
-                    None => (None, Duration::ZERO),
-                };
-                kept.or(answer).map(|body| Shown {
-                    after,
-                    ..Shown::success(body)
-                })
-            }
+            Outcome::Succeeded => self.success(store, (end, answer), &first.path)?,
             Outcome::Failed | Outcome::Cancelled | Outcome::GivenUp => answer.map(Shown::failure),
         };
         for delivery in waiting {
@@ -61,9 +57,28 @@ impl Ends for Callbacks {
         }
         Ok(())
     }
-}
 
-impl Callbacks {
+    /// What is shown of a success, which is kept by now: in the form of the path they submitted on,
+    /// where it is known.
+    fn success(
+        &self,
+        store: &dyn Store,
+        (end, answer): (&End, Option<String>),
+        submit_path: &str,
+    ) -> Result<Option<Shown>, StoreError> {
+        let (kept, after) = match find_job(store, &end.task_id)? {
+            Some(entry) => (
+                shown(store, &entry, submit_path)?,
+                self.wait_for_media(&entry),
+            ),
+            None => (None, Duration::ZERO),
+        };
+        Ok(kept.or(answer).map(|body| Shown {
+            after,
+            ..Shown::success(body)
+        }))
+    }
+
     fn remember_failure(&self, task_id: &str, body: &str) {
         if body.len() > LONGEST_FAILURE {
             return;

@@ -50,9 +50,13 @@ pub(super) fn parts(body: &[u8], content_type: &str) -> Option<Vec<Part>> {
     }
 }
 
-/// The field name in the head of a part; only in the one form that clients write.
+/// The field name in the head of a part, quoted or not; `None` where readers could differ.
 fn name(head: &[u8]) -> Option<String> {
     let head = std::str::from_utf8(head).ok()?;
+    // A line that goes on in the next one.
+    if head.contains("\r\n ") || head.contains("\r\n\t") {
+        return None;
+    }
     let mut dispositions = head.split("\r\n").filter_map(|line| {
         let (header, value) = line.split_once(':')?;
         let is_it = header.eq_ignore_ascii_case("content-disposition");
@@ -61,9 +65,51 @@ fn name(head: &[u8]) -> Option<String> {
     let (value, None) = (dispositions.next()?, dispositions.next()) else {
         return None;
     };
-    let value = value.strip_prefix("form-data; name=\"")?;
-    let (name, _) = value.split_once('"')?;
-    (!name.contains('\\')).then(|| name.to_owned())
+    let (kind, parameters) = value.split_once(';')?;
+    if !kind.trim().eq_ignore_ascii_case("form-data") {
+        return None;
+    }
+    let mut name = None;
+    let mut rest = parameters;
+    // What follows a name that was found, and cannot be read, names nothing.
+    while let Some((parameter, value, behind)) = parameter(rest) {
+        let is_name = parameter.eq_ignore_ascii_case("name");
+        if parameter.eq_ignore_ascii_case("name*") || is_name && name.is_some() {
+            return None;
+        }
+        if is_name {
+            name = Some(value);
+        }
+        rest = behind;
+    }
+    name.filter(|name| !name.contains('\\')).map(str::to_owned)
+}
+
+/// The first parameter: its name, its value as it stands, and what comes behind it.
+fn parameter(text: &str) -> Option<(&str, &str, &str)> {
+    let (name, text) = text.split_once('=')?;
+    let (value, behind) = if let Some(text) = text.trim_start().strip_prefix('"') {
+        let end = end_of_quoted(text)?;
+        (text.get(..end)?, text.get(end + 1..)?)
+    } else {
+        text.split_at(text.find(';').unwrap_or(text.len()))
+    };
+    let behind = behind.trim_start();
+    Some((
+        name.trim(),
+        value.trim(),
+        behind.strip_prefix(';').unwrap_or(behind),
+    ))
+}
+
+/// Where the quote stands that ends it; a backslash takes its meaning from what follows.
+fn end_of_quoted(text: &str) -> Option<usize> {
+    let mut is_taken = false;
+    text.bytes().position(|byte| {
+        let ends = byte == b'"' && !is_taken;
+        is_taken = byte == b'\\' && !is_taken;
+        ends
+    })
 }
 
 #[cfg(test)]
@@ -88,9 +134,33 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_read_as_it_may_be_written() {
+        for (disposition, expected) in [
+            ("form-data; name=\"a b\"", Some("a b")),
+            ("form-data; name=a", Some("a")),
+            ("Form-Data;NAME = a ; filename=\"b\"", Some("a")),
+            (
+                "form-data; filename=\"C:\\\\\\\";name=b\"; name=a",
+                Some("a"),
+            ),
+            ("form-data; name=\"a\"; filename=\"C:\\\"", Some("a")),
+            ("form-data; filename=\"a\"", None),
+            ("form-data; name=a; name=b", None),
+            ("form-data; name=a; name*=utf-8''b", None),
+            ("form-data; name=\"a\\b\"", None),
+            ("form-data;\r\n name=a", None),
+            ("attachment; name=a", None),
+            ("form-data", None),
+        ] {
+            let head = format!("Content-Disposition: {disposition}\r\n\r\n");
+            assert_eq!(name(head.as_bytes()).as_deref(), expected, "{disposition}");
+        }
+    }
+
+    #[test]
     fn what_could_be_read_in_two_ways_is_no_form() {
         let two = FORM.replace("Content-Type", "Content-Disposition");
-        let odd = FORM.replace("name=\"prompt\"", "name=prompt");
+        let odd = FORM.replace("name=\"prompt\"", "name=\"pro\\mpt\"");
         let table = [
             ("x", "multipart/form-data; boundary=b"),
             (FORM, "multipart/form-data"),

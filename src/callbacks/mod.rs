@@ -7,7 +7,8 @@
 //! 3. [`ending`] puts what the poll has [`shown`] into the job's deliveries: before a job that failed is
 //!    forgotten, and when a success is durable.
 //! 4. [`round`] takes what is due from the [`queue`] and makes the [`call`]: [`signature`] by
-//!    Standard Webhooks, [`schedule`] says when one that went wrong is repeated.
+//!    Standard Webhooks, [`schedule`] says when one that went wrong is repeated, and the [`verdict`] is
+//!    written down.
 //!
 //! **At least once.** A delivery is marked as made after the receiver has said so. A crash in
 //! between makes it again, under the same `webhook-id`, by which a receiver tells.
@@ -16,6 +17,7 @@ mod call;
 mod ending;
 mod form;
 mod members;
+mod note;
 mod queue;
 mod register;
 pub mod request;
@@ -23,6 +25,7 @@ mod round;
 mod schedule;
 mod shown;
 mod signature;
+mod verdict;
 
 pub use register::{By, Callbacks, Caller, Means, host};
 pub use schedule::Schedule;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use tokio::time::Instant;
 
+use super::verdict::Verdict;
 use crate::store::DeliveryId;
 
 /// Calls at once.
@@ -20,6 +21,8 @@ pub(super) struct Due {
     pub(super) task_id: String,
     /// Where it goes, as far as calls are counted: scheme, host and port.
     pub(super) host: String,
+    /// What the last attempt has made of it, where only the note is still to be made.
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// What there is to do.
@@ -147,6 +150,7 @@ mod tests {
             id: DeliveryId::new(&key, "task_1", &format!("{host}/{n}")),
             task_id: "task_1".to_owned(),
             host: host.to_owned(),
+            verdict: None,
         }
     }
 

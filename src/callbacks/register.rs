@@ -9,15 +9,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::queue::{Due, Queue};
-use super::shown::{self, Shown, shown, stands};
+use super::shown::Shown;
 use super::{Schedule, Signer};
 use crate::clock::Clock;
 use crate::config::Links;
 use crate::egress::{Destination, Egress, Refusal};
 use crate::media::Settled;
 use crate::store::{
-    Delivery, DeliveryChange, DeliveryId, DeliveryState, Entry, Medium, MediumState, Shelf, Store,
-    StoreError, TaskState,
+    Delivery, DeliveryChange, DeliveryId, DeliveryState, Entry, Shelf, Store, StoreError,
 };
 
 /// What callbacks are made with.
@@ -44,6 +43,8 @@ pub struct Callbacks {
     pub(super) queue: Mutex<Queue>,
     /// Something has come into the queue.
     pub(super) changed: Notify,
+    /// The end of a job could not be taken down: look at all deliveries again.
+    pub(super) unsure: Notify,
     /// The latest failures, by the job's id: for a caller who is noted while its job is forgotten.
     pub(super) failures: Mutex<VecDeque<(String, String)>>,
 }
@@ -83,6 +84,7 @@ impl Callbacks {
             means,
             queue: Mutex::default(),
             changed: Notify::new(),
+            unsure: Notify::new(),
             failures: Mutex::default(),
         })
     }
@@ -96,7 +98,8 @@ impl Callbacks {
     }
 
     /// Notes that `caller` is to hear of the end of the job in `entry`, durably; if the job has
-    /// ended, the call is due at once. The same address is called once for each job.
+    /// ended, the call is due at once. The same address is called once for each job, and at most
+    /// 64 for each job and client.
     ///
     /// Never fails: whoever submitted gets its answer, and that it will not be called is logged.
     pub async fn register(self: &Arc<Self>, entry: Arc<Entry>, caller: Caller, by: By) {
@@ -127,106 +130,6 @@ impl Callbacks {
             self.change(store, &delivery.id(), hasten)?;
         }
         Ok(())
-    }
-
-    fn note(
-        &self,
-        store: &dyn Store,
-        entry: &Entry,
-        caller: Caller,
-        by: By,
-    ) -> Result<(), StoreError> {
-        let Some(task) = &entry.record.task else {
-            return Ok(());
-        };
-        let now = self.means.clock.now();
-        let ended = match task.state {
-            TaskState::Running => None,
-            TaskState::Succeeded => shown(store, entry, &entry.record.path)?,
-        };
-        let delivery = Delivery {
-            key: entry.record.key,
-            task_id: task.id.clone(),
-            address: caller.address,
-            client: caller.client,
-            path: entry.record.path.clone(),
-            base: caller.base,
-            created_at: now,
-            attempts: 0,
-            state: match (by, ended) {
-                (By::Upstream, _) => DeliveryState::Upstreams,
-                (By::Us, Some(body)) => DeliveryState::Due {
-                    next_at: later(now, self.wait_for_media(entry)),
-                    kept: true,
-                    body,
-                },
-                (By::Us, None) => DeliveryState::Waiting,
-            },
-        };
-        let mut fresh = false;
-        let mut decide = |standing: Option<&Delivery>| {
-            fresh = is_new(by, standing.map(|delivery| &delivery.state));
-            if fresh {
-                DeliveryChange::Put(Box::new(delivery.clone()))
-            } else {
-                DeliveryChange::Nothing
-            }
-        };
-        let stands = store.change_delivery(&delivery.id(), &mut decide)?;
-        match stands {
-            Some(delivery) if fresh && delivery.state == DeliveryState::Waiting => {
-                self.look_again(store, &delivery)
-            }
-            Some(delivery) if fresh => {
-                self.enqueue(&delivery);
-                // The last file may have come while its caller was noted.
-                match shown::stands(store, &delivery.task_id)? {
-                    Some(entry) if self.wait_for_media(&entry).is_zero() => {
-                        self.media_ready(&delivery.task_id)
-                    }
-                    Some(_) | None => Ok(()),
-                }
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// The job may have ended while its caller was noted, and its end have missed it.
-    fn look_again(&self, store: &dyn Store, delivery: &Delivery) -> Result<(), StoreError> {
-        if let Some(body) = self.failure_of(&delivery.task_id) {
-            return self.make_due(store, delivery, &Shown::failure(body));
-        }
-        let Some(entry) = stands(store, &delivery.task_id)? else {
-            return Ok(());
-        };
-        match shown(store, &entry, &delivery.path)? {
-            Some(body) => {
-                let after = self.wait_for_media(&entry);
-                self.make_due(
-                    store,
-                    delivery,
-                    &Shown {
-                        after,
-                        ..Shown::success(body)
-                    },
-                )
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// How long a job that has succeeded waits for its files: until they are there, or
-    /// `media_patience` after its end.
-    pub(super) fn wait_for_media(&self, entry: &Entry) -> Duration {
-        let record = &entry.record;
-        let wanted = |medium: &Medium| medium.state == MediumState::Wanted;
-        let ended = record.task.as_ref().and_then(|task| task.ended_at);
-        let Some(ended) = ended.filter(|_| record.media.iter().any(wanted)) else {
-            return Duration::ZERO;
-        };
-        let since = self.means.clock.now().duration_since(ended);
-        let since = Duration::try_from(since).unwrap_or_default();
-        self.means.media_patience.saturating_sub(since)
     }
 
     /// Changes a delivery where `how` says that it does, and puts it into the queue.
@@ -291,6 +194,7 @@ impl Callbacks {
             id: delivery.id(),
             task_id: delivery.task_id.clone(),
             host: host(&delivery.address),
+            verdict: None,
         };
         self.queue().add(due, Instant::now() + wait);
         self.changed.notify_one();
@@ -298,20 +202,6 @@ impl Callbacks {
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether a caller is to be noted, given what stands under the same job and address. One that was
-/// given up and asks again is tried again.
-fn is_new(by: By, standing: Option<&DeliveryState>) -> bool {
-    match standing {
-        None => true,
-        // Somebody who joined came before the one whose run it is, with the same address.
-        Some(DeliveryState::Waiting) => by == By::Upstream,
-        Some(DeliveryState::GivenUp { .. }) => by == By::Us,
-        Some(DeliveryState::Upstreams | DeliveryState::Due { .. } | DeliveryState::Delivered) => {
-            false
-        }
     }
 }
 

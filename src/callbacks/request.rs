@@ -1,9 +1,9 @@
 //! Where a submit says who is to be called, and the submit without it.
 //!
 //! `metadata.callback_url`, where `metadata` is an object or the text of one, or `callback_url` at the
-//! top; in a form the fields `callback_url`, `metadata[callback_url]` and `metadata`.
+//! top; in a form the fields `callback_url`, `metadata[callback_url]` and `metadata`. RelayDance is
+//! written in Go, whose JSON reader takes names in any case.
 
-use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -14,99 +14,167 @@ const NAME: &str = "callback_url";
 const METADATA: &str = "metadata";
 const NESTED: &str = "metadata[callback_url]";
 
-/// What a submit says about callbacks.
+/// No address is longer, in bytes; of what is, this much is taken.
+const LONGEST: usize = 16 * 1024;
+
+/// What a submit says about who is to be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// What stands in place of an address: text, and anything else as JSON.
-    pub address: String,
-    /// The submit's body with every mention of an address cut out, and nothing else changed.
-    pub body_without: Bytes,
+pub struct Said {
+    /// What stands in place of an address, as RelayDance reads it: text, and anything else as JSON.
+    /// Null and "" are none.
+    pub address: Option<String>,
+    /// Whether every reader would find the same. Otherwise upstream may call somebody of whom
+    /// nothing is known here.
+    pub is_sure: bool,
 }
 
-/// What this submit says about callbacks; `None` when it names no address (null and "" are none).
+/// What this submit says about callbacks. Takes no copy of the body.
 ///
-/// Of several the one in `metadata` counts, since RelayDance documents that one alone. A body in a
-/// content encoding is not looked into.
-pub fn asked(headers: &HeaderMap, body: &Bytes) -> Option<Asked> {
-    memchr::memmem::find(body, b"callback").or_else(|| memchr::memchr(b'\\', body))?;
+/// Of several addresses the one in `metadata` counts, since RelayDance documents that one alone. A
+/// body in a content encoding is not looked into.
+pub fn said(headers: &HeaderMap, body: &[u8]) -> Said {
+    let nothing = |is_sure| Said {
+        address: None,
+        is_sure,
+    };
+    let is_named = names(body);
+    if is_packed(headers) || !is_named && memchr::memmem::find(body, b"\\u").is_none() {
+        return nothing(true);
+    }
+    let found = match form_type(headers) {
+        Some(content_type) => of_form(body, content_type),
+        None => of_json(body),
+    };
+    found.map_or_else(|| nothing(!is_named), Found::said)
+}
+
+/// The same submit with every mention of an address cut out, and nothing else changed; `None` where
+/// [`said`] finds none.
+pub fn without(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
+    match form_type(headers) {
+        Some(content_type) => form_without(body, content_type),
+        None => json_without(body),
+    }
+}
+
+fn is_packed(headers: &HeaderMap) -> bool {
     let encoded = headers.get_all(http::header::CONTENT_ENCODING).iter();
-    if encoded
+    encoded
         .map(|value| value.as_bytes().trim_ascii())
         .any(|value| !value.is_empty() && !value.eq_ignore_ascii_case(b"identity"))
-    {
-        return None;
-    }
+}
+
+/// The content type, when it is that of a form.
+fn form_type(headers: &HeaderMap) -> Option<&str> {
     let content_type = headers::text(headers, "content-type").unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let found = if essence.eq_ignore_ascii_case("multipart/form-data") {
-        of_form(body, content_type)
-    } else {
-        of_json(body)
-    }?;
-    let address = found.nested.or(found.top)?;
-    Some(Asked {
-        address,
-        body_without: found.left.into(),
+    let is_form = essence.eq_ignore_ascii_case("multipart/form-data");
+    is_form.then_some(content_type)
+}
+
+/// Whether the name stands somewhere, in any case; its k may be the sign for Kelvin.
+fn names(body: &[u8]) -> bool {
+    const BEGINNING: &[u8] = b"callbac";
+    memchr::memchr2_iter(b'c', b'C', body).any(|at| {
+        let found = body.get(at..at + BEGINNING.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(BEGINNING))
     })
 }
 
-/// The addresses of one body, and what is left of it.
+/// Whether a reader that ignores case, as Go's does, takes `name` for `wanted`.
+fn is(name: &str, wanted: &str) -> bool {
+    let fold = |letter: char| match letter {
+        '\u{212a}' => 'k',
+        '\u{17f}' => 's',
+        other => other.to_ascii_lowercase(),
+    };
+    name.chars().map(fold).eq(wanted.chars())
+}
+
+/// The addresses of one body.
 #[derive(Default)]
 struct Found {
     nested: Option<String>,
     top: Option<String>,
-    left: Vec<u8>,
+    /// How often `metadata` and the name at the top stand there.
+    all_metadata: usize,
+    all_top: usize,
+    /// Some `metadata` names an address, or may do so to some readers.
+    is_nested: bool,
+    is_doubtful: bool,
+}
+
+impl Found {
+    fn said(self) -> Said {
+        let is_repeated = self.all_top > 1 || self.is_nested && self.all_metadata > 1;
+        Said {
+            address: self.nested.or(self.top),
+            is_sure: !is_repeated && !self.is_doubtful,
+        }
+    }
+
+    /// Of several the last counts, in RelayDance and most readers.
+    fn see_metadata(&mut self, object: Option<Inner>, is_doubtful: bool) {
+        self.all_metadata += 1;
+        self.is_doubtful |= is_doubtful;
+        let inner = object.unwrap_or_default();
+        self.is_nested |= inner.count > 0;
+        self.is_doubtful |= inner.count > 1;
+        self.nested = inner.address;
+    }
+
+    fn see_top(&mut self, address: Option<String>) {
+        self.all_top += 1;
+        self.top = address;
+    }
+}
+
+/// The address in one `metadata`.
+#[derive(Default)]
+struct Inner {
+    count: usize,
+    address: Option<String>,
 }
 
 fn of_json(body: &[u8]) -> Option<Found> {
-    let all = members::members(body)?;
     let mut found = Found::default();
-    // What stands in place of `metadata`, where it changes.
-    let mut metadata = None;
-    for member in &all {
-        let value = body.get(member.value.clone())?;
-        if member.name == NAME {
-            found.top = address(value);
-        } else if member.name == METADATA
-            && let Some((address, left)) = of_metadata(value)
-        {
-            found.nested = address;
-            metadata = Some((member.value.clone(), left));
+    for member in members::members(body)? {
+        let value = body.get(member.value)?;
+        if is(&member.name, NAME) {
+            found.see_top(address(value));
+        } else if is(&member.name, METADATA) {
+            let text = text_of(value);
+            let object = of_object(text.as_deref().map_or(value, str::as_bytes));
+            let is_doubtful = object.is_none() && text.is_some_and(|text| names(text.as_bytes()));
+            found.see_metadata(object, is_doubtful);
         }
     }
-    let Some((place, inner)) = metadata else {
-        found.left = members::cut(body, &all, |member| member.name == NAME);
-        return Some(found);
-    };
-    let (before, behind) = (body.get(..place.start)?, body.get(place.end..)?);
-    let changed = [before, &inner, behind].concat();
-    let all = members::members(&changed)?;
-    found.left = members::cut(&changed, &all, |member| member.name == NAME);
     Some(found)
 }
 
-/// The address in the value of `metadata`, and that value without it; `None` when it names none.
-fn of_metadata(value: &[u8]) -> Option<(Option<String>, Vec<u8>)> {
-    if value.first() != Some(&b'"') {
-        return of_object(value);
-    }
-    let text: String = serde_json::from_slice(value).ok()?;
-    let (address, left) = of_object(text.as_bytes())?;
-    let left = serde_json::to_vec(&String::from_utf8(left).ok()?).ok()?;
-    Some((address, left))
+/// The text that a value is, if it may be that of an object with an address.
+fn text_of(value: &[u8]) -> Option<String> {
+    let is_text = value.first() == Some(&b'"');
+    let may_name = || names(value) || memchr::memmem::find(value, b"\\u").is_some();
+    (is_text && may_name()).then(|| serde_json::from_slice(value).ok())?
 }
 
-fn of_object(object: &[u8]) -> Option<(Option<String>, Vec<u8>)> {
-    let all = members::members(object)?;
-    // Of a repeated name the last counts, as in most readers.
-    let named = all.iter().rev().find(|member| member.name == NAME)?;
-    let address = address(object.get(named.value.clone())?);
-    let left = members::cut(object, &all, |member| member.name == NAME);
-    Some((address, left))
+fn of_object(object: &[u8]) -> Option<Inner> {
+    let mut inner = Inner::default();
+    for member in members::members(object)? {
+        if is(&member.name, NAME) {
+            inner.count += 1;
+            inner.address = address(object.get(member.value)?);
+        }
+    }
+    Some(inner)
 }
 
 /// What a member says; null and "" say nothing.
 fn address(value: &[u8]) -> Option<String> {
+    if value.len() > LONGEST {
+        return some_text(value);
+    }
     let text = match serde_json::from_slice(value).ok()? {
         Value::Null => return None,
         Value::String(text) => text,
@@ -115,49 +183,102 @@ fn address(value: &[u8]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The beginning of a text; `None` when it is empty.
+fn some_text(bytes: &[u8]) -> Option<String> {
+    let beginning = bytes.get(..LONGEST).unwrap_or(bytes);
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(beginning).into_owned())
+}
+
 fn of_form(body: &[u8], content_type: &str) -> Option<Found> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let mut found = Found::default();
+    for part in form::parts(body, content_type)? {
+        let content = body.get(part.content)?;
+        if is(&part.name, NAME) {
+            found.see_top(some_text(content));
+        } else if is(&part.name, NESTED) {
+            let (count, address) = (1, some_text(content));
+            found.see_metadata(Some(Inner { count, address }), false);
+        } else if is(&part.name, METADATA) {
+            let object = of_object(content);
+            let is_doubtful = object.is_none() && names(content);
+            found.see_metadata(object, is_doubtful);
+        }
+    }
+    Some(found)
+}
+
+fn json_without(body: &[u8]) -> Option<Vec<u8>> {
+    let mut changed = Vec::with_capacity(body.len());
+    let mut from = 0;
+    for member in members::members(body)? {
+        let value = body.get(member.value.clone())?;
+        if is(&member.name, METADATA)
+            && let Some(left) = metadata_without(value)
+        {
+            changed.extend_from_slice(body.get(from..member.value.start)?);
+            changed.extend_from_slice(&left);
+            from = member.value.end;
+        }
+    }
+    changed.extend_from_slice(body.get(from..)?);
+    let all = members::members(&changed)?;
+    Some(members::cut(&changed, &all, |member| {
+        is(&member.name, NAME)
+    }))
+}
+
+/// The value of `metadata` without the address; `None` when it names none.
+fn metadata_without(value: &[u8]) -> Option<Vec<u8>> {
+    let Some(text) = text_of(value) else {
+        return object_without(value);
+    };
+    let left = object_without(text.as_bytes())?;
+    serde_json::to_vec(&String::from_utf8(left).ok()?).ok()
+}
+
+fn object_without(object: &[u8]) -> Option<Vec<u8>> {
+    let all = members::members(object)?;
+    let is_named = all.iter().any(|member| is(&member.name, NAME));
+    is_named.then(|| members::cut(object, &all, |member| is(&member.name, NAME)))
+}
+
+fn form_without(body: &[u8], content_type: &str) -> Option<Vec<u8>> {
+    let mut left = Vec::with_capacity(body.len());
     let mut from = 0;
     for part in form::parts(body, content_type)? {
-        let content = body.get(part.content.clone())?;
-        let said = || text(content).filter(|text| !text.is_empty());
-        match part.name.as_str() {
-            NAME => found.top = said(),
-            NESTED => found.nested = said(),
-            METADATA => {
-                let Some((address, left)) = of_object(content) else {
-                    continue;
-                };
-                found.nested = address;
-                found
-                    .left
-                    .extend_from_slice(body.get(from..part.content.start)?);
-                found.left.extend_from_slice(&left);
-                from = part.content.end;
-                continue;
-            }
-            _ => continue,
-        }
-        found
-            .left
-            .extend_from_slice(body.get(from..part.whole.start)?);
-        from = part.whole.end;
+        let (place, instead) = if is(&part.name, NAME) || is(&part.name, NESTED) {
+            (part.whole, Vec::new())
+        } else if is(&part.name, METADATA)
+            && let Some(instead) = object_without(body.get(part.content.clone())?)
+        {
+            (part.content, instead)
+        } else {
+            continue;
+        };
+        left.extend_from_slice(body.get(from..place.start)?);
+        left.extend_from_slice(&instead);
+        from = place.end;
     }
-    found.left.extend_from_slice(body.get(from..)?);
-    Some(found)
+    left.extend_from_slice(body.get(from..)?);
+    Some(left)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(content_type: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static(content_type),
+        )])
+    }
+
     fn ask(content_type: &'static str, body: &str) -> Option<(String, String)> {
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", content_type.parse().unwrap());
-        let asked = asked(&headers, &Bytes::from(body.to_owned()))?;
-        let left = String::from_utf8(asked.body_without.to_vec()).unwrap();
-        Some((asked.address, left))
+        let headers = of(content_type);
+        let address = said(&headers, body.as_bytes()).address?;
+        let left = without(&headers, body.as_bytes()).unwrap();
+        Some((address, String::from_utf8(left).unwrap()))
     }
 
     #[test]
@@ -228,11 +349,106 @@ mod tests {
     }
 
     #[test]
+    fn names_count_in_any_case_as_relaydance_reads_them() {
+        let table = [
+            (r#"{"a":1,"Callback_URL":"u"}"#, r#"{"a":1}"#),
+            (r#"{"CALLBAC\u212a_url":"u"}"#, "{}"),
+            ("{\"callbac\u{212a}_url\":\"u\"}", "{}"),
+            (
+                r#"{"Metadata":{"callback_Url":"u","b":2}}"#,
+                r#"{"Metadata":{"b":2}}"#,
+            ),
+            (
+                r#"{"METADATA":"{\"CALLBACK_URL\":\"u\"}"}"#,
+                r#"{"METADATA":"{}"}"#,
+            ),
+        ];
+        for (body, left) in table {
+            let found = ask("application/json", body);
+            assert_eq!(found, Some(("u".to_owned(), left.to_owned())), "{body}");
+            assert!(said(&of("application/json"), body.as_bytes()).is_sure);
+        }
+        let form = "--b\r\nContent-Disposition: form-data; name=Callback_url\r\n\r\nu\r\n--b--\r\n";
+        let found = ask("multipart/form-data; boundary=b", form);
+        assert_eq!(found, Some(("u".to_owned(), "--b--\r\n".to_owned())));
+    }
+
+    #[test]
+    fn what_readers_may_take_differently_is_not_sure() {
+        let (json, form) = ("application/json", "multipart/form-data; boundary=b");
+        let named = |name| format!("--b\r\nContent-Disposition: {name}\r\n\r\nu\r\n--b--\r\n");
+        let (starred, twice) = (
+            named("form-data; name*=utf-8''callback_url"),
+            named("form-data; name=\"callback_url\"; name=\"a\""),
+        );
+        let table = [
+            (
+                json,
+                r#"{"metadata":{"callback_url":"u"},"metadata":{"callback_url":"v"}}"#,
+                Some("v"),
+            ),
+            (
+                json,
+                r#"{"metadata":{"callback_url":"u"},"Metadata":{}}"#,
+                None,
+            ),
+            (
+                json,
+                r#"{"callback_url":"u","callback_URL":"v"}"#,
+                Some("v"),
+            ),
+            (
+                json,
+                r#"{"metadata":{"callback_url":"u","callback_url":"v"}}"#,
+                Some("v"),
+            ),
+            (json, r#"{"metadata":"{\"callback_url\":\"u\""}"#, None),
+            (json, r#"{"callback_url":"u""#, None),
+            (json, "callback_url=u", None),
+            (json, r#"[{"Callback_url":"u"}]"#, None),
+            (form, r#"{"callback_url":"u"}"#, None),
+            (form, &starred, None),
+            (form, &twice, None),
+        ];
+        for (content_type, body, address) in table {
+            let said = said(&of(content_type), body.as_bytes());
+            assert_eq!(
+                (said.address.as_deref(), said.is_sure),
+                (address, false),
+                "{body}"
+            );
+        }
+        for body in [
+            r#"{"prompt":"callback_url"}"#,
+            r#"{"metadata":{"x":{"callback_url":"u"}}}"#,
+            r#"{"metadata":{},"metadata":{}}"#,
+            r#"{"prompt":"a""#,
+            r#"{"metadata":{"b":1},"callback_url":"u"}"#,
+        ] {
+            assert!(said(&of(json), body.as_bytes()).is_sure, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_not_copied_whole() {
+        let body = format!(r#"{{"callback_url":"{}"}}"#, "a".repeat(1 << 20));
+        let address = said(&of("application/json"), body.as_bytes()).address;
+        assert_eq!(address.map(|address| address.len()), Some(LONGEST));
+    }
+
+    #[test]
     fn what_is_packed_is_not_looked_into() {
-        let body = Bytes::from_static(br#"{"callback_url":"u"}"#);
+        let body = br#"{"callback_url":"u"}"#;
         let mut headers = HeaderMap::new();
-        assert!(asked(&headers, &body).is_some());
+        assert!(said(&headers, body).address.is_some());
         headers.insert("content-encoding", "gzip".parse().unwrap());
-        assert_eq!(asked(&headers, &body), None);
+        let address = None;
+        assert_eq!(
+            said(&headers, body),
+            Said {
+                address,
+                is_sure: true
+            }
+        );
     }
 }

@@ -16,11 +16,12 @@ use super::Callbacks;
 use super::call::Heard;
 use super::queue::{Due, Next};
 use super::register::{host, later};
-use super::shown::{Shown, shown, stands};
+use super::shown::{Shown, shown};
+use super::verdict::{Came, Verdict};
 use crate::config::Links;
 use crate::media::{medium, rewrite};
 use crate::store::{
-    Delivery, DeliveryChange, DeliveryId, DeliveryState, Store, StoreError, TaskState,
+    Delivery, DeliveryChange, DeliveryState, Store, StoreError, TaskState, find_job,
 };
 
 /// How long calls that are under way may take to end when the proxy stops. One that is cut off is
@@ -28,8 +29,6 @@ use crate::store::{
 const GRACE: Duration = Duration::from_secs(5);
 /// How often all deliveries are looked through.
 const LOOK_EVERY: Duration = Duration::from_hours(24);
-/// When a delivery is tried again whose state could not be written down.
-const AFTER_A_BAD_DISK: Duration = Duration::from_mins(1);
 /// How long the mark of a call stays at least, once its job is gone.
 const MARKS_STAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -38,7 +37,7 @@ impl Callbacks {
     /// been called by then is left for the next start.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut calls = FuturesUnordered::new();
-        let mut looking = Box::pin(self.look_daily(stop.clone()));
+        let mut looking = Box::pin(self.look_often_enough(stop.clone()));
         loop {
             let next = loop {
                 let next = self.queue().take(Instant::now());
@@ -68,36 +67,52 @@ impl Callbacks {
         }
     }
 
-    /// Makes one call and notes what came of it; says when it is to be repeated.
-    async fn attend(&self, due: Due) -> (Due, Option<Duration>) {
+    /// Makes one call and notes what came of it; says when it is to be repeated. What could not be
+    /// noted goes with `due`, and then only the note is tried again.
+    async fn attend(&self, mut due: Due) -> (Due, Option<Duration>) {
+        let bad_disk = Some(self.means.schedule.bad_disk_pause);
+        let verdict = match due.verdict.take() {
+            Some(verdict) => verdict,
+            None => match self.attempt(&due).await {
+                Ok(Some(verdict)) => verdict,
+                Ok(None) => return (due, None),
+                Err(error) => {
+                    tracing::warn!(%error, "a callback could not be read");
+                    return (due, bad_disk);
+                }
+            },
+        };
+        let (id, noting) = (due.id, verdict.clone());
+        let noted = self
+            .means
+            .shelf
+            .writing(move |store| noting.note(store, &id));
+        if let Err(error) = noted.await {
+            tracing::warn!(%error, "what came of a callback could not be noted");
+            due.verdict = Some(verdict);
+            return (due, bad_disk);
+        }
+        let pause = verdict.pause();
+        (due, pause)
+    }
+
+    /// Makes one call, if it is still to be made.
+    async fn attempt(&self, due: &Due) -> Result<Option<Verdict>, StoreError> {
         let id = due.id;
-        let kept = &self.means.shelf;
-        let look = kept
+        let look = self
+            .means
+            .shelf
             .blocking(move |store| store.change_delivery(&id, &mut |_| DeliveryChange::Nothing));
-        let delivery = match look.await {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) => return (due, None),
-            Err(error) => {
-                tracing::warn!(%error, "a callback could not be read");
-                return (due, Some(AFTER_A_BAD_DISK));
-            }
+        let Some(delivery) = look.await? else {
+            return Ok(None);
         };
         let DeliveryState::Due { body, .. } = &delivery.state else {
-            return (due, None);
+            return Ok(None);
         };
         let body = self.with_local_links(&delivery, body).await;
         let heard = self.call(&id, &delivery.address, &body).await;
         let attempts = delivery.attempts.saturating_add(1);
-        let (state, pause) = self.verdict(&due, attempts, (heard, delivery.state));
-        let noted = kept.writing(move |store| note(store, &id, attempts, &state));
-        match noted.await {
-            Ok(()) => (due, pause),
-            Err(error) => {
-                // It is made again then, under the same id: better twice than never.
-                tracing::warn!(%error, "what came of a callback could not be noted");
-                (due, Some(pause.unwrap_or_default().max(AFTER_A_BAD_DISK)))
-            }
-        }
+        Ok(Some(self.verdict(due, attempts, heard)))
     }
 
     /// The body of a call with the links that a poll would show now.
@@ -108,7 +123,7 @@ impl Callbacks {
         let (task, base) = (delivery.task_id.clone(), delivery.base.clone());
         let shown = Bytes::copy_from_slice(body.as_bytes());
         let looking = self.means.shelf.blocking(move |store| {
-            let entry = stands(store, &task)?;
+            let entry = find_job(store, &task)?;
             let links = entry.map(|entry| medium::local_links(&entry.record, &base));
             Ok(rewrite(&shown, &links.unwrap_or_default()))
         });
@@ -117,28 +132,21 @@ impl Callbacks {
         shown.unwrap_or_else(|| body.to_owned())
     }
 
-    /// What a delivery is after an attempt, and when the next one is made.
-    fn verdict(
-        &self,
-        due: &Due,
-        attempts: u32,
-        (heard, mut state): (Heard, DeliveryState),
-    ) -> (DeliveryState, Option<Duration>) {
+    /// What a delivery is after so many attempts.
+    fn verdict(&self, due: &Due, attempts: u32, heard: Heard) -> Verdict {
         let (host, task) = (due.host.as_str(), due.task_id.as_str());
         let (why, pause) = match heard {
             Heard::Delivered => {
                 tracing::info!(host, task, attempts, "called back");
-                return (DeliveryState::Delivered, None);
+                let came = Came::Delivered;
+                return Verdict { attempts, came };
             }
             Heard::GivenUp(why) => (why, None),
             Heard::Again { why, asked } => {
                 (why, self.means.schedule.pause(&due.id, attempts, asked))
             }
         };
-        if let Some(pause) = pause {
-            if let DeliveryState::Due { next_at, .. } = &mut state {
-                *next_at = later(self.means.clock.now(), pause);
-            }
+        let came = if let Some(pause) = pause {
             tracing::info!(
                 host,
                 task,
@@ -147,33 +155,54 @@ impl Callbacks {
                 pause_s = pause.as_secs(),
                 "a callback is repeated"
             );
-            (state, Some(pause))
+            let next_at = later(self.means.clock.now(), pause);
+            Came::Again { next_at, pause }
         } else {
             tracing::warn!(host, task, attempts, why, "a callback is given up");
-            (DeliveryState::GivenUp { reason: why }, None)
+            Came::GivenUp(why)
+        };
+        Verdict { attempts, came }
+    }
+
+    /// Looks through all deliveries at the start and each day, and a little after something went
+    /// wrong: in a look, or in hearing of an end.
+    async fn look_often_enough(self: &Arc<Self>, stop: CancellationToken) {
+        let bad_disk = self.means.schedule.bad_disk_pause;
+        loop {
+            let pause = match self.look(stop.clone()).await {
+                Ok(()) => LOOK_EVERY,
+                Err(error) => {
+                    tracing::warn!(%error, "not all callbacks could be looked at");
+                    bad_disk
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.unsure.notified() => tokio::time::sleep(bad_disk).await,
+            }
         }
     }
 
-    async fn look_daily(self: &Arc<Self>, stop: CancellationToken) {
-        loop {
-            let (callbacks, stop) = (self.clone(), stop.clone());
-            let looked = self.means.shelf.blocking(move |store| {
-                let now = callbacks.means.clock.now();
-                let mut result = Ok(());
-                store.deliveries(&mut |delivery| {
-                    result = callbacks.look_at(store, &delivery, now);
-                    if result.is_err() || stop.is_cancelled() {
-                        return ControlFlow::Break(());
-                    }
-                    ControlFlow::Continue(())
-                })?;
-                result
+    /// Looks at all deliveries; one that goes wrong keeps no other from it.
+    async fn look(self: &Arc<Self>, stop: CancellationToken) -> Result<(), StoreError> {
+        let callbacks = self.clone();
+        let looking = self.means.shelf.blocking(move |store| {
+            let now = callbacks.means.clock.now();
+            let mut looked = Ok(());
+            let listed = store.deliveries(&mut |delivery| {
+                if let Err(error) = callbacks.look_at(store, &delivery, now) {
+                    let task = delivery.task_id;
+                    tracing::debug!(task, %error, "a callback could not be looked at");
+                    looked = Err(error);
+                }
+                if stop.is_cancelled() {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
             });
-            if let Err(error) = looked.await {
-                tracing::warn!(%error, "not all callbacks of earlier starts could be read");
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+            listed.and(looked)
+        });
+        looking.await
     }
 
     /// Takes up what an earlier process has left, and clears away what nobody needs any longer.
@@ -183,7 +212,7 @@ impl Callbacks {
         delivery: &Delivery,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let gone = || stands(store, &delivery.task_id).map(|entry| entry.is_none());
+        let gone = || find_job(store, &delivery.task_id).map(|entry| entry.is_none());
         let goes = match &delivery.state {
             DeliveryState::Due { .. } => {
                 self.enqueue(delivery);
@@ -210,7 +239,7 @@ impl Callbacks {
 
     /// Its job may have ended while nobody told; `true` when there is nothing to wait for.
     fn look_at_waiting(&self, store: &dyn Store, delivery: &Delivery) -> Result<bool, StoreError> {
-        let Some(entry) = stands(store, &delivery.task_id)? else {
+        let Some(entry) = find_job(store, &delivery.task_id)? else {
             let (task, host) = (&delivery.task_id, host(&delivery.address));
             tracing::warn!(
                 task,
@@ -241,28 +270,4 @@ async fn until(next: &Next) {
         Next::At(at) => tokio::time::sleep_until(*at).await,
         Next::Call(_) | Next::Nothing => pending().await,
     }
-}
-
-/// Writes down what a delivery has become. Of a job that is not kept nothing stays once it is over.
-fn note(
-    store: &dyn Store,
-    id: &DeliveryId,
-    attempts: u32,
-    state: &DeliveryState,
-) -> Result<(), StoreError> {
-    let over = !matches!(state, DeliveryState::Due { .. });
-    let mut decide = |standing: Option<&Delivery>| match standing.cloned() {
-        None => DeliveryChange::Nothing,
-        Some(delivery)
-            if over && matches!(delivery.state, DeliveryState::Due { kept: false, .. }) =>
-        {
-            DeliveryChange::Remove
-        }
-        Some(mut delivery) => {
-            delivery.attempts = attempts;
-            delivery.state = state.clone();
-            DeliveryChange::Put(Box::new(delivery))
-        }
-    };
-    store.change_delivery(id, &mut decide).map(drop)
 }

@@ -14,6 +14,8 @@ pub struct Schedule {
     pub first_pause: Duration,
     /// How many attempts there are in all.
     pub attempts: u32,
+    /// How long to wait when a state could not be read or written down.
+    pub bad_disk_pause: Duration,
 }
 
 impl Schedule {
@@ -22,6 +24,7 @@ impl Schedule {
         Self {
             first_pause: Duration::from_secs(2),
             attempts,
+            bad_disk_pause: Duration::from_mins(1),
         }
     }
 

@@ -33,19 +33,6 @@ impl Shown {
     }
 }
 
-/// The kept job with this id.
-pub(super) fn stands(store: &dyn Store, task_id: &str) -> Result<Option<Entry>, StoreError> {
-    let Some(key) = store.find_task(task_id)? else {
-        return Ok(None);
-    };
-    let entry = store.get(&key)?;
-    let is_it = |entry: &Entry| {
-        let task = entry.record.task.as_ref();
-        task.is_some_and(|task| task.id == task_id)
-    };
-    Ok(entry.filter(is_it))
-}
-
 /// What a poll of a finished job shows: on the path that belongs to `submit_path`, else on any that
 /// is kept; `None` when none is.
 pub(super) fn shown(

@@ -21,9 +21,10 @@ use crate::store::{
 /// Told of a success when it is durable, of every other end while the job is still kept: what has
 /// to be remembered about it is remembered before it is forgotten.
 ///
-/// **At least once.** A success is told again when another poll path shows it, and when an earlier
-/// telling failed. A crash between the durable success and its telling loses the telling: at its
-/// start a listener looks at the jobs that have succeeded since.
+/// **At least once.** A success is told again when another poll path shows it. It is kept whether or
+/// not its telling fails, and not asked for again: a listener who has failed looks by itself a little
+/// later at the jobs that have succeeded, and so it does at its start, since a crash may have come in
+/// between.
 pub trait Ends: Send + Sync + 'static {
     /// Takes note of an end. Blocks, for as long as a small durable write takes; runs in the turn of
     /// the job's generation, so nobody changes what is kept of it meanwhile (and [`Shelf::change`]
@@ -31,7 +32,7 @@ pub trait Ends: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it could not be remembered. A job that has not succeeded stays kept then, and its end is
-    /// told again at its next poll.
+    /// told again at its next poll; of a success the others hear all the same.
     fn ended(&self, end: &End) -> Result<(), StoreError>;
 }
 
@@ -176,7 +177,8 @@ impl Endings {
     }
 
     async fn keep(&self, end: End, shown: Shown) -> Result<(), StoreError> {
-        let (key, id, ends) = (end.key, end.task_id.clone(), self.ends.clone());
+        let (id, ends) = (end.task_id.clone(), self.ends.clone());
+        let place = (end.key, id.clone());
         let now = self.clock.now();
         let (archive, teller) = (self.archive.clone(), self.archive.clone());
         let decide = move |entry: &Entry| {
@@ -208,19 +210,21 @@ impl Endings {
             if entry.polls.len() < 2 {
                 log(&end);
             }
-            let told = tell(&ends, &end);
+            let key = entry.record.key;
+            let told = tell_all(&ends, &End { key, ..end });
             if let Some(archive) = teller {
                 archive.fetch_for(&entry.record);
             }
             told
         };
-        self.shelf.change_and(key, decide, tell).await.map(drop)
+        self.shelf.change_job(place, decide, tell).await.map(drop)
     }
 
     /// Upstream has deleted a job: whatever it came to, nobody may be joined to it.
     pub(super) async fn deleted(&self, key: Fingerprint, task_id: &str) -> Result<(), StoreError> {
         let ends = self.ends.clone();
         let id = task_id.to_owned();
+        let place = (key, id.clone());
         let decide = move |entry: &Entry| match &entry.record.task {
             Some(task) if task.id == id => {
                 if task.state == TaskState::Running {
@@ -231,7 +235,7 @@ impl Endings {
             Some(_) | None => Ok(Change::Nothing),
         };
         self.shelf
-            .change_and(key, decide, |_| Ok(()))
+            .change_job(place, decide, |_| Ok(()))
             .await
             .map(drop)
     }
@@ -239,9 +243,12 @@ impl Endings {
     /// MONEY: an old job's end must not touch the newer run that took its place. And a success that
     /// is kept stays: another view of the job that lags behind, or has expired, takes nothing away.
     pub(super) async fn forget(&self, end: End) -> Result<(), StoreError> {
-        let (key, ends) = (end.key, self.ends.clone());
+        let ends = self.ends.clone();
+        let place = (end.key, end.task_id.clone());
         let decide = move |entry: &Entry| match &entry.record.task {
             Some(task) if runs(task, &end.task_id) => {
+                let key = entry.record.key;
+                let end = End { key, ..end };
                 tell(&ends, &end)?;
                 log(&end);
                 Ok(Change::Remove)
@@ -249,7 +256,7 @@ impl Endings {
             Some(_) | None => Ok(Change::Nothing),
         };
         self.shelf
-            .change_and(key, decide, |_| Ok(()))
+            .change_job(place, decide, |_| Ok(()))
             .await
             .map(drop)
     }
@@ -261,6 +268,12 @@ fn runs(task: &Task, id: &str) -> bool {
 
 fn tell(ends: &[Arc<dyn Ends>], end: &End) -> Result<(), StoreError> {
     ends.iter().try_for_each(|listener| listener.ended(end))
+}
+
+/// As [`tell`]; one who fails keeps nobody else from hearing it.
+fn tell_all(ends: &[Arc<dyn Ends>], end: &End) -> Result<(), StoreError> {
+    let told = ends.iter().map(|listener| listener.ended(end));
+    told.fold(Ok(()), Result::and)
 }
 
 fn log(end: &End) {

@@ -19,8 +19,11 @@ pub(super) struct Watched {
     pub(super) due: Option<Instant>,
     /// How it stood when it was last heard of.
     pub(super) sign: Option<Sign>,
-    /// Since when it has been standing like that, or has been watched.
+    /// Since when it has been standing like that, or has been watched; later by the time in which
+    /// upstream did not speak of it.
     since: Instant,
+    /// Since when upstream has not spoken of it, if it does not.
+    mute_since: Option<Instant>,
     /// Polls in a row that told nothing, 403 apart.
     misses: u32,
     /// 403 in a row.
@@ -38,6 +41,7 @@ impl Watched {
             due: None,
             sign: None,
             since: now,
+            mute_since: None,
             misses: 0,
             refusals: 0,
             spoken_of: false,
@@ -47,6 +51,7 @@ impl Watched {
 
     /// Takes in what a poll on `route` told, whoever asked.
     pub(super) fn hear(&mut self, word: Word, route: Route, now: Instant) {
+        self.count_silence(word, now);
         match word {
             Word::Sign(sign) => {
                 // The one that is answered, where the other is not.
@@ -67,11 +72,22 @@ impl Watched {
             Word::Forbidden => {}
             Word::Senseless | Word::Missed { .. } => self.misses = self.misses.saturating_add(1),
         }
-        self.spoken_of = !matches!(word, Word::Missed { .. });
         self.retry_after = match word {
             Word::Missed { retry_after } => retry_after.unwrap_or_default(),
             Word::Sign(_) | Word::Forbidden | Word::Senseless => Duration::ZERO,
         };
+    }
+
+    /// MONEY: an outage is no silence of the job's. Without this, one senseless answer behind a long
+    /// outage would give up all jobs at once.
+    fn count_silence(&mut self, word: Word, now: Instant) {
+        self.spoken_of = !matches!(word, Word::Missed { .. });
+        if !self.spoken_of {
+            self.mute_since.get_or_insert(now);
+        } else if let Some(mute_since) = self.mute_since.take() {
+            let since = self.since.checked_add(now.duration_since(mute_since));
+            self.since = since.unwrap_or(now).min(now);
+        }
     }
 
     /// The path on which it is asked for next.
@@ -107,7 +123,8 @@ impl Watched {
     /// twice; one that is never given up is joined for ever by everybody who asks for the same.
     /// Upstream shows jobs that have expired as running for long, so "it runs" said again and again
     /// is no sign of life: only a new state or progress is. And silence counts only when upstream
-    /// was asked and spoke of this job; while it cannot be reached, a job may have succeeded unseen.
+    /// was asked and spoke of this job; while it cannot be reached, a job may have succeeded unseen, and
+    /// that time does not count.
     /// Silence is measured by a clock that nobody can set, and begins anew with the process.
     pub(super) fn is_given_up(&self, deadline: Duration, now: Instant) -> bool {
         self.spoken_of && now.duration_since(self.since) >= deadline
@@ -143,7 +160,8 @@ mod tests {
             (26, sign(31), false),
             (49, Word::Missed { retry_after: None }, false),
             (51, Word::Missed { retry_after: None }, false),
-            (52, Word::Senseless, true),
+            // Three hours of outage do not count.
+            (52, Word::Senseless, false),
             (53, Word::Forbidden, true),
             (54, sign(32), false),
         ] {
@@ -168,6 +186,34 @@ mod tests {
             wait(&job, 64) >= 24 * HOUR,
             "what upstream asks for comes on top"
         );
+    }
+
+    #[test]
+    fn an_outage_is_no_silence_of_the_job() {
+        let start = Instant::now();
+        let at = |hours: u32| start + hours * HOUR;
+        let missed = Word::Missed { retry_after: None };
+        let mut job = Watched::new(Route::Videos, start);
+        job.hear(sign(30), Route::Videos, at(1));
+        for hour in [2, 20, 47] {
+            job.hear(missed, Route::Videos, at(hour));
+        }
+        for (hour, word, given_up) in [
+            (48, Word::Senseless, false),
+            (60, sign(30), false),
+            (61, missed, false),
+            (70, Word::Senseless, false),
+            (79, Word::Senseless, false),
+            (80, Word::Senseless, true),
+        ] {
+            job.hear(word, Route::Videos, at(hour));
+            assert_eq!(job.is_given_up(24 * HOUR, at(hour)), given_up, "{hour}");
+        }
+        let mut quiet = Watched::new(Route::Videos, start);
+        quiet.hear(missed, Route::Videos, at(30));
+        quiet.hear(sign(1), Route::Videos, at(60));
+        assert!(!quiet.is_given_up(24 * HOUR, at(83)));
+        assert!(quiet.is_given_up(24 * HOUR, at(84)), "news count from now");
     }
 
     #[test]

@@ -161,22 +161,14 @@ impl Watcher {
 
     /// The job as it is kept now; `None` when it has ended, or is no longer kept.
     async fn find(&self, id: &Arc<str>) -> Result<Option<Found>, StoreError> {
-        let id = id.clone();
-        self.shelf
-            .blocking(move |store| {
-                let Some(key) = store.find_task(&id)? else {
-                    return Ok(None);
-                };
-                let entry = store.get(&key)?;
-                Ok(entry.and_then(|entry| {
-                    let (running, _) = running_job(&entry.record)?;
-                    (running == *id).then_some(Found {
-                        key,
-                        path: entry.record.path,
-                    })
-                }))
+        let entry = self.shelf.job(id.to_string()).await?;
+        Ok(entry.and_then(|entry| {
+            running_job(&entry.record)?;
+            Some(Found {
+                key: entry.record.key,
+                path: entry.record.path.clone(),
             })
-            .await
+        }))
     }
 }
 

@@ -52,17 +52,22 @@ impl Word {
         }
         match answer.status {
             StatusCode::FORBIDDEN => Self::Forbidden,
-            StatusCode::UNAUTHORIZED
-            | StatusCode::REQUEST_TIMEOUT
-            | StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Self::Missed {
+            // The gateway's own words about a job that it cannot show.
+            StatusCode::INTERNAL_SERVER_ERROR | StatusCode::NOT_IMPLEMENTED => Self::Senseless,
+            // Also what stands before the gateway and cannot reach it: 520 to 527, 530.
+            status if status.is_server_error() || is_wait(status) => Self::Missed {
                 retry_after: pace::retry_after(&answer.headers),
             },
             _ => Self::Senseless,
         }
     }
+}
+
+fn is_wait(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+    )
 }
 
 #[cfg(test)]
@@ -105,11 +110,16 @@ mod tests {
             (400, r#"{"code":"task_not_exist"}"#, Word::Senseless),
             (404, "", Word::Senseless),
             (500, "", Word::Senseless),
+            (501, "", Word::Senseless),
             (403, "", Word::Forbidden),
             (401, "", missed(Some(7))),
             (429, "", missed(Some(7))),
             (502, "<html>", missed(Some(7))),
             (503, "", missed(Some(7))),
+            (504, "", missed(Some(7))),
+            (520, "<html>", missed(Some(7))),
+            (527, "<html>", missed(Some(7))),
+            (530, "<html>", missed(Some(7))),
         ];
         for (status, body, expected) in table {
             let mut headers = HeaderMap::new();

@@ -7,8 +7,8 @@ use http::header::{self, HeaderValue};
 use tokio::task::JoinHandle;
 
 use super::generate::Asked;
-use super::{Error, Proxy};
-use crate::callbacks::{By, Caller, request};
+use super::{Error, Proxy, reading};
+use crate::callbacks::{By, Callbacks, Caller, request};
 use crate::config::Deliver;
 use crate::egress::Destination;
 use crate::generation::Kind;
@@ -24,8 +24,9 @@ impl Proxy {
     /// With `deliver = "all"` upstream calls nobody: the address is taken out of the body.
     ///
     /// # Errors
-    /// With `deliver = "all"`, when the address cannot be called. Otherwise upstream judges it.
-    pub(super) fn caller(
+    /// With `deliver = "all"`, when the address cannot be called, or there may be one that only
+    /// upstream finds. Otherwise upstream judges it.
+    pub(super) async fn caller(
         &self,
         asked: &mut Asked,
         body: Bytes,
@@ -34,18 +35,16 @@ impl Proxy {
         let (Kind::Video, Some(callbacks)) = (asked.kind, &self.callbacks) else {
             return Ok((None, body));
         };
-        let Some(said) = request::asked(&asked.parts.headers, &body) else {
+        let read = (asked.parts.headers.clone(), body.clone());
+        let said = reading::apart(body.len(), move || request::said(&read.0, &read.1)).await?;
+        if deliver == Deliver::All && !said.is_sure {
+            let why = "it can be read in different ways, or not at all";
+            return Err(Error::InvalidCallback(why.to_owned()));
+        }
+        let Some(address) = said.address else {
             return Ok((None, body));
         };
-        let checked = match deliver {
-            Deliver::Off => return Ok((None, body)),
-            Deliver::Joined => read(&said.address).map(drop),
-            Deliver::All => read(&said.address).and_then(|to| {
-                let letters = callbacks.check_letters(&to);
-                letters.map_err(|refusal| refusal.to_string())
-            }),
-        };
-        if let Err(why) = checked {
+        if let Err(why) = check(callbacks, deliver, &address) {
             if deliver == Deliver::All {
                 return Err(Error::InvalidCallback(why));
             }
@@ -53,19 +52,15 @@ impl Proxy {
             return Ok((None, body));
         }
         let caller = Caller {
-            address: said.address,
+            address,
             client: asked.client.name.clone(),
             base: self.base(&asked.parts),
         };
-        if deliver == Deliver::Joined {
-            return Ok((Some(caller), body));
+        match deliver {
+            Deliver::Off => Ok((None, body)),
+            Deliver::Joined => Ok((Some(caller), body)),
+            Deliver::All => Ok((Some(caller), without(asked, body).await?)),
         }
-        let headers = &mut asked.parts.headers;
-        if headers.contains_key(header::CONTENT_LENGTH) {
-            let length = HeaderValue::from(said.body_without.len());
-            headers.insert(header::CONTENT_LENGTH, length);
-        }
-        Ok((Some(caller), said.body_without))
     }
 
     /// Notes a caller whose job is known, before it has its answer; also when it does not wait.
@@ -80,7 +75,7 @@ impl Proxy {
 
     /// Notes a caller as soon as the flight has a job, also when the caller leaves before.
     ///
-    /// `leads`: the run is this caller's. Where upstream was given its address, upstream calls it.
+    /// `leads`: the run is this caller's. Whom upstream calls is noted by the run.
     pub(super) fn note_after(
         &self,
         flight: &Arc<Flight>,
@@ -90,21 +85,53 @@ impl Proxy {
         let callbacks = self.callbacks.clone()?;
         let caller = caller?.clone();
         let flight = flight.clone();
-        let by = match self.config.callbacks.deliver {
-            Deliver::Joined if leads => By::Upstream,
-            Deliver::Joined | Deliver::All | Deliver::Off => By::Us,
-        };
+        if leads && self.upstreams(Some(&caller)).is_some() {
+            return None;
+        }
         Some(self.tasks.spawn(async move {
             if let Stage::Ended(Ending::Kept { entry, .. }) = flight.answer().await {
-                callbacks.register(entry, caller, by).await;
+                callbacks.register(entry, caller, By::Us).await;
             }
         }))
     }
+
+    /// The caller, if upstream calls it when the run is its.
+    pub(super) fn upstreams(&self, caller: Option<&Caller>) -> Option<Caller> {
+        let is_upstreams = self.config.callbacks.deliver == Deliver::Joined;
+        caller.filter(|_| is_upstreams).cloned()
+    }
+
+    /// Notes whom upstream calls about this job.
+    pub(super) async fn note_upstreams(&self, entry: &Arc<Entry>, caller: Option<Caller>) {
+        if let (Some(callbacks), Some(caller)) = (&self.callbacks, caller) {
+            callbacks
+                .register(entry.clone(), caller, By::Upstream)
+                .await;
+        }
+    }
 }
 
-fn read(address: &str) -> Result<Destination, String> {
+/// The body as upstream is to see it when it calls nobody.
+async fn without(asked: &mut Asked, body: Bytes) -> Result<Bytes, Error> {
+    let read = (asked.parts.headers.clone(), body.clone());
+    let left = reading::apart(body.len(), move || request::without(&read.0, &read.1)).await?;
+    let left = left.map_or(body, Bytes::from);
+    let headers = &mut asked.parts.headers;
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(left.len()));
+    }
+    Ok(left)
+}
+
+/// Whether an address may be called, as far as it tells itself.
+fn check(callbacks: &Callbacks, deliver: Deliver, address: &str) -> Result<(), String> {
     if address.len() > LONGEST {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
-    Destination::parse(address).map_err(|refusal| refusal.to_string())
+    let to = Destination::parse(address).map_err(|refusal| refusal.to_string())?;
+    if deliver == Deliver::All {
+        let letters = callbacks.check_letters(&to);
+        letters.map_err(|refusal| refusal.to_string())?;
+    }
+    Ok(())
 }

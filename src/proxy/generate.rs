@@ -11,6 +11,7 @@ use super::auth::Client;
 use super::directives::{self, Directives};
 use super::forward::Passing;
 use super::lead::Run;
+use super::reading;
 use super::reply::{self, Status};
 use super::shown;
 use super::standing::Standing;
@@ -24,9 +25,6 @@ use crate::store::{Binding, Entry};
 
 /// How often a request looks anew because what it found was forgotten.
 const MOST_LOOKS: usize = 2;
-
-/// The largest body that is read where it arrived, in bytes: a millisecond's work.
-const READ_AT_ONCE: usize = 64 * 1024;
 
 /// A generation as it came, with its body still on the way.
 pub(super) struct Asked {
@@ -93,11 +91,14 @@ impl Proxy {
         identity: Identity,
         body: Bytes,
     ) -> Result<Response<Body>, Error> {
-        let (caller, body) = self.caller(&mut asked, body)?;
+        let (caller, body) = self.caller(&mut asked, body).await?;
         let caller = caller.as_ref();
         let base = self.base(&asked.parts);
         let mut looks = 0;
-        let mut run = Some(asked.into_run(identity, body));
+        let mut run = Some(Run {
+            upstreams: self.upstreams(caller),
+            ..asked.into_run(identity, body)
+        });
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
                 Found::Hit(entry, file) => {
@@ -280,12 +281,7 @@ impl Proxy {
             headers: asked.parts.headers.clone(),
             body: body.clone(),
         };
-        if read.body.len() <= READ_AT_ONCE {
-            return Ok(read.identify());
-        }
-        let reading = tokio::task::spawn_blocking(move || read.identify());
-        let unread = |_| Error::BadRequest("The request's body cannot be read.".to_owned());
-        reading.await.map_err(unread)
+        reading::apart(body.len(), move || read.identify()).await
     }
 }
 
@@ -336,6 +332,7 @@ impl Asked {
             body,
             identity,
             client: client.name,
+            upstreams: None,
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::Proxy;
 use super::record::{self, Taken};
 use super::verdict::Judged;
+use crate::callbacks::Caller;
 use crate::config::UnknownOutcome;
 use crate::fault;
 use crate::generation::{Identity, Kind};
@@ -42,6 +43,8 @@ pub(super) struct Run {
     pub(super) body: Bytes,
     pub(super) identity: Identity,
     pub(super) client: String,
+    /// Whom upstream calls about its job.
+    pub(super) upstreams: Option<Caller>,
 }
 
 impl Run {
@@ -151,7 +154,7 @@ impl Proxy {
     }
 
     /// The run succeeded: durable first, then the intent goes, then the last byte.
-    async fn keep(&self, call: Call, mut taken: Taken) {
+    async fn keep(&self, mut call: Call, mut taken: Taken) {
         fault::point("before-record");
         let entry = match self.entry(&call, &mut taken).await {
             Ok(entry) => entry,
@@ -162,6 +165,8 @@ impl Proxy {
             self.watch_job(&task.id, &entry.record.path);
         }
         self.archive.fetch_for(&entry.record);
+        // Before anybody can join or hit, and have the same address called a second time.
+        self.note_upstreams(&entry, call.run.upstreams.take()).await;
         // Before anybody hears of the end: who asks for a younger answer at once must not find the
         // note of a run that is over.
         if let Some(pledge) = call.pledge {

@@ -29,6 +29,7 @@ mod guard;
 mod lead;
 mod media;
 mod poll;
+mod reading;
 mod record;
 mod reply;
 mod shown;

@@ -106,13 +106,9 @@ impl Proxy {
         }
     }
 
-    /// The generation whose job this is, as long as no newer run has taken its place.
+    /// The generation whose job this is, as long as it is kept.
     pub(super) async fn job(&self, task_id: &str) -> Result<Option<Arc<Entry>>, StoreError> {
-        let Some(key) = self.shelf.find_task(task_id.to_owned()).await? else {
-            return Ok(None);
-        };
-        let entry = self.shelf.get(key).await?;
-        Ok(entry.filter(|entry| is_job(entry, task_id)))
+        self.shelf.job(task_id.to_owned()).await
     }
 
     /// Upstream has deleted this job, so nobody may be joined to it.
@@ -180,9 +176,4 @@ fn asked_because(entry: &Entry) -> &'static str {
         Some(task) if task.state == TaskState::Succeeded => "poll-not-kept",
         Some(_) | None => "job-running",
     }
-}
-
-fn is_job(entry: &Entry, task_id: &str) -> bool {
-    let task = entry.record.task.as_ref();
-    task.is_some_and(|task| task.id == task_id)
 }

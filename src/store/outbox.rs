@@ -211,18 +211,22 @@ impl Outbox {
         Ok(found)
     }
 
-    /// All of them, in no certain order, until `visit` breaks.
+    /// All of them, in no certain order, until `visit` breaks. Those that cannot be read are left out;
+    /// the error comes when all others have been shown.
     pub(super) fn list(
         &self,
         visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        let mut listed = Ok(());
         for shard in 0..=u8::MAX {
             let shard = format!("{shard:02x}");
-            if self.visit(&shard, "", visit)?.is_break() {
-                break;
+            match self.visit(&shard, "", visit) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => return Ok(()),
+                Err(error) => listed = listed.and(Err(error)),
             }
         }
-        Ok(())
+        listed
     }
 
     /// Removes what a crash left half-written.
@@ -244,6 +248,7 @@ impl Outbox {
         visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
         let folder = self.root.join(shard);
+        let mut visited = Ok(ControlFlow::Continue(()));
         for entry in files::read_dir(&folder)? {
             let entry = entry.map_err(StoreError::io("list", &folder))?;
             let name = entry.file_name();
@@ -251,13 +256,17 @@ impl Outbox {
             let Some(id) = name.and_then(DeliveryId::of_name) else {
                 continue;
             };
-            if let Some(delivery) = read(&entry.path(), &id)?
-                && visit(delivery).is_break()
-            {
-                return Ok(ControlFlow::Break(()));
+            match read(&entry.path(), &id) {
+                Ok(None) => {}
+                Ok(Some(delivery)) => {
+                    if visit(delivery).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Err(error) => visited = visited.and(Err(error)),
             }
         }
-        Ok(ControlFlow::Continue(()))
+        visited
     }
 
     /// Makes the folders before anything lies in one of them.

@@ -121,17 +121,9 @@ impl Shelf {
         let stripes = self.stripes.clone();
         self.writing(move |store| {
             let _turn = turn(&stripes, &key);
-            let Some(entry) = store.get(&key)? else {
-                return Ok(None);
-            };
-            match decide(&entry)? {
-                Change::Nothing => Ok(Some(Arc::new(entry))),
-                Change::Remove => bring_back(store, &entry),
-                Change::Put(entry) => {
-                    store.put(&entry)?;
-                    then(&entry)?;
-                    Ok(Some(Arc::new(*entry)))
-                }
+            match store.get(&key)? {
+                Some(entry) => changed(store, entry, (decide, then)),
+                None => Ok(None),
             }
         })
         .await
@@ -357,6 +349,26 @@ impl Shelf {
         match tokio::task::spawn_blocking(move || call(store.as_ref())).await {
             Ok(result) => result,
             Err(error) => Err(StoreError::Panicked(error.to_string())),
+        }
+    }
+}
+
+/// Does what `decide` says with an entry, in its turn; see [`Shelf::change_and`].
+pub(super) fn changed(
+    store: &dyn Store,
+    entry: Entry,
+    (decide, then): (
+        impl FnOnce(&Entry) -> Result<Change, StoreError>,
+        impl FnOnce(&Entry) -> Result<(), StoreError>,
+    ),
+) -> Result<Option<Arc<Entry>>, StoreError> {
+    match decide(&entry)? {
+        Change::Nothing => Ok(Some(Arc::new(entry))),
+        Change::Remove => bring_back(store, &entry),
+        Change::Put(entry) => {
+            store.put(&entry)?;
+            then(&entry)?;
+            Ok(Some(Arc::new(*entry)))
         }
     }
 }

@@ -88,6 +88,39 @@ async fn a_caller_who_was_answered_before_a_kill_is_called() {
     assert_eq!(receiver.heard().len(), 2);
 }
 
+/// Upstream has the address that came with a run, whatever happens to the proxy then.
+#[tokio::test]
+async fn whom_upstream_calls_is_known_before_anybody_is_answered() {
+    let receiver = Receiver::start().await;
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let home = home();
+    let settings =
+        "[callbacks]\nallow = [\"127.0.0.0/8\"]\n[jobs]\nmin_poll_interval = \"100ms\"\n";
+    home.write("proxy.toml", settings);
+    let mut command = home.serving(&sandbox);
+    let mut program = Program::start(command.env("REPRISE_FAULT", "after-settle=kill"));
+    program.listening().await;
+    let (url, address) = (program.url(PATH), receiver.url("/first"));
+    let body = json!({
+        "model": "doubao-seedance-2-0-720p", "prompt": "a lighthouse",
+        "metadata": {"callback_url": address},
+    });
+    let cut = tokio::spawn(async move { send(post(&url, &body)).await });
+    assert_eq!(program.end().await.code, None, "it was killed");
+    assert!(cut.await.is_err(), "nobody was answered");
+
+    let program = home.serve(&sandbox).await;
+    let task = submit(&program, &address).await;
+    submit(&program, &receiver.url("/second")).await;
+    sandbox.finish_jobs();
+    send(get(&program.url(&format!("{PATH}/{task}")))).await;
+    receiver.arrived(1).await;
+    submit(&program, &receiver.url("/last")).await;
+    receiver.arrived(2).await;
+    assert!(receiver.heard_at("/first").is_empty());
+    assert_eq!(sandbox.bill().total(), 1);
+}
+
 #[tokio::test]
 async fn a_secret_that_is_not_there_is_told_at_start() {
     let sandbox = Sandbox::start(Options::default()).await.unwrap();

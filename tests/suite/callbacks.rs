@@ -156,6 +156,7 @@ async fn an_address_is_taken_out_wherever_it_stands() {
     let url = receiver.url("/c");
     let text = serde_json::to_string(&json!({"callback_url": url, "r": 1})).unwrap();
     let json = json!(text).to_string();
+    let long = "long ".repeat(20_000);
     let bodies = [
         (
             format!(r#"{{ "model":"m", "callback_url" : "{url}", "prompt":"top" }}"#),
@@ -170,7 +171,17 @@ async fn an_address_is_taken_out_wherever_it_stands() {
             r#"{"metadata":{},"model":"m","prompt":"in"}"#.to_owned(),
         ),
     ];
-    for (n, (body, upstreams)) in bodies.into_iter().enumerate() {
+    let bodies = bodies.into_iter().chain([
+        (
+            format!(r#"{{"Metadata":{{"Callback_URL":"{url}"}},"model":"m","prompt":"case"}}"#),
+            r#"{"Metadata":{},"model":"m","prompt":"case"}"#.to_owned(),
+        ),
+        (
+            format!(r#"{{"callback_url":"{url}","model":"m","prompt":"{long}"}}"#),
+            format!(r#"{{"model":"m","prompt":"{long}"}}"#),
+        ),
+    ]);
+    for (n, (body, upstreams)) in bodies.enumerate() {
         let answer = house.client().post(PATH).json_text(body).send().await;
         assert_eq!(sent(&house), upstreams);
         house.sandbox.finish_jobs();
@@ -187,8 +198,44 @@ async fn an_address_is_taken_out_wherever_it_stands() {
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     let shown = house.client().get(&format!("/v1/videos/{id}"));
     let shown = shown.send().await;
-    receiver.arrived(4).await;
-    assert_eq!(receiver.heard()[3].body, shown.text());
+    receiver.arrived(6).await;
+    assert_eq!(receiver.heard()[5].body, shown.text());
+}
+
+/// With "all", nobody may be called of whom the proxy knows nothing.
+#[tokio::test]
+async fn an_address_that_readers_may_find_differently_is_refused() {
+    let receiver = Receiver::start().await;
+    let (one, other) = (receiver.url("/one"), receiver.url("/other"));
+    let twice = format!(
+        r#"{{"model":"m","prompt":"twice","metadata":{{"callback_url":"{one}"}},"metadata":{{"callback_url":"{other}"}}}}"#
+    );
+    let torn = format!(r#"{{"model":"m","prompt":"torn","Callback_url":"{one}""#);
+    let house_of_all = house(Deliver::All).await;
+    for body in [&twice, &torn] {
+        let call = house_of_all.client().post(PATH).json_text(body.clone());
+        let refused = call.send().await;
+        assert_eq!(refused.status, 400, "{body}");
+        assert_eq!(refused.error_code(), "invalid_callback_url", "{body}");
+    }
+    assert!(house_of_all.sandbox.requests().is_empty());
+
+    // With "joined" it goes as it came, and who joins is called as upstream would call it.
+    let house = house(Deliver::Joined).await;
+    let post = |body: &str| house.client().post(PATH).json_text(body.to_owned()).send();
+    let first = post(&twice).await;
+    assert_eq!(sent(&house), twice);
+    post(&twice.replace("/other", "/joined")).await;
+    assert_eq!(
+        house.billed(),
+        2,
+        "what repeats a name is recognised by its bytes"
+    );
+    post(&twice).await;
+    house.sandbox.finish_jobs();
+    poll(&house, &task(&first)).await;
+    house.settle().await;
+    assert!(receiver.heard().is_empty(), "upstream calls both");
 }
 
 #[tokio::test]
@@ -334,6 +381,7 @@ async fn an_endless_answer_is_not_read_and_a_silent_one_holds_up_nobody() {
     house.sandbox.finish_jobs();
     poll(&house, &task(&answer)).await;
     silent.arrived(2).await;
+    receiver.arrived(1).await;
     last_call(&house, &receiver, "slow").await;
     assert_eq!(
         silent.heard().len(),

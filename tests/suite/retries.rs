@@ -1,5 +1,6 @@
 //! A call that goes wrong, and when it is made again: with pauses short enough to wait for.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use reprise::store::{
 };
 use secrecy::SecretSlice;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::house::{Receiver, Reply, soon, until};
+use crate::house::{Receiver, Reply, files_below, soon, until};
 
 const BODY: &str = r#"{"code":"success","data":{"task_id":"task_1","status":"SUCCESS"}}"#;
 
@@ -31,13 +33,33 @@ struct Desk {
     callbacks: Arc<Callbacks>,
     store: Arc<DiskStore>,
     stop: CancellationToken,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 fn desk(schedule: Schedule, media_patience: Duration) -> Desk {
+    let desk = shut_desk(schedule, media_patience);
+    tokio::spawn(desk.callbacks.clone().run(desk.stop.clone()));
+    desk
+}
+
+/// One that calls nobody yet.
+fn shut_desk(schedule: Schedule, media_patience: Duration) -> Desk {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = DiskStore::open(dir.path(), Clock::system()).unwrap();
     let store = Arc::new(store);
+    Desk {
+        callbacks: callbacks(store.clone(), schedule, media_patience),
+        store,
+        stop: CancellationToken::new(),
+        dir,
+    }
+}
+
+fn callbacks(
+    store: Arc<DiskStore>,
+    schedule: Schedule,
+    media_patience: Duration,
+) -> Arc<Callbacks> {
     let limit = Duration::from_secs(5);
     let patience = Patience {
         connect: limit,
@@ -46,36 +68,56 @@ fn desk(schedule: Schedule, media_patience: Duration) -> Desk {
     };
     let allowed = vec![Network::parse("127.0.0.0/8").unwrap()];
     let allowed = Allowed::new(allowed, "callbacks.allow");
-    let callbacks = Callbacks::new(Means {
-        shelf: Shelf::new(store.clone()),
+    Callbacks::new(Means {
+        shelf: Shelf::new(store),
         egress: Egress::new(reprise::tls::client(None).unwrap(), allowed, patience),
         signer: Some(Signer::new(&SecretSlice::from(b"secret".to_vec()))),
         schedule,
         media_patience,
         links: reprise::config::Links::Local,
         clock: Clock::system(),
-    });
-    let stop = CancellationToken::new();
-    tokio::spawn(callbacks.clone().run(stop.clone()));
-    Desk {
-        callbacks,
-        store,
-        stop,
-        _dir: dir,
+    })
+}
+
+impl Desk {
+    /// Makes the first folder that holds a caller unusable, until it is given back.
+    fn break_disk(&self) -> Broken {
+        let files = files_below(&self.dir.path().join("callbacks"));
+        let folder = files[0].parent().unwrap().to_owned();
+        let aside = self.dir.path().join("aside");
+        std::fs::rename(&folder, &aside).unwrap();
+        std::fs::write(&folder, "no folder").unwrap();
+        Broken { folder, aside }
+    }
+}
+
+struct Broken {
+    folder: PathBuf,
+    aside: PathBuf,
+}
+
+impl Broken {
+    fn mend(self) {
+        std::fs::remove_file(&self.folder).unwrap();
+        std::fs::rename(self.aside, self.folder).unwrap();
     }
 }
 
 fn entry(state: TaskState) -> Arc<Entry> {
+    entry_of("task_1", state)
+}
+
+fn entry_of(task: &str, state: TaskState) -> Arc<Entry> {
     let now = Timestamp::now();
     let ended = state == TaskState::Succeeded;
     let poll = PollRecord {
-        path: "/v1/video/generations/task_1".to_owned(),
+        path: format!("/v1/video/generations/{task}"),
         status: 200,
         headers: Vec::new(),
         at: now,
     };
     let task = Task {
-        id: "task_1".to_owned(),
+        id: task.to_owned(),
         state,
         started_at: now,
         ended_at: ended.then_some(now),
@@ -83,7 +125,7 @@ fn entry(state: TaskState) -> Arc<Entry> {
         polls: ended.then_some(poll).into_iter().collect(),
     };
     let record = Record {
-        key: Fingerprint::from_bytes([1; 32]),
+        key: Fingerprint::from_bytes(*blake3::hash(task.id.as_bytes()).as_bytes()),
         kind: Kind::Video,
         path: "/v1/video/generations".to_owned(),
         model: None,
@@ -106,14 +148,17 @@ fn entry(state: TaskState) -> Arc<Entry> {
 }
 
 async fn register(desk: &Desk, state: TaskState, address: String) {
-    let entry = entry(state);
-    desk.store.put(&entry).unwrap();
+    register_of(desk, &entry(state), (address, "local")).await;
+}
+
+async fn register_of(desk: &Desk, entry: &Arc<Entry>, (address, client): (String, &str)) {
+    desk.store.put(entry).unwrap();
     let caller = Caller {
         address,
-        client: "local".to_owned(),
+        client: client.to_owned(),
         base: "http://localhost".to_owned(),
     };
-    soon(desk.callbacks.register(entry, caller, By::Us)).await;
+    soon(desk.callbacks.register(entry.clone(), caller, By::Us)).await;
 }
 
 fn state(desk: &Desk) -> (&'static str, u32) {
@@ -127,6 +172,7 @@ fn state(desk: &Desk) -> (&'static str, u32) {
 const QUICK: Schedule = Schedule {
     first_pause: Duration::from_millis(100),
     attempts: 4,
+    bad_disk_pause: Duration::from_millis(20),
 };
 
 #[tokio::test]
@@ -161,6 +207,7 @@ async fn attempts_come_to_an_end() {
     let schedule = Schedule {
         first_pause: Duration::from_millis(1),
         attempts: 3,
+        ..QUICK
     };
     let desk = desk(schedule, Duration::ZERO);
     register(&desk, TaskState::Succeeded, receiver.url("/c")).await;
@@ -177,6 +224,7 @@ async fn a_receiver_is_left_alone_for_as_long_as_it_asks() {
     let schedule = Schedule {
         first_pause: Duration::from_millis(1),
         attempts: 3,
+        ..QUICK
     };
     let desk = desk(schedule, Duration::ZERO);
     register(&desk, TaskState::Succeeded, receiver.url("/c")).await;
@@ -190,7 +238,7 @@ fn end(outcome: Outcome, body: Option<&'static str>) -> End {
     let body = body.map(|body| Bytes::from_static(body.as_bytes()));
     let answer = body.map(|body| Arc::new(PollAnswer::new(StatusCode::OK, HeaderMap::new(), body)));
     End {
-        key: Fingerprint::from_bytes([1; 32]),
+        key: Fingerprint::from_bytes(*blake3::hash(b"task_1").as_bytes()),
         task_id: "task_1".to_owned(),
         outcome,
         poll_path: "/v1/video/generations/task_1".to_owned(),
@@ -246,4 +294,75 @@ async fn who_is_noted_behind_a_failure_hears_of_it_and_of_a_job_given_up_nobody_
     assert_eq!(receiver.heard_at("/late")[0].body, FAILED);
     assert_eq!(receiver.heard().len(), 1);
     desk.stop.cancel();
+}
+
+#[tokio::test]
+async fn what_came_of_a_call_is_noted_once_the_disk_takes_it() {
+    let receiver = Receiver::start().await;
+    let go = Arc::new(Notify::new());
+    receiver.reply("/c", &[Reply::Held(go.clone())]);
+    let desk = desk(QUICK, Duration::ZERO);
+    register(&desk, TaskState::Succeeded, receiver.url("/c")).await;
+    receiver.arrived(1).await;
+    let broken = desk.break_disk();
+    go.notify_one();
+    // Any further call would be held, and its verdict never be noted.
+    tokio::time::sleep(10 * QUICK.bad_disk_pause).await;
+    broken.mend();
+    until(|| state(&desk) == ("delivered", 1)).await;
+    assert_eq!(receiver.heard().len(), 1);
+    desk.stop.cancel();
+}
+
+#[tokio::test]
+async fn a_success_that_could_not_be_taken_down_is_looked_for_again() {
+    let receiver = Receiver::start().await;
+    let desk = desk(QUICK, Duration::ZERO);
+    register(&desk, TaskState::Running, receiver.url("/c")).await;
+    desk.store.put(&entry(TaskState::Succeeded)).unwrap();
+    let broken = desk.break_disk();
+    let callbacks = desk.callbacks.clone();
+    let told =
+        tokio::task::spawn_blocking(move || callbacks.ended(&end(Outcome::Succeeded, Some(BODY))));
+    assert!(told.await.unwrap().is_err());
+    broken.mend();
+    receiver.arrived(1).await;
+    until(|| state(&desk) == ("delivered", 1)).await;
+    desk.stop.cancel();
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_keeps_no_other_from_being_called() {
+    let receiver = Receiver::start().await;
+    let desk = shut_desk(QUICK, Duration::ZERO);
+    for task in ["task_1", "task_2", "task_3"] {
+        let entry = entry_of(task, TaskState::Succeeded);
+        register_of(&desk, &entry, (receiver.url(&format!("/{task}")), "local")).await;
+    }
+    let broken = desk.break_disk();
+    // As after a start, with nothing in memory.
+    let callbacks = callbacks(desk.store.clone(), QUICK, Duration::ZERO);
+    tokio::spawn(callbacks.run(desk.stop.clone()));
+    receiver.arrived(2).await;
+    broken.mend();
+    receiver.arrived(3).await;
+    for task in ["task_1", "task_2", "task_3"] {
+        assert_eq!(receiver.heard_at(&format!("/{task}")).len(), 1, "{task}");
+    }
+    desk.stop.cancel();
+}
+
+#[tokio::test]
+async fn a_client_names_so_many_addresses_for_one_job_and_no_more() {
+    let desk = shut_desk(QUICK, Duration::ZERO);
+    let entry = entry(TaskState::Running);
+    let address = |n: usize| format!("http://127.0.0.1:9/{n}");
+    for n in (0..70).chain([3]) {
+        register_of(&desk, &entry, (address(n), "alice")).await;
+    }
+    register_of(&desk, &entry, (address(70), "bob")).await;
+    let noted = desk.store.deliveries_of("task_1").unwrap();
+    let of = |client| noted.iter().filter(move |noted| noted.client == client);
+    assert_eq!((of("alice").count(), of("bob").count()), (64, 1));
+    assert!(of("alice").all(|noted| noted.address != address(64)));
 }

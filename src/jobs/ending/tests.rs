@@ -92,8 +92,13 @@ impl World {
 
     /// Notes that upstream says `status` of the job `id`; whether it is over.
     async fn note(&self, id: &str, status: &str) -> bool {
+        self.note_from(key(), id, status).await
+    }
+
+    /// The same, of a job that stood under `key` when it was asked for.
+    async fn note_from(&self, key: Fingerprint, id: &str, status: &str) -> bool {
         let question = Question {
-            key: key(),
+            key,
             task_id: id.to_owned(),
             target: Uri::try_from(format!("/videos/{id}")).unwrap(),
             headers: HeaderMap::new(),
@@ -164,6 +169,62 @@ async fn an_end_that_cannot_be_remembered_is_told_again() {
         assert!(world.note("task_1", status).await);
         assert_eq!(world.told().len(), 1, "{status}");
     }
+}
+
+/// A newer run has set the job aside while it was asked for, or has failed so that it came back.
+#[tokio::test]
+async fn an_end_finds_its_job_where_it_stands_by_then() {
+    for (status, outcome, kept) in [
+        ("completed", Outcome::Succeeded, "succeeded"),
+        ("failed", Outcome::Failed, "running"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::new(dir.path());
+        world.submit("task_1").await;
+        world.submit("task_2").await;
+        assert!(world.note("task_1", status).await);
+        assert_eq!(world.told(), [(outcome, kept)], "set aside");
+        assert_eq!(world.kept().await, Some(TaskState::Running));
+        assert!(world.note("task_2", "failed").await);
+        let back = (outcome == Outcome::Succeeded).then_some(TaskState::Succeeded);
+        assert_eq!(world.kept().await, back);
+
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::new(dir.path());
+        world.submit("task_1").await;
+        world.submit("task_2").await;
+        let aside = world.shelf.find_task("task_1".to_owned()).await.unwrap();
+        assert!(world.note("task_2", "failed").await);
+        world.told();
+        assert!(world.note_from(aside.unwrap(), "task_1", status).await);
+        assert_eq!(world.told(), [(outcome, kept)], "come back");
+        assert_eq!(world.kept().await, back);
+    }
+}
+
+#[tokio::test]
+async fn who_fails_to_hear_of_a_success_keeps_nobody_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let listener = |fails| {
+        Arc::new(Listener {
+            store: world.listener.store.clone(),
+            told: Mutex::default(),
+            fails: AtomicBool::new(fails),
+        })
+    };
+    let (deaf, other) = (listener(true), listener(false));
+    let endings = Endings::new(
+        world.shelf.clone(),
+        Clock::system(),
+        vec![deaf, other.clone()],
+    );
+    world.submit("task_1").await;
+    let world = World { endings, ..world };
+    assert!(!world.note("task_1", "completed").await);
+    assert_eq!(world.kept().await, Some(TaskState::Succeeded));
+    let told = other.told.lock().unwrap().clone();
+    assert_eq!(told, [(Outcome::Succeeded, "succeeded")]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// One call as it came.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub(crate) enum Reply {
     Status(u16, String),
     /// Nothing, until the caller goes.
     Silence,
+    /// 200, once this says so.
+    Held(Arc<Notify>),
     /// 200, and a body that never ends.
     Flood,
 }
@@ -126,6 +128,11 @@ async fn serve(mut stream: TcpStream, book: &Book) {
     book.heard.lock().unwrap().push(call);
     book.count.send_modify(|count| *count += 1);
     match reply {
+        Reply::Held(go) => {
+            go.notified().await;
+            let answer = b"HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        }
         Reply::Status(status, head) => {
             let answer = format!("HTTP/1.1 {status} X\r\n{head}content-length: 0\r\n\r\n");
             let _ = stream.write_all(answer.as_bytes()).await;
