@@ -29,6 +29,9 @@ use crate::tls::{self, Front, Identity};
 use crate::upstream::{SetupError, Upstream};
 use renewal::Renewal;
 
+/// How long the index may take to be written out at the end.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
 /// Everything that is needed to serve, with its socket bound and its store open.
 pub struct App {
     server: Server,
@@ -232,13 +235,24 @@ impl App {
         serving.abort();
         self.proxy.cut_tunnels();
         let under_way = self.proxy.under_way();
-        if let Err(error) = self.shelf.flush().await {
-            tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");
-        }
+        write_out(&self.shelf).await;
         if whole {
             Drained::Whole
         } else {
             Drained::CutOff(under_way)
+        }
+    }
+}
+
+/// Writes out what is only in memory, if the disk takes it.
+async fn write_out(shelf: &Shelf) {
+    match tokio::time::timeout(LAST_WRITE, shelf.flush()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");
+        }
+        Err(_) => {
+            tracing::warn!("the index was not written out in time: the disk does not answer");
         }
     }
 }

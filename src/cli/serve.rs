@@ -1,6 +1,7 @@
 //! `reprise serve`: the proxy, from its configuration to its drained end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -9,6 +10,9 @@ use super::{Failure, log, runtime, signals};
 use crate::app::{App, Drained, Secrets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Ready, Sources};
+
+/// How long calls that block may go on when everything else has ended.
+const LAST_CALLS: Duration = Duration::from_secs(5);
 
 /// Serves until a signal.
 pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
@@ -25,33 +29,39 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     };
     log::start(&loaded.config.log);
     keep_to_ourselves();
-    runtime()?.block_on(async {
-        let reload = Arc::new(Notify::new());
-        let stop = signals::stop(reload.clone())?;
-        let format = loaded.config.log.format;
-        let app = App::bind(loaded.config.clone(), secrets, Clock::system()).await?;
-        let app = app.renewing_on(reload);
-        let origin = Origin::of(&app, &loaded.config.allowed_hosts);
-        log::announce(format, &opening(&loaded, &app, &origin));
-        for doubt in origin.doubts {
-            tracing::warn!("{doubt}");
-        }
-        for key in &loaded.not_yet {
-            tracing::warn!("not yet supported in this version, and without effect: {key}");
-        }
-        for file in &app.report().damaged {
-            tracing::error!(file = %file.display(), "damaged; what it held is not served");
-        }
-        match app.run(stop).await {
-            Drained::Whole => tracing::info!("stopped"),
-            Drained::CutOff(0) => tracing::warn!("stopped; some answers had not ended"),
-            Drained::CutOff(calls) => tracing::warn!(
-                calls,
-                "stopped with paid calls under way; their outcome is unknown until it is resolved"
-            ),
-        }
-        Ok(())
-    })
+    let runtime = runtime()?;
+    let ended = runtime.block_on(serve(&loaded, secrets));
+    // A call that the disk does not come back from would hold up the end for ever.
+    runtime.shutdown_timeout(LAST_CALLS);
+    ended
+}
+
+async fn serve(loaded: &Loaded, secrets: Secrets) -> Result<(), Failure> {
+    let reload = Arc::new(Notify::new());
+    let stop = signals::stop(reload.clone())?;
+    let format = loaded.config.log.format;
+    let app = App::bind(loaded.config.clone(), secrets, Clock::system()).await?;
+    let app = app.renewing_on(reload);
+    let origin = Origin::of(&app, &loaded.config.allowed_hosts);
+    log::announce(format, &opening(loaded, &app, &origin));
+    for doubt in origin.doubts {
+        tracing::warn!("{doubt}");
+    }
+    for key in &loaded.not_yet {
+        tracing::warn!("not yet supported in this version, and without effect: {key}");
+    }
+    for file in &app.report().damaged {
+        tracing::error!(file = %file.display(), "damaged; what it held is not served");
+    }
+    match app.run(stop).await {
+        Drained::Whole => tracing::info!("stopped"),
+        Drained::CutOff(0) => tracing::warn!("stopped; some answers had not ended"),
+        Drained::CutOff(calls) => tracing::warn!(
+            calls,
+            "stopped with paid calls under way; their outcome is unknown until it is resolved"
+        ),
+    }
+    Ok(())
 }
 
 /// SECURITY: what this process writes is nobody else's to read, files that sled makes included; and

@@ -24,6 +24,9 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
+/// The largest request body that may be taken whole into memory.
+const LARGEST_REQUEST: u64 = 4 * GIB;
+
 /// The whole configuration. `data_dir` is where data is kept unless the user says.
 pub(super) fn resolve(reader: &mut Reader<'_>, data_dir: Option<PathBuf>) -> Config {
     let public_url = reader.optional("public_url", |v| words(v, BaseUrl::parse));
@@ -143,7 +146,11 @@ fn cache(reader: &mut Reader<'_>) -> Cache {
     let scopes = one_of(&[("shared", Scope::Shared), ("client", Scope::Client)]);
     Cache {
         scope: reader.or("cache.scope", scopes, Scope::Shared),
-        max_request_body: reader.or("cache.max_request_body", size(1..=u64::MAX), 64 * MIB),
+        max_request_body: reader.or(
+            "cache.max_request_body",
+            size(1..=LARGEST_REQUEST),
+            64 * MIB,
+        ),
         max_size: reader.or("cache.max_size", size(1..=u64::MAX), 20 * GIB),
         min_free: reader.or("cache.min_free", size(0..=u64::MAX), 512 * MIB),
         video: policy(reader, paths!("video"), ASK),

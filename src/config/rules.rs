@@ -112,10 +112,24 @@ pub(super) fn size(range: std::ops::RangeInclusive<u64>) -> impl Fn(&Value) -> R
         if bytes < *range.start() {
             Err(format!("must be {} or more bytes", range.start()))
         } else if bytes > *range.end() {
-            Err(format!("must be {} or fewer bytes", range.end()))
+            Err(format!(
+                "must be {} or fewer bytes{}",
+                range.end(),
+                in_words(*range.end())
+            ))
         } else {
             Ok(bytes)
         }
+    }
+}
+
+/// A whole number of gibibytes as it may be written in the file; nothing for any other.
+fn in_words(bytes: u64) -> String {
+    let whole = bytes >> 30;
+    if whole > 0 && whole << 30 == bytes {
+        format!(" (\"{whole}GiB\")")
+    } else {
+        String::new()
     }
 }
 

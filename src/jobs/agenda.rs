@@ -68,30 +68,33 @@ impl Agenda {
         self.add(task_id, route, after(now, self.pace.wait(0, task_id)), now);
     }
 
-    /// Follows jobs that run already, spread over one interval.
-    pub(super) fn take_up(&self, jobs: &[(String, Route)]) {
+    /// Follows jobs that run already, spread over one interval; says how many were not followed yet.
+    pub(super) fn take_up(&self, jobs: &[(String, Route)]) -> usize {
         let now = Instant::now();
+        let mut added = 0;
         for (nth, (task_id, route)) in jobs.iter().enumerate() {
             let due = after(now, self.pace.place(nth, jobs.len()));
-            self.add(task_id, *route, due, now);
+            added += usize::from(self.add(task_id, *route, due, now));
         }
+        added
     }
 
-    fn add(&self, task_id: &str, route: Route, due: Instant, now: Instant) {
+    fn add(&self, task_id: &str, route: Route, due: Instant, now: Instant) -> bool {
         let mut book = self.lock();
         if book.jobs.contains_key(task_id) {
-            return;
+            return false;
         }
         if book.jobs.len() >= MOST {
             tracing::warn!(
                 task = task_id,
                 "more jobs run than are followed at once; this one is only looked at when a client asks"
             );
-            return;
+            return false;
         }
         let id: Arc<str> = task_id.into();
         book.jobs.insert(id.clone(), Watched::new(route, now));
         self.schedule(&mut book, &id, due);
+        true
     }
 
     /// What a poll told about a job, whoever asked: its next one is counted from now.

@@ -94,11 +94,16 @@ pub fn deletion_target<'p>(method: &Method, path: &'p str) -> Option<&'p str> {
     (*method == Method::DELETE).then(|| job_of(path))?
 }
 
-/// Whether a 2xx answer to a deletion says that the job is gone, in OpenAI's form or any other.
+/// Whether a 2xx answer to a deletion says that the job is gone, in OpenAI's form or any other; an
+/// empty one does.
+///
+/// MONEY: what cannot be read says nothing. A running job that is forgotten is paid for again.
 pub fn is_deleted(body: &[u8]) -> bool {
-    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
-        // 204, or nothing that says otherwise.
+    if body.is_empty() {
         return true;
+    }
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+        return false;
     };
     let denied = |name| answer.get(name).and_then(Value::as_bool) == Some(false);
     let failed = answer.get("error").is_some_and(|error| !error.is_null());

@@ -299,6 +299,7 @@ fn cancelled(record: &Record, task_id: String) -> End {
 type KeptPoll = (PollRecord, Payload);
 
 /// What has shown that a job succeeded.
+#[derive(Clone)]
 struct Shown {
     poll: Option<KeptPoll>,
     tokens: Option<u64>,

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Request, Uri};
 
 use super::answer::{PollAnswer, PollError};
 use crate::generation::Fingerprint;
+use crate::message::coding::{self, Coding};
 use crate::message::{body, headers};
 use crate::upstream::{Reuse, SendError, Upstream};
 
 /// A job's description is a few kilobytes; 8 MiB is a different thing altogether.
 const LARGEST: usize = 8 * 1024 * 1024;
+
+/// What is read where it arrives, up to so many bytes; more of it on a thread that may take its time.
+const READ_AT_ONCE: usize = 64 * 1024;
 
 /// A poll that is not answered by then holds up everybody who waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,11 +58,35 @@ impl Question {
             headers::remove_hop_by_hop(&mut head.headers);
             let body = body::collect(body::boxed(body), LARGEST).await;
             let body = body.map_err(|error| PollError::Body(error.to_string()))?;
-            Ok(Arc::new(PollAnswer::new(head.status, head.headers, body)))
+            if body.len() <= READ_AT_ONCE && !head.headers.contains_key(CONTENT_ENCODING) {
+                return Ok(Arc::new(PollAnswer::new(head.status, head.headers, body)));
+            }
+            let reading = tokio::task::spawn_blocking(move || {
+                let body = undo_coding(&mut head.headers, body);
+                PollAnswer::new(head.status, head.headers, body)
+            });
+            let read = reading.await;
+            read.map(Arc::new)
+                .map_err(|error| PollError::Body(error.to_string()))
         };
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(answer) => answer,
             Err(_) => Err(PollError::Send(SendError::TimedOut(PATIENCE))),
         }
+    }
+}
+
+/// MONEY: a poll is asked for plain. One that comes coded all the same has to be read, or its job
+/// never ends; and it is shown plain to everybody. What cannot be undone stays as it came.
+fn undo_coding(headers: &mut HeaderMap, body: Bytes) -> Bytes {
+    if Coding::of(headers).is_none() {
+        return body;
+    }
+    match coding::plain(headers, &body, LARGEST as u64) {
+        Some(plain) => {
+            coding::forget_coding(headers);
+            plain
+        }
+        None => body,
     }
 }

@@ -8,6 +8,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Uri, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,6 +23,9 @@ use crate::store::{Record, Shelf, StoreError, TaskState};
 
 /// How many jobs are asked for at once.
 const AT_ONCE: usize = 32;
+
+/// How long to wait with another look for running jobs after one that did not see everything.
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// Follows jobs.
 #[derive(Clone)]
@@ -100,31 +104,53 @@ impl Watcher {
         }
     }
 
-    /// Follows what runs since an earlier process.
+    /// Follows what runs since an earlier process, and what comes by an import.
     async fn take_up(self, stop: CancellationToken) {
-        let running = self.shelf.blocking(move |store| {
+        let mut imports = self.shelf.imports();
+        loop {
+            let all = self.take_up_once(stop.clone()).await;
+            let again = async {
+                if all {
+                    // Never an end: the shelf is ours as well.
+                    let _ = imports.changed().await;
+                } else {
+                    tokio::time::sleep(AGAIN).await;
+                }
+            };
+            if stop.run_until_cancelled(again).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Follows every job that runs and is not followed yet; says whether all could be read.
+    async fn take_up_once(&self, stop: CancellationToken) -> bool {
+        let looking = self.shelf.blocking(move |store| {
             let mut running = Vec::new();
-            store.list(&mut |record| {
+            let looked = store.open_work(&mut |record| {
                 running.extend(running_job(record));
                 if stop.is_cancelled() {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
                 }
-            })?;
-            Ok(running)
+            });
+            Ok((running, looked))
         });
-        match running.await {
-            Ok(running) => {
-                self.polls.agenda().take_up(&running);
-                if !running.is_empty() {
-                    tracing::info!(jobs = running.len(), "running jobs are followed");
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "jobs that ran before this start are only looked at when a client asks");
-            }
+        let (running, looked) = looking
+            .await
+            .unwrap_or_else(|error| (Vec::new(), Err(error)));
+        let more = self.polls.agenda().take_up(&running);
+        if more > 0 {
+            tracing::info!(jobs = more, "running jobs are followed");
         }
+        if let Err(error) = &looked {
+            tracing::error!(
+                %error,
+                "there may be running jobs that only clients ask for: looked for again in a minute"
+            );
+        }
+        looked.is_ok()
     }
 
     async fn visit(&self, id: &Arc<str>, route: Route) {
@@ -190,3 +216,6 @@ fn headers() -> HeaderMap {
         (header::USER_AGENT, HeaderValue::from_static(agent)),
     ])
 }
+
+#[cfg(test)]
+mod tests;

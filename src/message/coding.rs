@@ -188,6 +188,20 @@ pub fn decoded(coding: Coding, coded: &Bytes, limit: u64) -> Option<Vec<u8>> {
     Some(plain)
 }
 
+/// A whole message in its plain form, which may be the one it came in; `None` when it is in a coding
+/// that is not known here, damaged, or longer than `limit` then.
+pub fn plain(headers: &HeaderMap, message: &Bytes, limit: u64) -> Option<Bytes> {
+    if let Some(coding) = Coding::of(headers) {
+        return decoded(coding, message, limit).map(Bytes::from);
+    }
+    let mut named = headers.get_all(header::CONTENT_ENCODING).iter();
+    let is_plain = named.all(|name| {
+        let name = name.as_bytes().trim_ascii();
+        name.is_empty() || name.eq_ignore_ascii_case(b"identity")
+    });
+    is_plain.then(|| message.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,18 +300,34 @@ mod tests {
         }
     }
 
+    fn naming(values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            let value = header::HeaderValue::from_static(value);
+            headers.append(header::CONTENT_ENCODING, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn a_message_is_plain_or_made_plain_or_nobodys() {
+        let (_, coded) = forms(b"{}").into_iter().next().unwrap();
+        let of = |values: &[&'static str], message: &Bytes| plain(&naming(values), message, 100);
+        let text = Bytes::from_static(b"{}");
+        assert_eq!(of(&["gzip"], &coded), Some(text.clone()));
+        for none in [&[][..], &["identity"], &[" Identity "], &[""]] {
+            assert_eq!(of(none, &text), Some(text.clone()), "{none:?}");
+        }
+        for other in [&["br"][..], &["gzip, gzip"], &["gzip", "identity"]] {
+            assert_eq!(of(other, &coded), None, "{other:?}");
+        }
+        assert_eq!(of(&["gzip"], &text), None, "it is no gzip");
+        assert_eq!(plain(&naming(&["gzip"]), &coded, 1), None);
+    }
+
     #[test]
     fn only_one_known_coding_is_undone() {
-        let of = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(
-                    header::CONTENT_ENCODING,
-                    header::HeaderValue::from_static(value),
-                );
-            }
-            Coding::of(&headers)
-        };
+        let of = |values: &[&'static str]| Coding::of(&naming(values));
         assert_eq!(of(&["gzip"]), Some(Coding::Gzip));
         assert_eq!(of(&[" X-GZip"]), Some(Coding::Gzip));
         assert_eq!(of(&["deflate"]), Some(Coding::Deflate));

@@ -34,7 +34,7 @@ const LARGE_ONES: u64 = 256 * 1024 * 1024;
 
 /// For all answers that are being judged, in bytes. Who has room there waits for nothing, so
 /// everybody's turn comes.
-const JUDGED: u64 = 256 * 1024 * 1024;
+const JUDGED_ONES: u64 = 256 * 1024 * 1024;
 
 /// How long a large body waits for room, and after how many seconds its client may try again.
 const WAIT: Duration = Duration::from_secs(15);
@@ -91,7 +91,7 @@ impl Bodies {
             largest,
             small: Arc::new(of(SMALL_ONES)),
             large: Arc::new(of(LARGE_ONES.max(largest))),
-            judged: of(JUDGED),
+            judged: of(JUDGED_ONES),
             waiting: AtomicUsize::new(0),
             held: Arc::default(),
         }
@@ -123,7 +123,10 @@ impl Bodies {
 
     /// Room for an answer of so many bytes, for as long as it is looked at.
     pub(super) async fn judging(&self, len: u64) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        self.judged.acquire_many(units(len.min(JUDGED))).await.ok()
+        self.judged
+            .acquire_many(units(len.min(JUDGED_ONES)))
+            .await
+            .ok()
     }
 
     async fn next(&self, body: &mut Body, arriving: &mut Arriving) -> Result<Option<Bytes>, Error> {
@@ -161,10 +164,7 @@ impl Bodies {
             arriving.is_large = true;
             // While it waited, nothing could arrive.
             arriving.window = (Instant::now(), arriving.len());
-            arriving.bytes.reserve_exact(
-                usize::try_from(whole.saturating_sub(arriving.len())).unwrap_or_default(),
-            );
-            return Ok(());
+            return arriving.reserve(whole);
         }
         let part = if arriving.is_large {
             &self.large
@@ -242,6 +242,14 @@ impl Arriving {
 
     fn len(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    /// Memory for all of it at once. The system may have less than was counted on; what cannot be
+    /// had is refused, where growing step by step would end the program.
+    fn reserve(&mut self, whole: u64) -> Result<(), Error> {
+        let lacks = usize::try_from(whole.saturating_sub(self.len()));
+        let reserved = lacks.is_ok_and(|lacks| self.bytes.try_reserve_exact(lacks).is_ok());
+        reserved.then_some(()).ok_or(Error::Busy(AGAIN))
     }
 
     /// Refuses a body that keeps others waiting for its room, or takes for ever.

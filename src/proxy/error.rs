@@ -238,13 +238,10 @@ impl Error {
             Self::IdempotencyMismatch => form(409, "conflict_error", "idempotency_mismatch", true),
             Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
             Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
-            Self::Bypassed(error) => match error {
-                SendError::Unreachable(_) | SendError::Client(_) => of_send(error),
-                SendError::Cut(_) => form(502, "api_error", "upstream_outcome_unknown", true),
-                SendError::TimedOut(_) | SendError::Stalled(_) => {
-                    form(504, "api_error", "upstream_outcome_unknown", true)
-                }
-            },
+            Self::Bypassed(error) => {
+                let Form { status, .. } = of_send(error);
+                form(status, "api_error", "upstream_outcome_unknown", true)
+            }
             Self::ShuttingDown | Self::Poll(PollError::Gone) => {
                 form(503, "api_error", "shutting_down", false)
             }

@@ -1,5 +1,8 @@
 //! Everything else: through, both ways, as it came.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version};
@@ -8,11 +11,14 @@ use super::reply::{self, Status};
 use super::{Error, Proxy};
 use crate::generation::Kind;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
-use crate::message::{Body, body, headers};
+use crate::message::{Body, body, coding, headers, peek};
 use crate::upstream::{Received, Reuse, SendError};
 
-/// The largest body of a 500 that is read for its code.
+/// The largest body of a 500 that is read for its code, as it comes and in its plain form; and how
+/// long its end is waited for.
 const READ: u64 = 64 * 1024;
+const PLAIN: u64 = 1024 * 1024;
+const READING: Duration = Duration::from_secs(10);
 
 /// A request that is passed through.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +70,7 @@ impl Proxy {
         let answer = answer.map_err(|error| refused(error, kind))?;
         let answer = passed(answer, why);
         match kind {
-            Some(kind) if outcome::unknown_matters(kind) => warn_off(kind, answer).await,
+            Some(kind) if outcome::unknown_matters(kind) => Ok(warn_off(kind, answer).await),
             Some(_) | None => Ok(answer),
         }
     }
@@ -110,35 +116,41 @@ fn ask_for_trailers(headers: &mut HeaderMap) {
 }
 
 /// MONEY: where upstream's answer leaves open whether a run was paid for, the stock SDKs are told
-/// not to send it twice more.
-async fn warn_off(kind: Kind, answer: Response<Body>) -> Result<Response<Body>, Error> {
+/// not to send it twice more. What cannot be read leaves it open. The body passes as it came.
+async fn warn_off(kind: Kind, answer: Response<Body>) -> Response<Body> {
     let (mut head, body) = answer.into_parts();
-    let length = headers::text(&head.headers, "content-length").and_then(|text| text.parse().ok());
-    let readable = length.is_some_and(|length: u64| length <= READ);
-    let (summary, body) = if head.status == StatusCode::INTERNAL_SERVER_ERROR && readable {
-        let read = body::collect(body, usize::try_from(READ).unwrap_or(usize::MAX)).await;
-        let bytes = read.map_err(|error| Error::Bypassed(SendError::Cut(error.to_string())))?;
-        (bytes.clone(), body::full(bytes))
+    // Of every other answer the status alone decides.
+    let (text, body) = if head.status == StatusCode::INTERNAL_SERVER_ERROR {
+        let (read, body) = peek(body, READ, READING).await;
+        let text = read.and_then(|coded| coding::plain(&head.headers, &coded, PLAIN));
+        (text, body)
     } else {
-        (bytes::Bytes::new(), body)
+        (Some(Bytes::new()), body)
     };
-    let answer = Answer {
-        status: head.status,
-        content_type: None,
-        body: BodySummary::Whole(&summary),
-    };
-    let unknown = !head.status.is_success()
-        && matches!(outcome::judge(kind, "", &answer), Verdict::Unknown(_));
+    let unknown =
+        !head.status.is_success() && text.is_none_or(|text| leaves_open(kind, head.status, &text));
     if unknown {
         let stop = HeaderValue::from_static("false");
         head.headers.insert("x-should-retry", stop);
     }
-    Ok(Response::from_parts(head, body))
+    Response::from_parts(head, body)
 }
 
+fn leaves_open(kind: Kind, status: StatusCode, text: &[u8]) -> bool {
+    let answer = Answer {
+        status,
+        content_type: None,
+        body: BodySummary::Whole(text),
+    };
+    matches!(outcome::judge(kind, "", &answer), Verdict::Unknown(_))
+}
+
+/// MONEY: only where something was sent may a run have been paid for; a request that its client did
+/// not send whole was aborted, and is none.
 fn refused(error: SendError, kind: Option<Kind>) -> Error {
-    match kind {
-        Some(_) => Error::Bypassed(error),
-        None => Error::PassedThrough(error),
+    match (error, kind) {
+        (SendError::Unreachable(reason), Some(_)) => Error::Unreachable(reason),
+        (error @ SendError::Client(_), _) | (error, None) => Error::PassedThrough(error),
+        (error, Some(_)) => Error::Bypassed(error),
     }
 }

@@ -19,7 +19,8 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::Proxy;
-use super::record::{self, Judged, Taken};
+use super::record::{self, Taken};
+use super::verdict::Judged;
 use crate::callbacks::Caller;
 use crate::config::UnknownOutcome;
 use crate::fault;

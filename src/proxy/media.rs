@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::{Error, Proxy};
 use crate::media::{self, Name, Shown};
@@ -37,7 +37,9 @@ impl Proxy {
         };
         match media::serve(&self.shelf, parts, &shown).await {
             Ok(response) => {
-                self.shelf.used_blob(&name.hash(), self.clock.now());
+                if parts.method == Method::GET && is_use(&response) {
+                    self.shelf.used_blob(&name.hash(), self.clock.now());
+                }
                 Ok(response)
             }
             Err(error) => {
@@ -58,6 +60,11 @@ impl Proxy {
             let _ = doubting.await;
         }
     }
+}
+
+/// Whether somebody has the file by this answer.
+fn is_use(answer: &Response<Body>) -> bool {
+    answer.status().is_success() || answer.status() == StatusCode::NOT_MODIFIED
 }
 
 fn not_served(error: &StoreError, file: &str) -> Error {

@@ -13,7 +13,8 @@
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
-//! ask of the proxy itself; [`record`] takes down the answer of a paid call.
+//! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
+//! it means.
 
 mod auth;
 mod bodies;
@@ -34,10 +35,12 @@ mod reply;
 mod shown;
 mod standing;
 mod tunnel;
+mod verdict;
 
 use std::sync::Arc;
 
-use http::header::{self, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Uri, Version};
 use jiff::Timestamp;
@@ -51,7 +54,7 @@ use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Endings, Ends, Polls, dialect};
 use crate::media::{Archive, Name};
-use crate::message::{Body, Peer, body, headers};
+use crate::message::{Body, Peer, body, coding, headers};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::{SendError, Upstream};
@@ -144,7 +147,7 @@ impl Proxy {
         self.once.under_way()
     }
 
-    /// Ends every tunnel: they have no end of their own that a drain could wait for.
+    /// Ends every tunnel: as long as somebody speaks, they have no end that a drain could wait for.
     pub fn cut_tunnels(&self) {
         self.tunnels.cancel();
     }
@@ -279,12 +282,14 @@ impl Proxy {
     }
 
     /// Passes a job's deletion on. What upstream deletes is forgotten here too, also when the client
-    /// does not wait for the answer.
+    /// does not wait for the answer. It is asked for plain, since it is read.
     async fn delete(
         self: &Arc<Self>,
-        (parts, target, body): (Parts, Uri, Body),
+        (mut parts, target, body): (Parts, Uri, Body),
         task: String,
     ) -> Result<Response<Body>, Error> {
+        let plain = HeaderValue::from_static("identity");
+        parts.headers.insert(header::ACCEPT_ENCODING, plain);
         let proxy = self.clone();
         let deleting = self.tasks.spawn(async move {
             let passing = Passing::NO_GENERATION;
@@ -295,7 +300,7 @@ impl Proxy {
             let answer = body::collect(body, LARGEST_DELETION).await;
             let answer =
                 answer.map_err(|error| Error::PassedThrough(SendError::Cut(error.to_string())))?;
-            if head.status.is_success() && dialect::is_deleted(&answer) {
+            if head.status.is_success() && is_deleted(&head.headers, &answer) {
                 proxy.forget_deleted(task).await;
             }
             Ok(Response::from_parts(head, body::full(answer)))
@@ -317,6 +322,13 @@ impl Proxy {
         }
         Ok(())
     }
+}
+
+/// MONEY: an answer whose coding cannot be undone is no deletion.
+fn is_deleted(headers: &HeaderMap, answer: &Bytes) -> bool {
+    let limit = LARGEST_DELETION as u64;
+    answer.is_empty()
+        || coding::plain(headers, answer, limit).is_some_and(|plain| dialect::is_deleted(&plain))
 }
 
 /// SECURITY: what follows a request that makes no sense may make none either.
@@ -367,7 +379,7 @@ fn printable(path: &str) -> String {
 }
 
 /// Every answer has an id; upstream's own, where it gave one.
-fn name_request(headers: &mut http::HeaderMap) {
+fn name_request(headers: &mut HeaderMap) {
     if headers.contains_key(REQUEST_ID) {
         return;
     }

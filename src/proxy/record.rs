@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -16,19 +16,15 @@ use tokio::time::Instant;
 
 use super::bodies::Bodies;
 use super::lead::Run;
+use super::verdict::{self, AT_ONCE, Judged, LARGEST_JUDGED, apart};
 use crate::fault;
 use crate::generation::Kind;
 use crate::generation::events::EventScanner;
-use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
-use crate::jobs::dialect;
 use crate::message::coding::{self, Coding, Decoder};
 use crate::message::headers;
 use crate::once::{Lead, Live, Recorder};
 use crate::store::Shelf;
 use crate::upstream::Received;
-
-/// The largest JSON answer that is read to judge it.
-const JUDGED: u64 = 128 * 1024 * 1024;
 
 /// The largest answer that is taken down: 2 GiB.
 const LARGEST: u64 = 2 * 1024 * 1024 * 1024;
@@ -46,21 +42,8 @@ pub(super) struct Taken {
     pub(super) task: Option<String>,
 }
 
-/// What the answer says about the run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Judged {
-    /// It ran, and the answer is complete.
-    Success,
-    /// It did not run, or ended without a result that anybody pays for.
-    Refused,
-    /// A whole answer that leaves it open: why.
-    Unknown(String),
-    /// An answer that broke off after the run was accepted: how.
-    Cut(String),
-}
-
 /// How far an answer may be shown before it is judged.
-enum Showing {
+pub(super) enum Showing {
     /// Not at all.
     Whole,
     /// All but the last byte.
@@ -71,31 +54,23 @@ enum Showing {
 
 /// Takes an answer down to its end, showing what may be shown.
 pub(super) async fn take(
-    (shelf, bodies): (&Shelf, &Bodies),
+    means: (&Shelf, &Bodies),
     lead: &Lead,
     response: Response<Received>,
     run: &Run,
 ) -> Taken {
     let (mut head, mut body) = response.into_parts();
     let framed = is_framed(head.version, &head.headers);
-    // MONEY: asked for plain; one that is coded all the same is undone, so that it can be judged, and
-    // serves every client.
-    let mut decoder = Coding::of(&head.headers).map(|coding| Decoder::new(coding, JUDGED));
-    if decoder.is_some() {
-        coding::forget_coding(&mut head.headers);
-    }
+    let decoder = decoder(&mut head.headers);
+    let coded = decoder.is_some();
     headers::remove_hop_by_hop(&mut head.headers);
-    let mut recorder = Recorder::new(shelf.clone());
+    let mut recorder = Recorder::new(means.0.clone());
     let mut showing = Showing::of(head.status, &head.headers, run);
-    let answer = |headers| {
-        let recording = recorder.recording().clone();
-        Arc::new(Live {
-            status: head.status,
-            headers,
-            recording,
-        })
-    };
-    let mut answer = answer(head.headers);
+    let mut answer = Arc::new(Live {
+        status: head.status,
+        headers: head.headers,
+        recording: recorder.recording().clone(),
+    });
     if !matches!(showing, Showing::Whole) {
         lead.live(answer.clone());
     }
@@ -105,14 +80,36 @@ pub(super) async fn take(
         showing: &mut showing,
         deadline: Instant::now() + LONGEST,
     };
-    let broken = taking.all(&mut body, decoder.as_mut()).await.err();
+    let broken = taking.all(&mut body, decoder).await.err();
     // JSON, event streams and content codings prove their own end; anything else has to be framed
     // (RFC 9112 §6.3).
-    let end_is_sure = framed || decoder.is_some() || !matches!(showing, Showing::AllButLast);
-    let (judged, task) = judge((run, bodies), &answer, &recorder, showing).await;
-    let judged = match broken {
+    let end_is_sure = framed || coded || !matches!(showing, Showing::AllButLast);
+    let (judged, task) = verdict::judge((run, means.1), &answer, (&recorder, &showing)).await;
+    Taken {
+        judged: at_the_end(judged, broken, (&mut answer, end_is_sure)),
+        answer,
+        recorder,
+        task,
+    }
+}
+
+/// MONEY: asked for plain; one that is coded all the same is undone, so that it can be judged, and
+/// serves every client.
+fn decoder(headers: &mut HeaderMap) -> Option<Decoder> {
+    let decoder = Decoder::new(Coding::of(headers)?, LARGEST_JUDGED);
+    coding::forget_coding(headers);
+    Some(decoder)
+}
+
+/// What the answer says, by the way it ended.
+fn at_the_end(
+    judged: Judged,
+    broken: Option<String>,
+    (answer, end_is_sure): (&mut Arc<Live>, bool),
+) -> Judged {
+    match broken {
         Some(_) if nothing_ran(answer.status) => {
-            answer = without_length(&answer);
+            *answer = without_length(answer);
             Judged::Refused
         }
         Some(how) => Judged::Cut(how),
@@ -120,12 +117,6 @@ pub(super) async fn take(
             Judged::Cut("its end cannot be told from a cut connection".to_owned())
         }
         None => judged,
-    };
-    Taken {
-        answer,
-        recorder,
-        judged,
-        task,
     }
 }
 
@@ -141,32 +132,45 @@ impl Taking<'_> {
     async fn all(
         &mut self,
         body: &mut Received,
-        mut decoder: Option<&mut Decoder>,
+        mut decoder: Option<Decoder>,
     ) -> Result<(), String> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| error.to_string())?;
             let Ok(piece) = frame.into_data() else {
                 continue;
             };
-            match &mut decoder {
-                Some(decoder) => self.coded(decoder, piece).await?,
-                None => self.piece(&piece).await?,
+            if let Some(coded) = decoder.take() {
+                decoder = Some(self.coded(coded, piece).await?);
+            } else {
+                self.piece(&piece).await?;
             }
         }
         match decoder {
-            Some(decoder) => decoder.finish().map_err(|error| undecodable(&error)),
+            Some(mut decoder) => decoder.finish().map_err(|error| undecodable(&error)),
             None => Ok(()),
         }
     }
 
-    async fn coded(&mut self, decoder: &mut Decoder, piece: Bytes) -> Result<(), String> {
+    async fn coded(&mut self, mut decoder: Decoder, piece: Bytes) -> Result<Decoder, String> {
         decoder.push(piece);
-        while let Some(plain) = decoder.step().map_err(|error| undecodable(&error))? {
-            if !plain.is_empty() {
-                self.piece(&plain).await?;
+        loop {
+            let large = self.recorder.recording().len() > AT_ONCE;
+            let some = move || {
+                let plain = if large {
+                    batch(&mut decoder)
+                } else {
+                    decoder.step()
+                };
+                (decoder, plain)
+            };
+            let plain;
+            (decoder, plain) = apart(large, some).await?;
+            match plain.map_err(|error| undecodable(&error))? {
+                Some(plain) if plain.is_empty() => {}
+                Some(plain) => self.piece(&plain).await?,
+                None => return Ok(decoder),
             }
         }
-        Ok(())
     }
 
     async fn piece(&mut self, piece: &Bytes) -> Result<(), String> {
@@ -197,52 +201,17 @@ fn undecodable(error: &std::io::Error) -> String {
     format!("its content coding cannot be undone: {error}")
 }
 
-/// The verdict, and the id of the job that was submitted, if one was.
-async fn judge(
-    (run, bodies): (&Run, &Bodies),
-    answer: &Live,
-    recorder: &Recorder,
-    showing: Showing,
-) -> (Judged, Option<String>) {
-    let whole: Option<Bytes>;
-    let len = recorder.recording().len();
-    let _room = match &showing {
-        Showing::Whole if len <= JUDGED => bodies.judging(len).await,
-        Showing::Whole | Showing::AllButLast | Showing::Events(_) => None,
-    };
-    let summary = match &showing {
-        Showing::Events(scanner) => BodySummary::Stream(scanner.end()),
-        Showing::AllButLast => BodySummary::Opaque(recorder.recording().len()),
-        Showing::Whole => match recorder.whole(JUDGED).await {
-            Ok(Some(bytes)) => {
-                whole = Some(bytes);
-                BodySummary::Whole(whole.as_deref().unwrap_or_default())
-            }
-            Ok(None) => BodySummary::Opaque(recorder.recording().len()),
-            Err(error) => {
-                return (
-                    Judged::Unknown(format!("it cannot be read back: {error}")),
-                    None,
-                );
-            }
-        },
-    };
-    let task = match (run.kind, summary) {
-        (Kind::Video, BodySummary::Whole(body)) => dialect::read_submit(body),
-        _ => None,
-    };
-    let content_type = headers::text(&answer.headers, "content-type");
-    let answer = Answer {
-        status: answer.status,
-        content_type,
-        body: summary,
-    };
-    let judged = match outcome::judge(run.kind, &run.path, &answer) {
-        Verdict::Success => Judged::Success,
-        Verdict::Failed(_) => Judged::Refused,
-        Verdict::Unknown(reason) => Judged::Unknown(reason.as_str().to_owned()),
-    };
-    (judged, task)
+/// What several steps say, at most a step more than 256 KiB.
+fn batch(decoder: &mut Decoder) -> std::io::Result<Option<Bytes>> {
+    const BATCH: usize = 256 * 1024;
+    let mut plain = BytesMut::new();
+    while let Some(step) = decoder.step()? {
+        plain.extend_from_slice(&step);
+        if plain.len() > BATCH {
+            return Ok(Some(plain.freeze()));
+        }
+    }
+    Ok((!plain.is_empty()).then(|| plain.freeze()))
 }
 
 impl Showing {

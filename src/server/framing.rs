@@ -70,6 +70,8 @@ enum Part {
     Other,
     /// A body that nobody can tell the end of.
     Unknown,
+    /// A body that hyper may read otherwise than it is read here.
+    Broken,
 }
 
 /// A line that may come in pieces.
@@ -77,6 +79,7 @@ enum Part {
 struct Line {
     start: Vec<u8>,
     cut: bool,
+    ends_in_cr: bool,
 }
 
 /// What a head says about the length of its body.
@@ -109,7 +112,7 @@ impl Framing {
                 Part::RequestLine | Part::Headers | Part::ChunkSize | Part::Trailers => {
                     self.read_line(bytes)
                 }
-                Part::Other | Part::Unknown => return,
+                Part::Other | Part::Unknown | Part::Broken => return,
             };
         }
     }
@@ -126,9 +129,12 @@ impl Framing {
             Part::RequestLine if self.heads == 0 => Place::Opening,
             Part::RequestLine => Place::Between,
             Part::Headers | Part::Http2(_) => Place::Head,
-            Part::Fixed(_) | Part::ChunkSize | Part::Chunk(_) | Part::Trailers | Part::Unknown => {
-                Place::Body
-            }
+            Part::Fixed(_)
+            | Part::ChunkSize
+            | Part::Chunk(_)
+            | Part::Trailers
+            | Part::Unknown
+            | Part::Broken => Place::Body,
             Part::Other => Place::Beyond,
         }
     }
@@ -142,6 +148,12 @@ impl Framing {
     /// so there is one at most.
     pub(super) fn doubt(&self) -> Option<(u64, Doubt)> {
         self.doubt
+    }
+
+    /// SECURITY: whether nobody can tell any more where the next message begins. What hyper makes of
+    /// it may differ, so nothing more may be acted on.
+    pub(super) fn is_broken(&self) -> bool {
+        self.part == Part::Broken
     }
 
     /// Whether the connection speaks HTTP/2.
@@ -178,14 +190,17 @@ impl Framing {
             Part::RequestLine => self.part = Part::Headers,
             Part::Headers if text.is_empty() => self.end_head(),
             Part::Headers => self.head.read(text, line.cut),
-            Part::ChunkSize => self.part = chunk(text),
+            Part::ChunkSize => self.part = chunk(text, line.cut),
+            // To hyper, a bare line feed is part of a trailer.
+            Part::Trailers if !line.ends_in_cr => self.part = Part::Broken,
             Part::Trailers if text.is_empty() => self.part = Part::RequestLine,
             Part::Trailers
             | Part::Fixed(_)
             | Part::Chunk(_)
             | Part::Http2(_)
             | Part::Other
-            | Part::Unknown => {}
+            | Part::Unknown
+            | Part::Broken => {}
         }
         // One allocation for all lines of a connection.
         self.line = line.emptied();
@@ -243,6 +258,9 @@ impl Line {
         self.cut |= bytes.len() > room;
         let kept = bytes.get(..room).unwrap_or(bytes);
         self.start.extend_from_slice(kept);
+        if let Some(last) = bytes.last() {
+            self.ends_in_cr = *last == b'\r';
+        }
     }
 
     /// An empty line before a request is nothing (RFC 9112 §2.2).
@@ -253,16 +271,21 @@ impl Line {
     fn emptied(mut self) -> Self {
         self.start.clear();
         self.cut = false;
+        self.ends_in_cr = false;
         self
     }
 }
 
-/// What follows the line of a chunk's size (RFC 9112 §7.1).
-fn chunk(line: &[u8]) -> Part {
+/// What follows the line of a chunk's size (RFC 9112 §7.1); whether more of that line came than is
+/// kept.
+fn chunk(line: &[u8], cut: bool) -> Part {
     let digits = line
         .iter()
         .take_while(|byte| byte.is_ascii_hexdigit())
         .count();
+    if cut && digits == line.len() {
+        return Part::Broken;
+    }
     let digits = str::from_utf8(&line[..digits]).unwrap_or_default();
     match u64::from_str_radix(digits, 16) {
         Ok(0) => Part::Trailers,

@@ -100,7 +100,9 @@ impl<S> Wire<S> {
         }
         let heads = self.framing.heads();
         if !self.tally.has_answered(heads) {
-            return None;
+            // Whatever hyper waits for when it has none in hand, it is to be the next one.
+            let idle = self.tally.settled().is_some();
+            return idle.then_some(((Place::Head, heads), self.patience.head));
         }
         let limit = match place {
             Place::Opening | Place::Head => self.patience.head,
@@ -120,6 +122,14 @@ impl<S> Wire<S> {
             Some(requests) => ((Place::Beyond, requests), KEEP_ALIVE),
             None => ((Place::Beyond, LOOKING), self.patience.body / 4),
         })
+    }
+
+    /// Nothing is read on once nobody can tell where the next message begins.
+    fn check(&self) -> io::Result<()> {
+        if self.framing.is_broken() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(())
     }
 
     /// What the connection is doing, for whoever needs its place.
@@ -239,6 +249,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.check()?;
         let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(context, buffer) {
             let new = buffer.filled().get(before..).unwrap_or_default();
@@ -248,7 +259,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 this.tally.note(&this.framing);
             }
             this.tally.rest(Rest::Busy);
-            return Poll::Ready(read);
+            return Poll::Ready(read.and(this.check()));
         }
         // hyper does not ask again when the answer is out: it knows that nothing was there.
         this.tally.wake_when_answered(context.waker());
@@ -389,8 +400,40 @@ mod tests {
         let (mut wire, mut theirs, tally) = self::wire();
         theirs.write_all(request).await.unwrap();
         take(&mut wire, request.len()).await;
+        tally.ask();
         tally.answer();
         assert_eq!(gives_up(&mut wire).await, 120, "no further request comes");
+    }
+
+    /// Should hyper ever see fewer heads than were counted.
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_hyper_did_not_see_is_waited_for_like_one() {
+        let (mut wire, mut theirs, tally) = wire();
+        let requests = b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+        theirs.write_all(requests).await.unwrap();
+        take(&mut wire, requests.len()).await;
+        tally.ask();
+        tokio::time::timeout(HEAD * 100, wire.read(&mut [0]))
+            .await
+            .expect_err("the first one is being answered");
+        tally.answer();
+        assert_eq!(gives_up(&mut wire).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_read_on_once_a_message_cannot_be_followed() {
+        let (mut wire, mut theirs, _) = wire();
+        let head = b"P / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        theirs.write_all(head).await.unwrap();
+        take(&mut wire, head.len()).await;
+        theirs
+            .write_all(b"0\r\na: b\n\nGET / HTTP/1.1")
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            let error = wire.read(&mut [0; 64]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -460,6 +503,7 @@ mod tests {
         let (wire, mut theirs, tally) = wire();
         let service = service_fn(move |_| {
             let tally = tally.clone();
+            tally.ask();
             async move {
                 tokio::time::sleep(Duration::from_secs(30)).await;
                 tally.answer();
@@ -484,6 +528,7 @@ mod tests {
         let request = b"GET / HTTP/1.1\r\n\r\nGET";
         theirs.write_all(request).await.unwrap();
         take(&mut wire, request.len()).await;
+        tally.ask();
         let began = Instant::now();
         let answering = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_hours(1)).await;

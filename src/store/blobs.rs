@@ -1,15 +1,14 @@
 //! Larger bodies and media: files named by their content, kept once.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
 use super::blob_hash::BlobHash;
 use super::book::Book;
+use super::checks::Checks;
 use super::error::StoreError;
 use super::files::{self, Stamp, Temporary};
 use super::hold::Hold;
@@ -30,10 +29,7 @@ pub struct Blob {
 #[derive(Clone, Debug)]
 pub(super) struct Blobs {
     root: PathBuf,
-    /// Blobs whose content was found to match their name since start, as the files they were.
-    ///
-    /// Hashing takes about a second for each gigabyte, so it is done once, not for each reader.
-    checked: Arc<Mutex<HashMap<BlobHash, Stamp>>>,
+    checks: Checks,
     book: Book,
 }
 
@@ -41,7 +37,7 @@ impl Blobs {
     pub(super) fn in_dir(root: PathBuf, book: Book) -> Self {
         Self {
             root,
-            checked: Arc::default(),
+            checks: Checks::default(),
             book,
         }
     }
@@ -67,10 +63,7 @@ impl Blobs {
         })?;
         let Some(len) = freed else { return Ok(0) };
         fault::point("after-unlink");
-        self.checked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(hash);
+        self.checks.doubt(hash);
         drop(file);
         files::sync_folder_of(&path)?;
         Ok(len)
@@ -118,19 +111,15 @@ impl Blobs {
         };
         let metadata = file.metadata().map_err(StoreError::io("look at", &path))?;
         let stamp = Stamp::of(&metadata);
-        if self.was_checked(hash, stamp) {
-            return Ok(file);
-        }
-        let mut hasher = blake3::Hasher::new();
-        hasher
-            .update_reader(&file)
+        let matches = self
+            .checks
+            .matches((*hash, stamp), &file)
             .map_err(StoreError::io("read", &path))?;
-        if hasher.finalize() != blake3::Hash::from_bytes(*hash.as_bytes()) {
+        if !matches {
             let why = "its content does not match its name".to_owned();
             return Err(StoreError::Damaged { path, why });
         }
         file.rewind().map_err(StoreError::io("rewind", &path))?;
-        self.note_checked(*hash, stamp);
         Ok(file)
     }
 
@@ -191,22 +180,7 @@ impl Blobs {
 
     /// Forgets which contents were checked, so that each is read again.
     pub(super) fn doubt(&self, hash: &BlobHash) {
-        self.checked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(hash);
-    }
-
-    fn was_checked(&self, hash: &BlobHash, stamp: Stamp) -> bool {
-        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        checked.get(hash) == Some(&stamp)
-    }
-
-    fn note_checked(&self, hash: BlobHash, stamp: Stamp) {
-        self.checked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(hash, stamp);
+        self.checks.doubt(hash);
     }
 }
 
@@ -275,7 +249,7 @@ impl BlobWriter {
         // Also where a blob of that name is: it may be a damaged one.
         let stamp = self.temporary.persist(&self.blobs.path(&hash))?;
         fault::point("blob-finished");
-        self.blobs.note_checked(hash, stamp);
+        self.blobs.checks.note((hash, stamp));
         self.blobs.book.finished(hash, self.len);
         Ok(Blob {
             hash,
@@ -364,5 +338,30 @@ mod tests {
             blobs.open(&gone),
             Err(StoreError::MissingBlob { .. })
         ));
+    }
+
+    #[test]
+    fn many_readers_of_an_unchecked_blob_have_it_read_once() {
+        let (dir, blobs) = blobs();
+        let bytes = vec![5; 8 << 20];
+        let blob = blobs.keep(&bytes).unwrap();
+        // A new start knows of no earlier check.
+        let blobs = Blobs::in_dir(dir.path().join("blobs"), Book::default());
+        let together = std::sync::Barrier::new(16);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    together.wait();
+                    let mut file = blobs.open(&blob.hash).unwrap();
+                    let mut first = [0; 3];
+                    file.read_exact(&mut first).unwrap();
+                    assert_eq!(first, [5; 3], "from the start");
+                });
+            }
+        });
+        assert_eq!(blobs.checks.read(), 1);
+        blobs.doubt(&blob.hash);
+        blobs.open(&blob.hash).unwrap();
+        assert_eq!(blobs.checks.read(), 2);
     }
 }

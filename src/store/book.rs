@@ -23,6 +23,8 @@ pub(super) struct Book(Arc<Mutex<Pages>>);
 #[derive(Default)]
 struct Pages {
     blobs: HashMap<BlobHash, Page>,
+    /// Those on the disk that no generation needs.
+    unneeded: BTreeSet<BlobHash>,
     /// Which generations need a blob.
     needed_by: BTreeSet<(BlobHash, Fingerprint)>,
     /// The same the other way round.
@@ -140,6 +142,7 @@ impl Book {
         let len = page.len.unwrap_or(0);
         unlink()?;
         pages.blobs.remove(hash);
+        pages.unneeded.remove(hash);
         pages.blob_bytes = pages.blob_bytes.saturating_sub(len);
         Ok(Some(len))
     }
@@ -148,11 +151,21 @@ impl Book {
     /// before.
     pub(super) fn unneeded(&self) -> Vec<(BlobHash, bool)> {
         let pages = self.pages();
-        let blobs = pages.blobs.iter();
+        let blobs = pages.unneeded_pages();
         blobs
-            .filter(|(hash, page)| page.len.is_some() && page.may_go() && !pages.is_needed(hash))
+            .filter(|(_, page)| page.may_go())
             .map(|(hash, page)| (*hash, page.released))
             .collect()
+    }
+
+    /// The size of the blobs that no generation needs and that somebody has in hand, or that are on
+    /// their way out, in bytes: the end of a generation frees nothing of it.
+    pub(super) fn passing_bytes(&self) -> u64 {
+        let pages = self.pages();
+        let passing = pages
+            .unneeded_pages()
+            .filter(|(_, page)| page.released || !page.may_go());
+        passing.filter_map(|(_, page)| page.len).sum()
     }
 
     /// The generations that need a blob, at most `limit`.
@@ -185,12 +198,21 @@ impl Pages {
         let page = self.blobs.entry(hash).or_default();
         let before = page.len.replace(len).unwrap_or(0);
         self.blob_bytes = self.blob_bytes.saturating_sub(before).saturating_add(len);
+        if !self.is_needed(&hash) {
+            self.unneeded.insert(hash);
+        }
+    }
+
+    fn unneeded_pages(&self) -> impl Iterator<Item = (&BlobHash, &Page)> {
+        let hashes = self.unneeded.iter();
+        hashes.filter_map(|hash| Some((hash, self.blobs.get(hash)?)))
     }
 
     fn name(&mut self, key: &Fingerprint, blobs: &[(BlobHash, u64)]) {
         for (hash, _) in blobs {
             self.needed_by.insert((*hash, *key));
             self.needs.insert((*key, *hash));
+            self.unneeded.remove(hash);
             if let Some(page) = self.blobs.get_mut(hash) {
                 page.fresh_until = None;
                 page.released = false;
@@ -219,6 +241,9 @@ impl Pages {
         for hash in &gone {
             if let Some(page) = self.blobs.get_mut(hash) {
                 page.released = true;
+                if page.len.is_some() {
+                    self.unneeded.insert(*hash);
+                }
             }
         }
         gone

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::misses::Misses;
 use super::purge::set_aside_for_running_jobs;
 use super::{Kept, Shelf, Store, StoreError};
 use crate::clock;
@@ -149,10 +150,14 @@ pub(super) struct Pass<'a> {
 
 impl Pass<'_> {
     /// Evicts what is older than its kind's `ttl`.
+    ///
+    /// # Errors
+    /// When not all could be listed, or some could not be removed and none could.
     pub(super) fn expired(&self) -> Result<(), StoreError> {
         if self.rules.ttl.is_empty() {
             return Ok(());
         }
+        let mut misses = Misses::default();
         let mut after: Option<Fingerprint> = None;
         loop {
             let mut batch = Vec::new();
@@ -168,36 +173,73 @@ impl Pass<'_> {
                 }
             })?;
             for kept in &batch {
-                self.evict(kept, Why::Expired)?;
+                if misses.note(self.evict(kept, Why::Expired)).is_break() {
+                    return misses.verdict();
+                }
             }
             if batch.len() < BATCH || (self.is_over)() {
-                return Ok(());
+                return misses.verdict();
             }
         }
     }
 
     /// Evicts the least recently used until there is room; says whether there is.
+    ///
+    /// # Errors
+    /// When not all could be listed, or some could not be removed and none could.
     pub(super) fn for_room(&self) -> Result<bool, StoreError> {
-        let spared = set_aside_for_running_jobs(self.store)?;
-        loop {
-            let mut gone = false;
-            for kept in self.least_recently_used(&spared)? {
-                if self.store.kept_bytes() <= self.rules.target() || (self.is_over)() {
-                    break;
-                }
-                gone |= self.evict(&kept, Why::ForRoom)?;
+        // What was let go by those who had it in hand takes nobody's place.
+        if let Err(error) = self.store.free_blobs(Timestamp::UNIX_EPOCH) {
+            tracing::warn!(%error, "blobs that nobody needs stay for now");
+        }
+        if settled_bytes(self.store) <= self.rules.max_size {
+            return Ok(true);
+        }
+        let mut misses = Misses::default();
+        let mut stay = BTreeSet::new();
+        while settled_bytes(self.store) > self.rules.target() {
+            let before = (misses.gone, stay.len());
+            if self.round(&mut stay, &mut misses)?.is_break() || (self.is_over)() {
+                break;
             }
-            let kept = self.store.kept_bytes();
             // What shares its blobs frees less than it seems to, so one round may not do.
-            if kept <= self.rules.target() || !gone || (self.is_over)() {
-                return Ok(kept <= self.rules.max_size);
+            if before == (misses.gone, stay.len()) {
+                break;
             }
         }
+        misses.verdict()?;
+        Ok(settled_bytes(self.store) <= self.rules.max_size)
+    }
+
+    /// Evicts as many as seem to be too much, and notes in `stay` those that cannot go.
+    fn round(
+        &self,
+        stay: &mut BTreeSet<Fingerprint>,
+        misses: &mut Misses,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        let mut spared = set_aside_for_running_jobs(self.store)?;
+        spared.extend(stay.iter());
+        let oldest = self.least_recently_used(&spared)?;
+        // MONEY: a job may have been set aside since.
+        let spared = set_aside_for_running_jobs(self.store)?;
+        for kept in oldest.iter().filter(|kept| !spared.contains(&kept.key)) {
+            if settled_bytes(self.store) <= self.rules.target() || (self.is_over)() {
+                break;
+            }
+            let forgotten = self.evict(kept, Why::ForRoom);
+            if !matches!(forgotten, Ok(Forgotten::Gone(_) | Forgotten::Absent)) {
+                stay.insert(kept.key);
+            }
+            if misses.note(forgotten).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// As few of the least recently used as are too much, the oldest first.
     fn least_recently_used(&self, spared: &BTreeSet<Fingerprint>) -> Result<Vec<Kept>, StoreError> {
-        let excess = self.store.kept_bytes().saturating_sub(self.rules.target());
+        let excess = settled_bytes(self.store).saturating_sub(self.rules.target());
         let (mut oldest, mut bytes) = (BinaryHeap::new(), 0_u64);
         self.each(None, &mut |kept| {
             if !spared.contains(&kept.key) {
@@ -234,19 +276,22 @@ impl Pass<'_> {
         })
     }
 
-    /// Evicts one generation, if nothing has happened to it meanwhile; says whether it went.
-    fn evict(&self, kept: &Kept, why: Why) -> Result<bool, StoreError> {
+    /// Evicts one generation, if nothing has happened to it meanwhile.
+    fn evict(&self, kept: &Kept, why: Why) -> Result<Forgotten, StoreError> {
         if (self.is_over)() {
-            return Ok(false);
+            return Ok(Forgotten::Absent);
         }
-        let bytes = match self
+        let forgotten = self
             .shelf
-            .in_turn(&kept.key, || forget(self.store, &kept.key, Some(kept)))
-        {
+            .in_turn(&kept.key, || forget(self.store, &kept.key, Some(kept)));
+        let bytes = match forgotten {
             Ok(Forgotten::Gone(bytes)) => bytes,
-            Ok(Forgotten::Open | Forgotten::Pending | Forgotten::Absent)
-            | Err(StoreError::NewerFormat { .. }) => return Ok(false),
-            Err(error) => return Err(error),
+            Err(StoreError::NewerFormat { .. }) => return Ok(Forgotten::Open),
+            Err(error) => {
+                tracing::warn!(key = kept.key.short(), %error, "it cannot be evicted, and stays for now");
+                return Err(error);
+            }
+            other => return other,
         };
         let (count, why) = match why {
             Why::Expired => (&self.tally.expired, "it has expired"),
@@ -255,8 +300,14 @@ impl Pass<'_> {
         count.fetch_add(1, Ordering::Relaxed);
         self.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
         tracing::info!(key = kept.key.short(), kind = %kept.kind, bytes, why, "evicted");
-        Ok(true)
+        Ok(Forgotten::Gone(bytes))
     }
+}
+
+/// What counts for what must go, in bytes: what somebody only has in hand is gone without an
+/// eviction, or counts once a generation needs it.
+pub(super) fn settled_bytes(store: &dyn Store) -> u64 {
+    store.kept_bytes().saturating_sub(store.passing_bytes())
 }
 
 /// Ordered by when it was last asked for.

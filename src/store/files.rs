@@ -22,7 +22,7 @@ const TEMPORARY_SUFFIX: &str = ".tmp";
 ///
 /// A file is never written in place: a new content is a new inode, so two versions differ here
 /// unless an inode number comes back within one tick of the file system's clock at equal length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stamp {
     pub(super) inode: u64,
     pub(super) seconds: i64,

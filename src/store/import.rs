@@ -3,6 +3,10 @@
 //! Everything is checked by its hash before it is kept, and a generation is kept only with all its
 //! blobs. What is there already stays, unless the import is newer (by `created_at`); what runs here
 //! always stays. An export that was cut off gives what is whole in it.
+//!
+//! MONEY: a job that ran when it was exported comes along, for it was paid for; whoever imports into
+//! a store that is in use has it followed ([`Shelf::import`] does), since nobody else would, and
+//! identical requests join it.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -16,7 +20,7 @@ use tar::{Archive, Entry as Member};
 use super::blob_hash::BlobHash;
 use super::codec::{self, FILE_MAX, Flaw};
 use super::export::{END, FORMAT, HEAD, Head};
-use super::{Entry, Hold, Shelf, Store, StoreError};
+use super::{Entry, Hold, Shelf, Store, StoreError, TaskState, row};
 use crate::generation::Fingerprint;
 
 /// How many refusals are named; the count goes on.
@@ -33,6 +37,9 @@ pub struct Imported {
     pub replaced: u64,
     /// Generations that were here, as new or newer, or running.
     pub already_here: u64,
+    /// How many of those that were taken have a job that runs. It is followed: at once where jobs
+    /// are followed, else from the next start on.
+    pub running: u64,
     /// Blobs that were not here.
     pub blobs: u64,
     /// What was read, in bytes.
@@ -243,8 +250,15 @@ impl Reading<'_> {
         };
         match kept {
             Ok((_, true)) => self.done.already_here += 1,
-            Ok((true, false)) => self.done.replaced += 1,
-            Ok((false, false)) => self.done.added += 1,
+            Ok((was_here, false)) => {
+                self.done.added += u64::from(!was_here);
+                self.done.replaced += u64::from(was_here);
+                self.done.running += u64::from(runs(entry));
+                // They are needed now, which keeps them. What is evicted again frees its room.
+                for (hash, _) in row::blobs_of(entry) {
+                    self.held.remove(&hash);
+                }
+            }
             Err(error @ (StoreError::NewerFormat { .. } | StoreError::Refused(_))) => {
                 self.refuse(name, error.to_string());
             }
@@ -268,6 +282,11 @@ impl Reading<'_> {
             ..self.done
         }
     }
+}
+
+fn runs(entry: &Entry) -> bool {
+    let task = entry.record.task.as_ref();
+    task.is_some_and(|task| task.state == TaskState::Running)
 }
 
 /// The reader of a member just ends where the file does.

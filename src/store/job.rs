@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::aside;
 use super::shelf::changed;
 use super::{Change, Entry, Shelf, Store, StoreError};
 use crate::generation::Fingerprint;
@@ -52,20 +53,15 @@ impl Shelf {
         decide: impl FnOnce(&Entry) -> Result<Change, StoreError> + Send + 'static,
         then: impl FnOnce(&Entry) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Option<Arc<Entry>>, StoreError> {
-        let turns = self.clone();
+        let turns = self.turns.clone();
         self.writing(move |store| {
             let mut how = Some((decide, then));
             for _ in 0..LOOKS {
-                let done = turns.in_turn(&key, || {
-                    let Some(entry) = store.get(&key)?.filter(|entry| is_job(entry, &task_id))
-                    else {
-                        return Ok(None);
-                    };
-                    let how = how.take();
-                    how.map(|how| changed(store, entry, how)).transpose()
-                })?;
-                if let Some(stands) = done {
-                    return Ok(stands);
+                let (_turn, entry) = aside::look(store, &turns, &key)?;
+                if let Some(entry) = entry.filter(|entry| is_job(entry, &task_id))
+                    && let Some(how) = how.take()
+                {
+                    return changed(store, entry, how);
                 }
                 match store.find_task(&task_id)? {
                     Some(now) => key = now,

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::evict::{Evicted, Pass, Rules, Tally};
+use super::evict::{Evicted, Pass, Rules, Tally, settled_bytes};
 use super::{Shelf, Store, StoreError};
 use crate::clock::Clock;
 
@@ -89,7 +89,8 @@ impl Keeper {
 
     /// Whether a pass could make room.
     fn lacks_room(&self) -> bool {
-        self.shelf.kept_bytes() > self.rules().max_size() && !self.full.load(Ordering::Relaxed)
+        !self.full.load(Ordering::Relaxed)
+            && settled_bytes(self.shelf.store()) > self.rules().max_size()
     }
 
     fn pass(
@@ -112,17 +113,27 @@ impl Keeper {
             store.write_used();
         }
         if at == Occasion::Look {
-            let freed = store.free_blobs(now.saturating_sub(LEFT_OVER).unwrap_or(now))?;
-            if freed.blobs > 0 {
-                tracing::info!(freed.blobs, freed.bytes, "removed blobs that nobody needs");
+            let freed = store.free_blobs(now.saturating_sub(LEFT_OVER).unwrap_or(now));
+            match freed {
+                Ok(freed) if freed.blobs > 0 => {
+                    tracing::info!(freed.blobs, freed.bytes, "removed blobs that nobody needs");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "blobs that nobody needs stay for now"),
             }
-            pass.expired()?;
+            if let Err(error) = pass.expired() {
+                tracing::warn!(%error, "nothing that has expired could be evicted");
+            }
         }
         if store.kept_bytes() <= rules.max_size() {
             self.full.store(false, Ordering::Relaxed);
             return Ok(());
         }
-        let full = !pass.for_room()? && !is_over();
+        let room = pass.for_room().inspect_err(|_| {
+            // Not with every answer that is kept, but at the next tick.
+            self.full.store(true, Ordering::Relaxed);
+        })?;
+        let full = !room && !is_over();
         if full && !self.full.swap(full, Ordering::Relaxed) {
             let (kept, max_size) = (store.kept_bytes(), rules.max_size());
             tracing::warn!(

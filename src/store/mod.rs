@@ -33,6 +33,7 @@ mod bindings;
 mod blob_hash;
 mod blobs;
 mod book;
+mod checks;
 mod codec;
 mod disk;
 mod error;
@@ -54,6 +55,7 @@ mod layout;
 mod lock;
 mod medium;
 mod medium_form;
+mod misses;
 mod open;
 mod outbox;
 mod purge;
@@ -61,6 +63,8 @@ mod reading;
 mod rebuild;
 mod reconcile;
 mod record;
+#[cfg(test)]
+pub(crate) mod rigged;
 mod row;
 mod rows;
 mod settle;
@@ -68,6 +72,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 mod token;
+mod turns;
 mod usage;
 mod verify;
 
@@ -162,7 +167,7 @@ pub trait Store: Send + Sync + 'static {
     /// reported in the log and left out. Entries that come or go meanwhile may be shown or not.
     ///
     /// # Errors
-    /// When not all could be listed.
+    /// When not all could be listed; those that can be read have been shown nonetheless.
     fn list(&self, visit: &mut dyn FnMut(&Record) -> ControlFlow<()>) -> Result<(), StoreError>;
 
     /// Shows every kept record with something still to be done ([`Record::is_open`]) to `visit`, in
@@ -209,6 +214,10 @@ pub trait Store: Send + Sync + 'static {
     /// The size of everything kept, each blob once, in bytes. Does not block.
     fn kept_bytes(&self) -> u64;
 
+    /// How much of [`kept_bytes`](Self::kept_bytes) no generation needs while somebody has it in
+    /// hand, or since it is about to go: no eviction makes room there. In bytes; does not block.
+    fn passing_bytes(&self) -> u64;
+
     /// The generations that need a blob, a few at most: whom a request for its bytes is to be
     /// counted for. Does not block.
     fn needed_by(&self, hash: &BlobHash) -> Vec<Fingerprint>;
@@ -217,10 +226,11 @@ pub trait Store: Send + Sync + 'static {
     fn hold(&self, hash: &BlobHash) -> Hold;
 
     /// Removes the blobs that nobody needs and nobody has in hand: those that a generation has let
-    /// go, and of the rest those written before `before`.
+    /// go, and of the rest those written before `before`. One that cannot be removed is reported in
+    /// the log, and stays for now.
     ///
     /// # Errors
-    /// When one could not be removed.
+    /// When there was something to remove, and nothing of it could be.
     fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError>;
 
     /// Reads every kept file, and says what is not as it was written. Changes nothing.

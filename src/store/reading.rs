@@ -1,9 +1,11 @@
 //! How a disk store reads an entry.
 
+use std::ops::ControlFlow;
+
 use super::StoreError;
 use super::codec;
 use super::disk::DiskStore;
-use super::record::{Entry, Payload};
+use super::record::{Entry, Payload, Record};
 use crate::generation::Fingerprint;
 
 impl DiskStore {
@@ -36,6 +38,24 @@ impl DiskStore {
             }
             other => other,
         }
+    }
+
+    /// Shows the records of `keys`. One that cannot be read keeps nobody from the others; what was
+    /// wrong with the last such one goes to `unread`.
+    pub(super) fn show_each(
+        &self,
+        keys: impl IntoIterator<Item = Fingerprint>,
+        unread: &mut Option<StoreError>,
+        visit: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for key in keys {
+            match self.read_listed(&key) {
+                Ok(Some(entry)) => visit(&entry.record)?,
+                Ok(None) => {}
+                Err(error) => *unread = Some(error),
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// The entry of `key` with its bodies held.

@@ -4,20 +4,18 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use super::aside::{bring_back, set_aside};
+use super::aside::{self, bring_back, set_aside};
 use super::evict::{self, Forgotten};
+use super::turns::Turns;
 use super::{Binding, BlobHash, BlobWriter, Entry, Imported, Intent, Payload, Store, StoreError};
 use crate::generation::Fingerprint;
-
-/// How many generations can be changed at the same time without waiting for each other.
-const STRIPES: usize = 64;
 
 /// A store behind the async threads; cheap to clone.
 ///
@@ -26,12 +24,14 @@ const STRIPES: usize = 64;
 #[derive(Clone)]
 pub struct Shelf {
     store: Arc<dyn Store>,
-    stripes: Arc<[Mutex<()>; STRIPES]>,
+    pub(super) turns: Turns,
     /// How many writes have failed, and how many had when a probe last succeeded.
     failures: Arc<AtomicU64>,
     forgiven: Arc<AtomicU64>,
     /// Tells the keeper that something was written.
     written: Arc<Notify>,
+    /// Counts the imports.
+    imports: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Shelf {
@@ -55,10 +55,11 @@ impl Shelf {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
-            stripes: Arc::new(std::array::from_fn(|_| Mutex::new(()))),
+            turns: Turns::default(),
             failures: Arc::default(),
             forgiven: Arc::default(),
             written: Arc::default(),
+            imports: watch::Sender::default(),
         }
     }
 
@@ -79,9 +80,9 @@ impl Shelf {
     /// # Errors
     /// As [`Store::put`].
     pub async fn put(&self, mut entry: Entry) -> Result<Arc<Entry>, StoreError> {
-        let stripes = self.stripes.clone();
+        let turns = self.turns.clone();
         self.writing(move |store| {
-            let _turn = turn(&stripes, &entry.record.key);
+            let _turn = turns.of(&entry.record.key);
             if let Some(task) = &entry.record.task {
                 let task = task.id.clone();
                 entry.record.previous = set_aside(store, &entry.record.key, &task)?;
@@ -118,10 +119,10 @@ impl Shelf {
         decide: impl FnOnce(&Entry) -> Result<Change, StoreError> + Send + 'static,
         then: impl FnOnce(&Entry) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Option<Arc<Entry>>, StoreError> {
-        let stripes = self.stripes.clone();
+        let turns = self.turns.clone();
         self.writing(move |store| {
-            let _turn = turn(&stripes, &key);
-            match store.get(&key)? {
+            let (_turn, entry) = aside::look(store, &turns, &key)?;
+            match entry {
                 Some(entry) => changed(store, entry, (decide, then)),
                 None => Ok(None),
             }
@@ -158,9 +159,9 @@ impl Shelf {
         key: Fingerprint,
         call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let stripes = self.stripes.clone();
+        let turns = self.turns.clone();
         self.writing(move |store| {
-            let _turn = turn(&stripes, &key);
+            let _turn = turns.of(&key);
             call(store)
         })
         .await
@@ -200,7 +201,8 @@ impl Shelf {
             .await
     }
 
-    /// Takes over what an export holds; see [`import`](super::import()).
+    /// Takes over what an export holds; see [`import`](super::import). Whoever listens to
+    /// [`imports`](Self::imports) hears of it, however it ends.
     ///
     /// # Errors
     /// As [`import`](super::import()).
@@ -210,14 +212,24 @@ impl Shelf {
         mut progress: impl FnMut(u64) -> ControlFlow<()> + Send + 'static,
     ) -> Result<Imported, StoreError> {
         let others = self.clone();
-        self.writing(move |store| super::import(store, Some(&others), from, &mut progress))
-            .await
+        self.writing(move |store| {
+            let imported = super::import(store, Some(&others), from, &mut progress);
+            others.imports.send_modify(|count| *count += 1);
+            imported
+        })
+        .await
+    }
+
+    /// Changes after each import, which may have brought something that is still to be done
+    /// ([`Store::open_work`]).
+    pub fn imports(&self) -> watch::Receiver<u64> {
+        self.imports.subscribe()
     }
 
     /// Does something about one generation, with nobody else changing what is kept of it in
     /// between. Blocks.
     pub(super) fn in_turn<T>(&self, key: &Fingerprint, call: impl FnOnce() -> T) -> T {
-        let _turn = turn(&self.stripes, key);
+        let _turn = self.turns.of(key);
         call()
     }
 
@@ -371,11 +383,4 @@ pub(super) fn changed(
             Ok(Some(Arc::new(*entry)))
         }
     }
-}
-
-fn turn<'a>(stripes: &'a [Mutex<()>; STRIPES], key: &Fingerprint) -> std::sync::MutexGuard<'a, ()> {
-    let stripe = usize::from(key.as_bytes()[0]) % STRIPES;
-    stripes[stripe]
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
 }

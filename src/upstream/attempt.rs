@@ -71,11 +71,27 @@ pub(super) async fn attempt(
             Ok(answer.map(|body| Arriving::new(body, watch, limits.piece)))
         }
         Err(error) => {
+            let error = match link {
+                Some(_) => error,
+                None => unasked(error, limits),
+            };
             let error = watch.broken().map_or(error, SendError::Client);
             let stale =
                 matches!(error, SendError::Cut(_)) && link.is_some_and(|link| link.is_stale());
             Err(Failed { error, stale })
         }
+    }
+}
+
+/// MONEY: a request that was given no connection was not sent. A connection may take longer to come
+/// about than an answer may.
+fn unasked(error: SendError, limits: Limits) -> SendError {
+    match error {
+        SendError::TimedOut(_) | SendError::Stalled(_) => SendError::Unreachable(format!(
+            "no connection within {} s, the time for an answer (upstream.response_timeout)",
+            limits.answer.as_secs_f32()
+        )),
+        SendError::Unreachable(_) | SendError::Cut(_) | SendError::Client(_) => error,
     }
 }
 

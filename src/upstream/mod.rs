@@ -50,6 +50,12 @@ use upload::{Limits, Upload};
 /// limit is 100.
 const MOST_HEADERS: usize = 1024;
 
+/// How long an HTTP/2 connection that a request waits on may be silent before it is asked for a sign
+/// of life, and how long that may take: a connection that died without a word would swallow every
+/// request that shares it. An answer may take its time; pings are answered meanwhile.
+const PING_AFTER: Duration = Duration::from_secs(20);
+const PING_WITHIN: Duration = Duration::from_secs(20);
+
 /// What an upstream answer's body is while it arrives.
 pub type Received = Scrubbed<Arriving>;
 
@@ -173,9 +179,12 @@ impl Upstream {
 fn client(connector: &Connector, idle_connections: usize) -> Client<Connector, Upload> {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(idle_connections)
         .http1_preserve_header_case(true)
         .http1_max_headers(MOST_HEADERS)
+        .http2_keep_alive_interval(PING_AFTER)
+        .http2_keep_alive_timeout(PING_WITHIN)
         .build(connector.clone())
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use reprise::sandbox::{Options, Sandbox};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::call::{get, post, send, soon, try_send};
 use crate::program::{Home, Program};
@@ -194,4 +196,61 @@ async fn the_grace_ends_the_wait_and_the_outcome_is_asked_about() {
         (409, "outcome_unknown")
     );
     assert_eq!(sandbox.bill().images, 1);
+}
+
+/// A proxy in which a call of the system does not come back, as from a disk that does not answer: an
+/// open of a pipe that nobody writes to.
+async fn stuck(home: &Home, sandbox: &Sandbox) -> (Program, TcpStream) {
+    home.write("proxy.toml", "shutdown_grace = \"200ms\"\n");
+    let program = home.serve(sandbox).await;
+    let hash = "ab".repeat(32);
+    let pipe = home.path("data").join("blobs/ab").join(&hash);
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let address = program.origin.strip_prefix("http://").unwrap();
+    let mut asked = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /media/{hash}.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    asked.write_all(request.as_bytes()).await.unwrap();
+    // These come behind it.
+    for _ in 0..20 {
+        send(get(&program.url("/healthz"))).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (program, asked)
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_come_back_holds_up_nothing() {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let home = Home::new();
+    let (program, asked) = stuck(&home, &sandbox).await;
+    let began = Instant::now();
+    program.signal("TERM");
+    let ended = program.end().await;
+    assert!(
+        began.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.err.contains("some answers had not ended"),
+        "{ended:?}"
+    );
+    drop(asked);
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_the_disk_either() {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let home = Home::new();
+    let (mut program, asked) = stuck(&home, &sandbox).await;
+    program.signal("TERM");
+    program.says("stopped").await;
+    let began = Instant::now();
+    program.signal("TERM");
+    let ended = program.end().await;
+    assert!(began.elapsed() < Duration::from_secs(3), "it waited");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    drop(asked);
 }

@@ -1,16 +1,17 @@
 //! Content codings: undone where an answer is kept, untouched where it passes.
 
 use std::io::Write;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::json;
 
-use crate::house::{House, UPSTREAM_KEY};
-use crate::wire::{Parrot, Stage, Wire, exchange};
+use crate::house::{Call, House, UPSTREAM_KEY};
+use crate::wire::{Head, Parrot, Stage, Wire, exchange};
 
-fn gzip(text: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(text).unwrap();
     gzip.finish().unwrap()
@@ -87,6 +88,34 @@ async fn a_coded_answer_is_kept_plain_and_serves_everybody() {
                 (plain, "")
             );
             assert_eq!(parrot.count(), 0, "{path} {coding}");
+        }
+    }
+}
+
+/// Longer than what is undone and judged where it arrives.
+#[tokio::test]
+async fn a_long_coded_answer_is_kept_plain_to_its_last_byte() {
+    let numbers: String = (0..300_000_u32)
+        .flat_map(|n| {
+            [
+                char::from(b'a' + (n % 23) as u8),
+                char::from(b'a' + (n / 23 % 26) as u8),
+            ]
+        })
+        .collect();
+    let plain = format!(r#"{{"created":1,"data":[{{"b64_json":"{numbers}"}}]}}"#);
+    let bytes = plain.as_bytes();
+    for (coding, body) in [("gzip", gzip(bytes)), ("deflate", deflate(bytes))] {
+        let parrot = coded(200, "application/json", coding, &body).await;
+        let house = House::new().config(parrot.behind()).await;
+        for hit in [false, true] {
+            let call = house.client().post("/v1/images/generations");
+            let answer = call
+                .json(&json!({"model": "m", "prompt": "a"}))
+                .send()
+                .await;
+            assert_eq!((answer.status, answer.is_hit()), (200, hit), "{coding}");
+            assert!(answer.text() == plain, "{coding}");
         }
     }
 }
@@ -227,4 +256,151 @@ async fn a_coded_stream_is_not_held_back() {
     let head = client.head().await;
     assert_eq!(head.all("content-encoding"), ["br"]);
     assert_eq!(client.take(8).await, b"3\r\nabc\r\n");
+}
+
+/// Answers the next request on a connection of its own, and says what was asked.
+async fn reply(stage: &Stage, coding: &str, body: &[u8]) -> Head {
+    let mut wire = stage.accept().await;
+    let asked = wire.head().await;
+    wire.body(&asked).await;
+    let coding = match coding {
+        "" => String::new(),
+        coding => format!("Content-Encoding: {coding}\r\n"),
+    };
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{coding}Content-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    wire.say([head.as_bytes(), body].concat()).await;
+    asked
+}
+
+fn submit(house: &House) -> Call {
+    let call = house.client().post("/v1/video/generations");
+    call.json(&json!({"model": "m", "prompt": "a"}))
+}
+
+/// A house with a job that runs.
+async fn running(stage: &Stage) -> House {
+    let house = House::new()
+        .config(stage.behind())
+        .config(|config| config.jobs.min_poll_interval = Duration::from_nanos(1))
+        .await;
+    let submitted = submit(&house).begin();
+    reply(stage, "", br#"{"task_id":"task_1","status":"submitted"}"#).await;
+    assert_eq!(submitted.answer().await.status, 200);
+    house
+}
+
+/// A running job that is forgotten is paid for again.
+#[tokio::test]
+async fn a_coded_answer_to_a_deletion_is_read_like_a_plain_one() {
+    let stage = Stage::open();
+    let house = running(&stage).await;
+    let refusal = gzip(br#"{"success":false,"message":"it runs"}"#);
+    let error = deflate(br#"{"error":{"message":"no"}}"#);
+    let deleted = gzip(br#"{"id":"task_1","deleted":true}"#);
+    for (coding, body, gone) in [
+        ("gzip", &refusal[..], false),
+        ("deflate", &error, false),
+        ("gzip", &deleted[..deleted.len() - 1], false),
+        ("compress", b"{}", false),
+        ("gzip, gzip", &deleted, false),
+        ("", b"<html>sign in</html>", false),
+        ("gzip", &deleted, true),
+    ] {
+        let deleting = house
+            .client()
+            .call(http::Method::DELETE, "/v1/videos/task_1")
+            .header("accept-encoding", "gzip, br")
+            .begin();
+        let asked = reply(&stage, coding, body).await;
+        assert_eq!(asked.all("accept-encoding"), ["identity"]);
+        let told = deleting.answer().await;
+        assert_eq!(
+            (told.status, told.header("content-encoding")),
+            (200, coding)
+        );
+        assert!(told.body == body, "it passes as it came");
+        let again = submit(&house).begin();
+        if gone {
+            reply(&stage, "", br#"{"task_id":"task_2","status":"submitted"}"#).await;
+        }
+        let ran = again.answer().await.cache_status() == "reprise; fwd=miss; stored";
+        assert_eq!(ran, gone, "{coding} {}", String::from_utf8_lossy(body));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_answer_to_a_deletion_is_one() {
+    for coding in ["", "gzip"] {
+        let stage = Stage::open();
+        let house = running(&stage).await;
+        let deleting = house
+            .client()
+            .call(http::Method::DELETE, "/v1/videos/task_1")
+            .begin();
+        reply(&stage, coding, b"").await;
+        assert_eq!(deleting.answer().await.status, 200);
+        let again = submit(&house).begin();
+        reply(&stage, "", br#"{"task_id":"task_2","status":"submitted"}"#).await;
+        assert!(again.answer().await.text().contains("task_2"));
+    }
+}
+
+#[tokio::test]
+async fn a_coded_poll_ends_its_job_and_is_shown_plain() {
+    const PATH: &str = "/v1/video/generations/task_1";
+    let long = format!(
+        r#"{{"task_id":"task_1","status":"succeeded","note":"{}"}}"#,
+        "x".repeat(200_000)
+    );
+    let short = r#"{"task_id":"task_1","status":"succeeded"}"#;
+    for plain in [short, &long] {
+        for (coding, body) in [
+            ("gzip", gzip(plain.as_bytes())),
+            ("deflate", deflate(plain.as_bytes())),
+            ("", plain.as_bytes().to_vec()),
+        ] {
+            let stage = Stage::open();
+            let house = running(&stage).await;
+            let poll = house.client().get(PATH).begin();
+            let asked = reply(&stage, coding, &body).await;
+            assert_eq!(asked.all("accept-encoding"), ["identity"]);
+            let first = poll.answer().await;
+            let again = house.client().get(PATH).send().await;
+            assert!(again.is_hit(), "{coding}: the job has ended");
+            for told in [first, again] {
+                assert_eq!(
+                    (told.status, told.header("content-encoding")),
+                    (200, ""),
+                    "{coding}"
+                );
+                assert!(told.text() == plain, "{coding}");
+            }
+        }
+    }
+}
+
+/// It says nothing about the job, and passes as it came.
+#[tokio::test]
+async fn a_poll_whose_coding_cannot_be_undone_changes_nothing() {
+    let stage = Stage::open();
+    let house = running(&stage).await;
+    let whole = gzip(br#"{"task_id":"task_1","status":"failed"}"#);
+    for (coding, body) in [("gzip", &whole[..whole.len() - 2]), ("br", b"\x0b\x02")] {
+        let poll = house.client().get("/v1/videos/task_1").begin();
+        reply(&stage, coding, body).await;
+        let told = poll.answer().await;
+        assert_eq!(
+            (told.status, told.header("content-encoding")),
+            (200, coding)
+        );
+        assert!(told.body == body, "{coding}");
+    }
+    assert_eq!(
+        submit(&house).send().await.cache_status(),
+        "reprise; fwd=miss; collapsed"
+    );
 }

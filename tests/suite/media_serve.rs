@@ -7,8 +7,9 @@ use std::process::{Command, Output};
 use hyper::Method;
 use reprise::clock::Clock;
 use reprise::config::{Client, OwnLimits};
+use reprise::generation::{Fingerprint, Kind};
 use reprise::media::Name;
-use reprise::store::{DiskStore, Store};
+use reprise::store::{DiskStore, Entry, Payload, Record, Store};
 use tempfile::TempDir;
 
 use crate::house::{Answer, House, flip_a_bit};
@@ -489,4 +490,65 @@ async fn curl_reads_parts_and_goes_on_where_it_stopped() {
     ];
     assert!(run(&[etags[0], &[&link]].concat()).is_empty());
     assert_eq!(run(&[etags[1], &[&link]].concat()), b"304");
+}
+
+/// An image whose answer is a blob, from long ago.
+fn image(body: &[u8]) -> Entry {
+    Entry {
+        record: Record {
+            key: Fingerprint::from_bytes([7; 32]),
+            kind: Kind::Images,
+            path: "/v1/images/generations".into(),
+            model: None,
+            client: "local".into(),
+            status: 200,
+            headers: Vec::new(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            elapsed_ms: 1,
+            usd: None,
+            task: None,
+            previous: None,
+            media: Vec::new(),
+        },
+        body: Payload::Bytes(body.to_vec().into()),
+        polls: Vec::new(),
+    }
+}
+
+/// What is looked at by its link is in use: others go first when there is no room.
+#[tokio::test]
+async fn a_file_that_is_served_counts_as_used() {
+    let bytes = clip(100_000);
+    let name = format!("/media/{}.png", blake3::hash(&bytes).to_hex());
+    let tag = format!("\"{}\"", blake3::hash(&bytes).to_hex());
+    let get = |house: &House| house.client().get(&name);
+    let table = [
+        ("whole", 200, true),
+        ("part", 206, true),
+        ("unchanged", 304, true),
+        ("head", 200, false),
+        ("beyond", 416, false),
+    ];
+    for (what, status, used) in table {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(dir.path(), Clock::system()).unwrap().0;
+        store.put(&image(&bytes)).unwrap();
+        drop(store);
+        let mut house = House::new().disk(dir.path()).await;
+        let call = match what {
+            "part" => get(&house).header("range", "bytes=5-6"),
+            "unchanged" => get(&house).header("if-none-match", &tag),
+            "beyond" => get(&house).header("range", "bytes=100000-"),
+            "head" => house.client().call(Method::HEAD, &name),
+            _ => get(&house),
+        };
+        assert_eq!(call.send().await.status, status, "{what}");
+        house.shutdown().await;
+        let store = DiskStore::open(&house.data_dir(), Clock::system())
+            .unwrap()
+            .0;
+        let key = Fingerprint::from_bytes([7; 32]);
+        let kept = store.glance(&key).unwrap().unwrap();
+        assert_eq!(kept.last_used_at > kept.created_at, used, "{what}");
+    }
 }

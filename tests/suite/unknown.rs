@@ -8,8 +8,10 @@ use reprise::config::UnknownOutcome;
 use reprise::sandbox::FaultBuilder;
 use serde_json::{Value, json};
 
+use crate::codings::gzip;
 use crate::house::{Answer, Broken, Call, Client, House, Plan};
 use crate::paying_once::{COLLAPSED, STORED};
+use crate::wire::{Parrot, Wire};
 
 const IMAGES: &str = "/v1/images/generations";
 const SPEECH: &str = "/v1/audio/speech";
@@ -458,4 +460,84 @@ async fn a_run_that_is_refused_does_not_take_the_note_of_another() {
     )
     .await;
     running.leave().await;
+}
+
+/// The same code, however the answer that nobody keeps is framed or coded; and what nobody can read.
+#[tokio::test]
+async fn what_passes_by_and_leaves_a_doubt_is_not_to_be_sent_again() {
+    let lost = json!({"code": "do_request_failed", "message": "m"}).to_string();
+    let known = json!({"code": "bad_response_body", "message": "m"}).to_string();
+    let (coded, long) = (gzip(lost.as_bytes()), vec![b' '; 100_000]);
+    let fits = |body: &[u8]| format!("Content-Length: {}\r\n", body.len());
+    let chunked = || "Transfer-Encoding: chunked\r\n".to_owned();
+    let gzipped = "Content-Encoding: gzip\r\n";
+    for (head, body, warned) in [
+        (fits(lost.as_bytes()), lost.as_bytes(), true),
+        (chunked(), lost.as_bytes(), true),
+        (String::new(), lost.as_bytes(), true),
+        (fits(&coded) + gzipped, &coded, true),
+        (chunked() + gzipped, &coded, true),
+        (chunked() + gzipped, &coded[..coded.len() - 1], true),
+        (chunked() + "Content-Encoding: br\r\n", &coded, true),
+        (chunked(), &long, true),
+        (fits(&long), &long, true),
+        (chunked(), known.as_bytes(), false),
+        (fits(known.as_bytes()), known.as_bytes(), false),
+    ] {
+        let mut answer = format!("HTTP/1.1 500 No\r\nConnection: close\r\n{head}\r\n").into_bytes();
+        if head.contains("chunked") {
+            for piece in body.chunks(50_000) {
+                answer.extend(format!("{:x}\r\n", piece.len()).into_bytes());
+                answer.extend_from_slice(piece);
+                answer.extend_from_slice(b"\r\n");
+            }
+            answer.extend_from_slice(b"0\r\n\r\n");
+        } else {
+            answer.extend_from_slice(body);
+        }
+        let parrot = Parrot::saying(answer).await;
+        let house = House::new().config(parrot.behind()).await;
+        for (path, asked) in dear() {
+            let call = house.client().post(path).json(&asked);
+            let passed = call.cache_control("no-store").send().await;
+            let told = passed.header("x-should-retry") == "false";
+            assert_eq!((passed.status, told), (500, warned), "{path} {head}");
+            assert!(passed.body == body, "{path} {head}");
+        }
+        // Nobody is told what to do where nothing is paid for.
+        let other = house.client().post("/v1/files").raw("text/plain", "x");
+        assert_eq!(other.send().await.header("x-should-retry"), "", "{head}");
+    }
+}
+
+#[tokio::test]
+async fn what_passes_by_and_was_not_sent_was_not_paid_for() {
+    let house = House::new().await;
+    house.stop_sandbox().await;
+    for (path, asked) in dear() {
+        let call = house.client().post(path).json(&asked);
+        let answer = call.cache_control("no-store").send().await;
+        assert_eq!(
+            (answer.status, answer.error_code().as_str()),
+            (502, "upstream_unreachable")
+        );
+        let message = answer.error_message();
+        assert!(message.contains("nothing was sent"), "{path}: {message}");
+        assert!(!message.contains("may have been paid"), "{path}: {message}");
+    }
+    // A request that its client did not finish is none.
+    let house = House::new().await;
+    let mut wire = Wire::open(house.addr()).await;
+    wire.say(
+        "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nCache-Control: no-store\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"model\"",
+    )
+    .await;
+    wire.finish().await;
+    let head = wire.head().await;
+    let body = String::from_utf8(wire.body(&head).await).unwrap();
+    assert_eq!(head.status(), 400, "{body}");
+    assert!(body.contains("\"incomplete_body\""), "{body}");
+    assert!(!body.contains("may have been paid"), "{body}");
+    assert_eq!(house.billed(), 0);
 }

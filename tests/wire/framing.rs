@@ -98,3 +98,52 @@ async fn pipelined_requests_are_told_apart() {
     assert_eq!(house.sandbox.bill().total(), 1);
     assert_eq!(house.sandbox.count("POST /v1/files"), 0);
 }
+
+/// Chunked bodies of which one server could see another end than we do, so that what follows would be
+/// counted, or not, as a request.
+fn chunked_two_ways() -> [String; 3] {
+    [
+        "0\r\nX: a\n\nGET / HTTP/1.1\nHost: x\n\n\r\n\r\n".to_owned(),
+        "0\r\n\nGET / HTTP/1.1\nHost: x\n\n\r\n\r\n".to_owned(),
+        format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(300)),
+    ]
+}
+
+#[tokio::test]
+async fn a_chunked_body_that_can_be_read_in_two_ways_ends_the_connection() {
+    let house = House::new().await;
+    let head = "POST /healthz HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    for body in chunked_two_ways() {
+        for at_once in [true, false] {
+            let mut socket = house.connect().await;
+            if at_once {
+                socket.send(format!("{head}{body}")).await;
+            } else {
+                socket.send(head).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                socket.try_send(body.as_bytes()).await;
+            }
+            let ended = socket.closed_at_last().await;
+            assert!(ended < Duration::from_secs(15), "{body:?} {ended:?}");
+        }
+    }
+}
+
+/// Whatever such a body hides, the two lengths behind it are not acted on.
+#[tokio::test]
+async fn two_lengths_are_refused_behind_any_body() {
+    let house = House::new().await;
+    for body in chunked_two_ways() {
+        let first = format!(
+            "POST /v1/echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n{body}"
+        );
+        let second = "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\
+                      transfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+        let mut socket = house.connect().await;
+        socket.try_send(first.as_bytes()).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        socket.try_send(second.as_bytes()).await;
+        socket.closed_at_last().await;
+        assert_eq!(house.sandbox.count("POST /v1/files"), 0, "{body:?}");
+    }
+}

@@ -52,6 +52,7 @@ const ONE_PROBLEM: &[(&str, &str)] = &[
     // Sizes.
     ("[cache]\nmax_request_body = '64mib'", "must be a size such as \"64MiB\""),
     ("[cache]\nmax_request_body = 0", "must be 1 or more bytes"),
+    ("[cache]\nmax_request_body = '4097MiB'", "must be 4294967296 or fewer bytes (\"4GiB\")"),
     ("[cache]\nmax_request_body = -1", "must be a size"),
     ("[cache]\nmax_request_body = 'MiB'", "must be a size"),
     ("[cache]\nmax_request_body = 1.5", "must be a size"),

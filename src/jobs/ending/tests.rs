@@ -263,3 +263,31 @@ async fn ends_that_no_poll_shows() {
     assert_eq!(world.told(), []);
     assert_eq!(world.kept().await, None);
 }
+
+/// MONEY: between the look for a job and its end, a newer run may take its place.
+#[tokio::test]
+async fn an_end_finds_a_job_that_has_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.submit("old").await;
+    world.submit("new").await;
+    assert!(world.note("old", "completed").await);
+    assert_eq!(world.told(), [(Outcome::Succeeded, "succeeded")]);
+    assert_eq!(world.kept().await, Some(TaskState::Running));
+    let place = world.shelf.find_task("old".to_owned()).await.unwrap();
+    let entry = world.shelf.get(place.unwrap()).await.unwrap().unwrap();
+    let state = entry.record.task.as_ref().map(|task| task.state);
+    assert_eq!(state, Some(TaskState::Succeeded));
+    // The newer run fails: the old one, which has succeeded, stands again.
+    assert!(world.note("new", "failed").await);
+    assert_eq!(world.kept().await, Some(TaskState::Succeeded));
+
+    world.submit("third").await;
+    world.submit("fourth").await;
+    assert!(world.note("third", "failed").await);
+    assert_eq!(
+        world.shelf.find_task("third".to_owned()).await.unwrap(),
+        None
+    );
+    assert_eq!(world.kept().await, Some(TaskState::Running));
+}

@@ -155,3 +155,20 @@ async fn nothing_arrives_for_ever() {
     let (refused, ()) = tokio::join!(bodies.collect(body, None), dripping);
     assert!(matches!(refused, Err(Error::TooSlow)));
 }
+
+/// More than any machine can address: nobody dies of it.
+#[tokio::test]
+async fn memory_that_cannot_be_had_is_refused() {
+    for largest in [1 << 50, u64::MAX] {
+        let bodies = Bodies::new(largest);
+        let all = free(&bodies);
+        let more_than_small = body::full(mebibytes(1, b'a'));
+        let refused = bodies.collect(more_than_small, None).await;
+        assert!(matches!(refused, Err(Error::Busy(_))), "{largest}");
+        assert_eq!(free(&bodies), all);
+        let announced = bodies
+            .collect(body::full(mebibytes(1, b'a')), Some(MIB))
+            .await;
+        assert_eq!(announced.unwrap().len() as u64, MIB);
+    }
+}

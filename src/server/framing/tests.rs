@@ -146,3 +146,32 @@ fn a_length_that_is_too_long_to_follow_is_refused() {
         "lines are not kept whole"
     );
 }
+
+/// hyper counts every digit of a chunk's size, and takes a bare line feed for a part of a trailer.
+#[test]
+fn what_hyper_may_read_otherwise_is_not_followed() {
+    let head = "P / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+    let zeros = "0".repeat(KEPT);
+    for (body, broken) in [
+        (format!("{zeros}5\r\n"), true),
+        (format!("{}\r\n", &zeros[1..]), false),
+        (format!("1;{zeros}{zeros}\r\nx\r\n0\r\n"), false),
+        ("0\r\n\n".to_owned(), true),
+        ("0\r\na: b\n\nGET / HTTP/1.1\n\n\r\n\r\n".to_owned(), true),
+        ("0\r\na: b\r\nc: d\n".to_owned(), true),
+        (format!("0\r\na: {zeros}{zeros}\n"), true),
+        (format!("0\r\na: {zeros}{zeros}\r\n\r\n"), false),
+        ("0\r\na: b\r\n\r\n".to_owned(), false),
+    ] {
+        let sent = format!("{head}{body}");
+        for cut in 0..=sent.len() {
+            let (one, two) = sent.as_bytes().split_at(cut);
+            let framing = after(&[one, two]);
+            assert_eq!(framing.is_broken(), broken, "{body:?} cut at {cut}");
+            assert_eq!(framing.heads(), 1, "{body:?}");
+        }
+        let mut after_it = after(&[sent.as_bytes()]);
+        after_it.read(b"GET / HTTP/1.1\r\n\r\n");
+        assert!(!broken || after_it.heads() == 1, "{body:?}");
+    }
+}

@@ -318,3 +318,28 @@ fn a_key_is_found_by_its_first_digits() {
         assert_eq!(store.find_key(none).unwrap(), [], "{none}");
     }
 }
+
+#[tokio::test]
+async fn a_job_that_runs_comes_along_and_is_told_of() {
+    let (_dir, store) = filled();
+    let mut running = video(5, "task_5");
+    running.record.task.as_mut().unwrap().state = TaskState::Running;
+    store.put(&running).unwrap();
+    let file = exported(&store);
+    let other = tempfile::tempdir().unwrap();
+    let (copy, _) = open(other.path());
+    let done = take_over(&copy, &file);
+    assert_eq!((done.added, done.running), (5, 1));
+    assert_eq!(copy.get(&key(5)).unwrap(), Some(running));
+    let shelf = Shelf::new(std::sync::Arc::new(copy));
+    let mut imports = shelf.imports();
+    let again = shelf.import(std::io::Cursor::new(file), go).await.unwrap();
+    assert_eq!((again.already_here, again.running), (5, 0));
+    assert!(imports.has_changed().unwrap());
+    imports.mark_unchanged();
+    shelf.import(&b"no export"[..], go).await.unwrap_err();
+    assert!(
+        imports.has_changed().unwrap(),
+        "something of it may be here"
+    );
+}

@@ -1,5 +1,6 @@
 //! The store as a whole: what it promises, and what it must survive.
 
+mod aside;
 mod carrying;
 mod codec;
 mod concurrency;
@@ -15,6 +16,7 @@ mod keeping;
 mod open_work;
 mod opening;
 mod purging;
+mod room;
 mod round_trip;
 
 use std::path::{Path, PathBuf};

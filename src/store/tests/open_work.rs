@@ -90,3 +90,26 @@ fn a_medium_names_a_blob_that_is_there() {
         "{put:?}"
     );
 }
+
+#[test]
+fn a_record_that_cannot_be_read_hides_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    for n in 1..=5 {
+        let mut entry = running(n);
+        // Too large to stand in the index.
+        entry.body = Payload::Bytes(Bytes::from(vec![n; 20_000]));
+        store.put(&entry).unwrap();
+    }
+    let path = gen_path(dir.path(), &key(2));
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    let mut found = Vec::new();
+    let looked = store.open_work(&mut |record| {
+        found.push(record.key.as_bytes()[0]);
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(looked, Err(StoreError::Io { .. })), "{looked:?}");
+    found.sort_unstable();
+    assert_eq!(found, [1, 3, 4, 5]);
+}

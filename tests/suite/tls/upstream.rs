@@ -1,17 +1,25 @@
 //! HTTPS to upstream: whom the proxy believes, and whom it tells nothing.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper::Version;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa};
 use reprise::config::BaseUrl;
 use reprise::sandbox::{Options, Sandbox};
 use rustls::ServerConfig;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Authority;
 use crate::house::{House, UPSTREAM_KEY};
@@ -277,6 +285,91 @@ async fn what_is_wrong_with_a_handshake_is_said_and_the_key_is_not_sent() {
         let key = UPSTREAM_KEY.as_bytes();
         assert!(!heard.windows(key.len()).any(|part| part == key), "{what}");
     }
+}
+
+/// A connection may take longer to come about than an answer may: nothing was sent meanwhile.
+#[tokio::test]
+async fn a_connection_that_takes_longer_than_an_answer_may_leaves_no_doubt() {
+    let (port, heard) = answering(b"", false).await;
+    let house = House::new()
+        .config(move |config| {
+            let url = format!("https://localhost:{port}/v1");
+            config.upstream.base_url = BaseUrl::parse(&url).unwrap();
+            config.upstream.response_timeout = Duration::from_millis(300);
+        })
+        .await;
+    let image = json!({"model": "gpt-image-2", "prompt": "a"});
+    for directive in ["max-age=9", "max-age=9", "no-store"] {
+        let call = house.client().post("/v1/images/generations").json(&image);
+        let answer = call.cache_control(directive).send().await;
+        assert_eq!(
+            (answer.status, answer.error_code().as_str()),
+            (502, "upstream_unreachable"),
+            "{directive}"
+        );
+        let message = answer.error_message();
+        assert!(message.contains("upstream.response_timeout"), "{message}");
+        assert!(message.contains("nothing was sent"), "{message}");
+    }
+    assert!(heard.lock().unwrap().starts_with(&[22, 3]), "a handshake");
+}
+
+/// An upstream over HTTP/2 whose connections fall silent, one more each time it is told so: they stay
+/// open, and nobody reads them.
+async fn falling_silent(tls: Arc<ServerConfig>) -> (u16, watch::Sender<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, mut told) = watch::channel(0);
+    // Ends with the runtime of its test.
+    tokio::spawn(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(tls);
+        let mut silent = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+            let service = service_fn(|_| async {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("{}")))
+            });
+            let server = http2::Builder::new(TokioExecutor::new());
+            let mut connection = Box::pin(server.serve_connection(stream, service));
+            let before = silent.len();
+            tokio::select! {
+                _ = &mut connection => {}
+                _ = told.wait_for(|count| *count > before) => {}
+            }
+            silent.push(connection);
+        }
+    });
+    (port, tell)
+}
+
+#[tokio::test]
+async fn a_connection_that_died_without_a_word_does_not_swallow_what_comes_after() {
+    let authority = Authority::new("ours");
+    let (port, silence) = falling_silent(authority.server("localhost", false, &["h2"])).await;
+    let ca_file = authority.file();
+    let house = House::new()
+        .config(move |config| {
+            let url = format!("https://localhost:{port}/v1");
+            config.upstream.base_url = BaseUrl::parse(&url).unwrap();
+            config.upstream.ca_file = Some(ca_file.clone());
+        })
+        .await;
+    let models = house.client().get("/v1/models").send().await;
+    assert_eq!(models.status, 200, "{}", models.text());
+    silence.send_replace(1);
+    let mut socket = TcpStream::connect(house.addr()).await.unwrap();
+    let request = "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\nx";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    // The minute goes by as soon as there is nothing else to do.
+    tokio::time::pause();
+    let (mut answer, started) = ([0; 12], Instant::now());
+    socket.read_exact(&mut answer).await.unwrap();
+    let waited = started.elapsed();
+    tokio::time::resume();
+    assert_eq!(&answer, b"HTTP/1.1 502");
+    assert!(waited < Duration::from_mins(1), "{waited:?}");
+    let models = house.client().get("/v1/models").send().await;
+    assert_eq!(models.status, 200, "{}", models.text());
 }
 
 /// Without TLS nothing is known of what upstream speaks: HTTP/2 is not tried.

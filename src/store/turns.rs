@@ -1,0 +1,55 @@
+//! Whose turn it is to change a generation.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::generation::Fingerprint;
+
+/// How many generations can be changed at the same time without waiting for each other.
+const STRIPES: usize = 64;
+
+/// Changes of one generation happen one after another; clones share the order. Blocks.
+#[derive(Clone)]
+pub(super) struct Turns(Arc<[Mutex<()>; STRIPES]>);
+
+/// A turn, or two of them; over when it is dropped.
+pub(super) struct Turn<'a> {
+    _first: MutexGuard<'a, ()>,
+    _second: Option<MutexGuard<'a, ()>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(std::array::from_fn(|_| Mutex::new(()))))
+    }
+}
+
+impl Turns {
+    /// Waits for the turn of `key`. Whoever has one takes no other: see [`both`](Self::both).
+    pub(super) fn of(&self, key: &Fingerprint) -> Turn<'_> {
+        Turn {
+            _first: self.lock(stripe(key)),
+            _second: None,
+        }
+    }
+
+    /// Waits for the turns of both, in an order that is the same for everybody.
+    pub(super) fn both(&self, one: &Fingerprint, other: &Fingerprint) -> Turn<'_> {
+        let (one, other) = (stripe(one), stripe(other));
+        let first = self.lock(one.min(other));
+        let second = (one != other).then(|| self.lock(one.max(other)));
+        Turn {
+            _first: first,
+            _second: second,
+        }
+    }
+
+    fn lock(&self, stripe: usize) -> MutexGuard<'_, ()> {
+        self.0[stripe]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stripe(key: &Fingerprint) -> usize {
+    usize::from(key.as_bytes()[0]) % STRIPES
+}
