@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -61,27 +62,25 @@ enum Verdict {
 
 /// The latest verdicts: one is reached at a time for each generation.
 #[derive(Default)]
-pub(super) struct Verdicts(Mutex<HashMap<Fingerprint, (Instant, Slot)>>);
+pub(super) struct Verdicts(Mutex<HashMap<Which, (Instant, Slot)>>);
+
+/// A generation and when it was answered: what takes its place has a verdict of its own.
+type Which = (Fingerprint, Timestamp);
 
 type Slot = Arc<OnceCell<Verdict>>;
 
 impl Verdicts {
-    fn of(&self, key: Fingerprint) -> Slot {
+    fn of(&self, which: Which) -> Slot {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if table.len() >= MANY {
             table.retain(|_, (since, _)| since.elapsed() < STANDS);
         }
         let now = Instant::now();
-        let slot = table.entry(key).or_insert_with(|| (now, Arc::default()));
+        let slot = table.entry(which).or_insert_with(|| (now, Arc::default()));
         if slot.0.elapsed() >= STANDS {
             *slot = (now, Arc::default());
         }
         slot.1.clone()
-    }
-
-    fn forget(&self, key: &Fingerprint) {
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.remove(key);
     }
 }
 
@@ -96,7 +95,7 @@ impl Proxy {
             return Ok(Standing::Good(entry));
         }
         let key = entry.record.key;
-        let slot = self.verdicts.of(key);
+        let slot = self.verdicts.of((key, entry.record.created_at));
         let verdict = slot.get_or_init(|| self.judge(&entry)).await;
         match verdict {
             Verdict::Good => Ok(Standing::Good(entry)),
@@ -107,7 +106,6 @@ impl Proxy {
             }),
             Verdict::Dead => {
                 self.forget_dead(&entry).await?;
-                self.verdicts.forget(&key);
                 Ok(Standing::Gone)
             }
         }
