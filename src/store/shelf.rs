@@ -201,7 +201,7 @@ impl Shelf {
             .await
     }
 
-    /// Takes over what an export holds; see [`import`](super::import). Whoever listens to
+    /// Takes over what an export holds; see [`import`](super::import()). Whoever listens to
     /// [`imports`](Self::imports) hears of it, however it ends.
     ///
     /// # Errors

@@ -181,7 +181,7 @@ pub fn write(
 }
 
 impl Listed {
-    /// Reads one line of what [`write`] has written; `None` for the line of an empty array.
+    /// Reads one line of what [`write()`] has written; `None` for the line of an empty array.
     ///
     /// # Errors
     /// When it is none.
