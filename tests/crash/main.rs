@@ -36,6 +36,7 @@ mod random;
 mod shim;
 mod sort;
 mod starts;
+mod told;
 mod trial;
 mod visitor;
 mod watched;
