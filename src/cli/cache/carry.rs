@@ -52,8 +52,9 @@ pub(super) async fn export(place: &Place, args: &ExportArgs) -> Result<(), Failu
             dir.display()
         )));
     }
-    let mut target = Target::open(&args.file, args.force)?;
+    // First, so that whoever sees the half-written file can already end this cleanly.
     let stop = stop()?;
+    let mut target = Target::open(&args.file, args.force)?;
     match place {
         Place::Running(admin) => {
             let asked = (Method::GET, "/api/cache/export");
