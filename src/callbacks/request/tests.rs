@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn of(content_type: &'static str) -> HeaderMap {

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn delivery(task: &str, address: &str) -> Delivery {
