@@ -26,7 +26,9 @@
 //! | [`media`] | what results link to: links found and rewritten, files fetched, kept and served |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
 //! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
+//! | [`ledger`] | what was paid and what was saved, a line for each generation |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
+//! | [`price`] | what generations cost; pure |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
 //! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
 //! | [`tls`] | certificates: whom we believe, and who we are |
@@ -45,9 +47,11 @@ pub mod egress;
 pub mod fault;
 pub mod generation;
 pub mod jobs;
+pub mod ledger;
 pub mod media;
 pub mod message;
 pub mod once;
+pub mod price;
 pub mod proxy;
 pub mod sandbox;
 pub mod secret_file;

@@ -1,0 +1,5 @@
+//! What generations cost; pure.
+
+mod usd;
+
+pub use usd::Usd;
