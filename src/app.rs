@@ -153,7 +153,8 @@ impl App {
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
-        let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
+        let console =
+            token.map(|token| Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);
@@ -254,14 +255,15 @@ impl App {
 
 /// Writes out what is only in memory, if the disk takes it.
 async fn write_out(shelf: &Shelf, ledger: &Arc<Ledger>) {
+    let (noted, index) = tokio::join!(
+        tokio::time::timeout(LAST_WRITE, ledger.flush()),
+        tokio::time::timeout(LAST_WRITE, shelf.flush()),
+    );
     // A failure is logged where it happens.
-    if tokio::time::timeout(LAST_WRITE, ledger.flush())
-        .await
-        .is_err()
-    {
+    if noted.is_err() {
         tracing::warn!("the ledger was not written out in time: the disk does not answer");
     }
-    match tokio::time::timeout(LAST_WRITE, shelf.flush()).await {
+    match index {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");

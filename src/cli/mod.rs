@@ -14,6 +14,7 @@ mod progress;
 mod sandbox;
 mod serve;
 mod signals;
+mod stats;
 mod table;
 
 use std::path::PathBuf;
@@ -76,6 +77,8 @@ enum Command {
     Jobs(jobs::JobsArgs),
     /// What is kept
     Cache(cache::CacheArgs),
+    /// What was paid, and what was saved
+    Stats(stats::StatsArgs),
 }
 
 /// Why a command did not do what it was asked to do.
@@ -152,6 +155,13 @@ pub fn main() -> ExitCode {
                 ..ServeArgs::default()
             };
             cache::run(args, &sources(&cli.common, &serve))
+        }
+        Some(Command::Stats(mut args)) => {
+            let serve = ServeArgs {
+                data_dir: args.data_dir.take().or(cli.serve.data_dir),
+                ..ServeArgs::default()
+            };
+            stats::run(&args, &sources(&cli.common, &serve))
         }
     };
     match result {

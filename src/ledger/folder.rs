@@ -30,9 +30,10 @@ pub(super) trait Paper: Send {
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// A file that holds more than it should, and how long it has to be: a write to it has failed,
-    /// and so has taking that back. By its descriptor, so that no other file is ever cut.
-    spoiled: Option<(File, u64)>,
+    /// The file that is written to, and how long it was before. It stands here for longer when the
+    /// write failed and could not be taken back, and when it ended in a panic. By its descriptor, so
+    /// that no other file is ever cut.
+    unfinished: Option<(File, u64)>,
 }
 
 /// One month's file.
@@ -49,7 +50,7 @@ impl Folder {
     pub(super) fn of(data_dir: &Path) -> Self {
         Self {
             path: data_dir.join(LEDGER),
-            spoiled: None,
+            unfinished: None,
         }
     }
 }
@@ -64,24 +65,33 @@ impl Paper for Folder {
 
 impl Folder {
     fn append_to(&mut self, path: &Path, lines: &[u8], durable: bool) -> io::Result<()> {
-        if let Some((file, len)) = &self.spoiled {
-            file.set_len(*len)?;
-            self.spoiled = None;
-        }
+        self.take_back()?;
         // Opened for each batch, which is cheap beside a sync: whoever has moved the file away, or
         // put another one in its place, finds the lines in the file that has the name.
         let file = self.open(path)?;
         let len = file.metadata()?.len();
-        let written = write(&file, len, lines, durable);
+        let (file, _) = self.unfinished.insert((file, len));
+        let written = write(file, len, lines, durable);
         // The name of a new file is as durable as its first line.
         let written = match len {
             0 if written.is_ok() => sync_dir(&self.path),
             _ => written,
         };
-        if written.is_err() && file.set_len(len).is_err() {
-            self.spoiled = Some((file, len));
+        match written {
+            Ok(()) => self.unfinished = None,
+            // When that fails too, it is done before anything else is written.
+            Err(_) => drop(self.take_back()),
         }
         written
+    }
+
+    /// Takes what was not written whole back from its file.
+    fn take_back(&mut self) -> io::Result<()> {
+        if let Some((file, len)) = &self.unfinished {
+            file.set_len(*len)?;
+            self.unfinished = None;
+        }
+        Ok(())
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {

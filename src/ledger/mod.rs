@@ -17,7 +17,7 @@
 //!
 //! Budgets begin with what was [`Spent`], and an outcome that stayed unknown is remembered
 //! (`doubts`): a later paid run of the same generation may be a second payment. All sums are made
-//! from the files ([`Statistics`]).
+//! from the files ([`Statistics`]), for whatever [`Question`] there is.
 
 mod doubts;
 mod error;
@@ -26,11 +26,19 @@ mod line;
 mod lines;
 mod month;
 mod pen;
+mod question;
 mod queue;
 mod seen;
 mod spent;
+mod statistics;
+mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use error::LedgerError;
 pub use line::{Line, Outcome};
 pub use pen::Ledger;
+pub use question::{By, Question, UnknownGroup, since};
 pub use spent::{Spent, Sums};
+pub use statistics::Statistics;
+pub use tally::{Group, Tally};

@@ -192,6 +192,12 @@ impl Ledger {
         pages(&self.data_dir)
     }
 
+    /// How many lines wait that nobody writes yet.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> u64 {
+        lock(&self.queue).waiting()
+    }
+
     /// Returns when the line with this ticket stands in its file.
     fn write_up_to(&self, ticket: u64) -> Result<(), LedgerError> {
         let mut pen = lock(&self.pen);
@@ -206,18 +212,15 @@ impl Ledger {
     }
 
     fn write_all(&self, pen: &mut Pen) -> Result<(), LedgerError> {
-        let (mut batches, reach) = {
-            let mut queue = lock(&self.queue);
-            (queue.take(), queue.last())
-        };
-        while let Some((month, batch)) = batches.pop_first() {
+        let (mut taken, reach) = Taken::of(&self.queue);
+        while let Some((month, batch)) = taken.next() {
             if let Err(error) = pen.paper.append(month, &batch.lines, batch.durable) {
-                batches.insert(month, batch);
-                self.failed(batches, &error);
+                drop(taken);
+                self.failed(&error);
                 pen.failed = Some((reach, error.clone()));
                 return Err(error);
             }
-            lock(&self.queue).written(batch.lines.len());
+            taken.is_written(month);
         }
         pen.written = reach;
         pen.failed = None;
@@ -225,8 +228,7 @@ impl Ledger {
         Ok(())
     }
 
-    fn failed(&self, batches: BTreeMap<Month, Batch>, error: &LedgerError) {
-        lock(&self.queue).put_back(batches);
+    fn failed(&self, error: &LedgerError) {
         if !self.behind.swap(true, Ordering::AcqRel) {
             tracing::error!(%error, "the ledger cannot be written; its lines wait for the disk");
         }
@@ -241,12 +243,45 @@ impl Ledger {
     }
 }
 
+/// What was taken from the queue. MONEY: what was not written when this is dropped waits again, also
+/// after a panic.
+struct Taken<'a> {
+    queue: &'a Mutex<Queue>,
+    batches: BTreeMap<Month, Batch>,
+}
+
+impl<'a> Taken<'a> {
+    /// Everything that waits, and the ticket up to which it reaches.
+    fn of(queue: &'a Mutex<Queue>) -> (Self, u64) {
+        let mut waiting = lock(queue);
+        let batches = waiting.take();
+        (Self { queue, batches }, waiting.last())
+    }
+
+    fn next(&self) -> Option<(Month, &Batch)> {
+        let (month, batch) = self.batches.first_key_value()?;
+        Some((*month, batch))
+    }
+
+    fn is_written(&mut self, month: Month) {
+        if let Some(batch) = self.batches.remove(&month) {
+            lock(self.queue).written(batch.lines.len());
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        lock(self.queue).put_back(std::mem::take(&mut self.batches));
+    }
+}
+
 /// The lock of what stays whole: nothing in here panics half-way through a change.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
     match tokio::task::spawn_blocking(call).await {

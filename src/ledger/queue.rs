@@ -70,6 +70,13 @@ impl Queue {
         self.tickets
     }
 
+    /// How many lines wait to be taken.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> u64 {
+        let lines = self.batches.values().flat_map(|batch| &batch.lines);
+        lines.filter(|byte| **byte == b'\n').count() as u64
+    }
+
     /// Takes what waits, to be written; up to the [last](Self::last) ticket.
     pub(super) fn take(&mut self) -> BTreeMap<Month, Batch> {
         std::mem::take(&mut self.batches)

@@ -45,6 +45,7 @@ pub(super) fn read(data_dir: &Path, now: Timestamp) -> Result<(Spent, Doubts), L
         if page.month != month && !has_doubts(&page)? {
             continue;
         }
+        let older = history.unknown.len();
         let unreadable = seen::each(&page, &mut |line| {
             if let Ok(key) = line.key.parse() {
                 history.note(key, line);
@@ -53,6 +54,12 @@ pub(super) fn read(data_dir: &Path, now: Timestamp) -> Result<(Spent, Doubts), L
                 spent.add(&line.client, line.usd_spent, day(line.time) == today);
             }
         })?;
+        // A file is read from its end.
+        history
+            .unknown
+            .get_mut(older..)
+            .unwrap_or_default()
+            .reverse();
         if unreadable > 0 {
             let path = page.path.display();
             tracing::warn!(%path, unreadable, "lines of the ledger cannot be read; no sum has them");
@@ -79,7 +86,7 @@ impl Spent {
     }
 }
 
-/// Unknown outcomes and the doubtful payments that followed, in any order.
+/// Unknown outcomes, the oldest first, and the doubtful payments that followed.
 #[derive(Default)]
 struct History {
     unknown: Vec<(Fingerprint, Option<Uuid>)>,
