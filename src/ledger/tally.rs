@@ -88,7 +88,7 @@ pub struct Group {
 #[derive(Debug)]
 pub(super) struct Groups {
     by: By,
-    groups: Vec<Group>,
+    found: Vec<Group>,
     places: HashMap<String, usize>,
     /// The day of the line before, in days since 1970, and its place: the next is mostly the same.
     day: Option<(i64, usize)>,
@@ -98,7 +98,7 @@ impl Groups {
     pub(super) fn new(by: By) -> Self {
         Self {
             by,
-            groups: Vec::new(),
+            found: Vec::new(),
             places: HashMap::new(),
             day: None,
         }
@@ -111,15 +111,15 @@ impl Groups {
             By::Kind => self.place(line.kind.as_str()),
             By::Day => self.place_of_day(line),
         };
-        if let Some(group) = self.groups.get_mut(place) {
+        if let Some(group) = self.found.get_mut(place) {
             group.tally.count(line);
         }
     }
 
     pub(super) fn add(&mut self, more: Self) {
-        for group in more.groups {
+        for group in more.found {
             let place = self.place(&group.name);
-            if let Some(own) = self.groups.get_mut(place) {
+            if let Some(own) = self.found.get_mut(place) {
                 own.tally.add(&group.tally);
             }
         }
@@ -127,7 +127,7 @@ impl Groups {
 
     /// What was dearest first; days in their order.
     pub(super) fn in_order(self) -> Vec<Group> {
-        let mut groups = self.groups;
+        let mut groups = self.found;
         groups.sort_by(|one, other| {
             let dear = |group: &Group| (group.tally.usd_spent, group.tally.usd_saved);
             let names = one.name.cmp(&other.name);
@@ -143,12 +143,12 @@ impl Groups {
         if let Some(place) = self.places.get(name) {
             return *place;
         }
-        if self.groups.len() >= MOST && name != OTHERS {
+        if self.found.len() >= MOST && name != OTHERS {
             return self.place(OTHERS);
         }
-        let place = self.groups.len();
+        let place = self.found.len();
         self.places.insert(name.to_owned(), place);
-        self.groups.push(Group {
+        self.found.push(Group {
             name: name.to_owned(),
             tally: Tally::default(),
         });

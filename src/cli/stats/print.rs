@@ -98,14 +98,11 @@ pub(super) fn table(by: By, statistics: &Statistics, days: &[Group]) -> String {
         "SPENT",
         "SAVED",
     ];
-    let mut text = figures(head.map(str::to_owned), &rows);
-    if let Some(line) = spark::line(days) {
-        text.push_str(&format!("\nspent a day  {line}\n"));
-    }
-    for line in remarks(total, *unreadable) {
-        text.push_str(&format!("\n\u{1b}[1m{line}\u{1b}[0m\n"));
-    }
-    text
+    let bars = spark::line(days).map(|line| format!("\nspent a day  {line}\n"));
+    let remarks = remarks(total, *unreadable).into_iter();
+    let loud = remarks.map(|line| format!("\n\u{1b}[1m{line}\u{1b}[0m\n"));
+    let table = figures(&head.map(str::to_owned), &rows);
+    std::iter::once(table).chain(bars).chain(loud).collect()
 }
 
 fn cells(name: &str, tally: &Tally) -> [String; 9] {
@@ -150,12 +147,12 @@ fn remarks(total: &Tally, unreadable: u64) -> Vec<String> {
 }
 
 /// Columns as wide as their longest cell: the first to the left, figures to the right.
-fn figures<const N: usize>(head: [String; N], rows: &[[String; N]]) -> String {
+fn figures<const N: usize>(head: &[String; N], rows: &[[String; N]]) -> String {
     let clean = |row: &[String; N]| {
         row.each_ref()
             .map(|cell| printable(cell).replace('\n', "?"))
     };
-    let rows: Vec<_> = std::iter::once(&head).chain(rows).map(clean).collect();
+    let rows: Vec<_> = std::iter::once(head).chain(rows).map(clean).collect();
     let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -11,13 +11,13 @@ use super::writing::wait_for;
 use super::*;
 
 /// A disk that is full when it is told to be.
-struct Full {
+struct Small {
     folder: Folder,
     full: Arc<AtomicBool>,
     tried: Arc<AtomicUsize>,
 }
 
-impl Paper for Full {
+impl Paper for Small {
     fn append(&mut self, month: Month, lines: &[u8], durable: bool) -> Result<(), LedgerError> {
         self.tried.fetch_add(1, Ordering::SeqCst);
         if self.full.load(Ordering::SeqCst) {
@@ -36,7 +36,7 @@ struct Disk {
 
 fn disk(home: &Home) -> Disk {
     let (full, tried) = (Arc::new(AtomicBool::new(true)), Arc::default());
-    let paper = Full {
+    let paper = Small {
         folder: Folder::of(home.path()),
         full: full.clone(),
         tried: Arc::clone(&tried),

@@ -70,6 +70,7 @@ pub(super) fn key(n: u8) -> Fingerprint {
     Fingerprint::from_bytes([n; 32])
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is what a line holds")]
 pub(super) fn run(n: u128) -> Option<Uuid> {
     Some(Uuid::from_u128(n))
 }
