@@ -42,7 +42,7 @@ impl Console {
             ["jobs", key, "resolve"] if parts.method == Method::POST => {
                 self.resolve(&decoded(key), body).await
             }
-            ["stats"] | ["jobs"] | ["jobs", _] | ["jobs", _, "resolve"] => {
+            ["stats" | "jobs"] | ["jobs", _] | ["jobs", _, "resolve"] => {
                 Err(Refusal::Method(parts.method.to_string()))
             }
             _ => Err(Refusal::not_found(parts)),
