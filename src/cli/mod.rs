@@ -10,6 +10,7 @@ mod demo;
 mod jobs;
 mod log;
 mod origin;
+mod prices;
 mod progress;
 mod sandbox;
 mod serve;
@@ -79,6 +80,8 @@ enum Command {
     Cache(cache::CacheArgs),
     /// What was paid, and what was saved
     Stats(stats::StatsArgs),
+    /// What models cost
+    Prices(prices::PricesArgs),
 }
 
 /// Why a command did not do what it was asked to do.
@@ -162,6 +165,13 @@ pub fn main() -> ExitCode {
                 ..ServeArgs::default()
             };
             stats::run(&args, &sources(&cli.common, &serve))
+        }
+        Some(Command::Prices(args)) => {
+            let serve = ServeArgs {
+                upstream: args.upstream.clone().or(cli.serve.upstream),
+                ..ServeArgs::default()
+            };
+            prices::run(&args, &sources(&cli.common, &serve))
         }
     };
     match result {
