@@ -70,6 +70,9 @@ async fn a_job_that_fails_or_is_deleted_gives_its_slot_back() {
     poll(&house, &failing).await;
     let deleted = assert_one_free(&house, "two").await;
     let path = format!("/v1/videos/{deleted}");
+    let gone = json!({"id": deleted, "object": "video.deleted", "deleted": true});
+    let route = house.sandbox.on(&format!("DELETE {path}"));
+    route.answer(200, "application/json", gone.to_string());
     let answer = house.client().call(Method::DELETE, &path).send().await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_one_free(&house, "three").await;
