@@ -1,6 +1,9 @@
 //! The only place that wires everything: a configuration becomes a bound [`App`], which runs until
-//! it is told to stop, and then drains.
+//! it is told to stop, and then drains. Meanwhile [`again`] looks whether the configuration has
+//! changed, and [`reload`] tells every part what it is to be now.
 
+mod again;
+mod reload;
 mod renewal;
 
 use std::io;
@@ -16,17 +19,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
-use crate::config::{self, Config, Problem, Problems};
+use crate::config::{self, Config, Live, Problem, Problems};
 use crate::console::Console;
-use crate::egress::{Allowed, Egress};
 use crate::fault;
-use crate::jobs::Ends;
-use crate::media::{self, Archive, Settled};
+use crate::media::{self, Archive};
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
-use crate::tls::{self, Front, Identity};
+use crate::tls::{Front, Identity};
 use crate::upstream::{SetupError, Upstream};
+pub use again::{Again, Looking};
+use reload::Known;
+pub use reload::{Changed, Reload};
 use renewal::Renewal;
 
 /// How long the index may take to be written out at the end.
@@ -36,15 +40,17 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 pub struct App {
     server: Server,
     routes: Arc<Routes>,
-    proxy: Arc<Proxy>,
+    proxy: Live<Proxy>,
     shelf: Shelf,
     keeper: Arc<Keeper>,
-    callbacks: Option<Arc<Callbacks>>,
+    callbacks: Arc<Callbacks>,
     archive: Arc<Archive>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
-    grace: Duration,
+    running: Live<Config>,
+    reload: Option<Reload>,
+    again: Option<Again>,
     renewal: Option<Renewal>,
 }
 
@@ -115,43 +121,59 @@ impl App {
         let secrets = secrets.into();
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
+        let known = Known::of(&config.upstream, &secrets);
         let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
-        let token = match secrets.admin_token {
-            _ if !config.console.enabled => None,
-            Some(token) => Some(token),
-            None => kept_token(store.clone()).await,
-        };
+        let token = token(&config, &secrets, &store).await;
         let shelf = Shelf::new(store.clone());
         let rules = Rules::of(&config.cache);
         let keeper = Arc::new(Keeper::new(shelf.clone(), clock.clone(), rules));
         let (listener, addr) = listen(config.listen).await?;
         let tasks = TaskTracker::new();
-        let grace = config.shutdown_grace;
         let (mut settings, patience) = (config.server, Patience::of(&config));
         settings.max_connections = descriptors::connections(settings.max_connections);
-        let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
-        let callbacks = callbacks::of(&config, signer, &shelf, &clock).map_err(SetupError::from)?;
-        let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
-        let archive = archive(&config, &shelf, &upstream, (&clock, callbacks.as_ref()))?;
+        let callbacks = callbacks::of(reload::calls(&config, &secrets)?, &shelf, &clock);
+        let means = media::Means {
+            shelf: shelf.clone(),
+            clock: clock.clone(),
+            listener: Some(callbacks.clone()),
+        };
+        let archive = Archive::new(means, reload::fetching(&config, &upstream)?);
+        let running = Live::new(config.clone());
         let proxy = Proxy::new(Means {
             config,
             shelf: shelf.clone(),
-            upstream,
+            upstream: upstream.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
-            ends: ends.collect(),
+            ends: vec![callbacks.clone()],
             callbacks: callbacks.clone(),
             archive: archive.clone(),
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
+        let proxy = Live::new(proxy);
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
-        let routes = Arc::new(Routes::new(proxy.clone(), console));
+        let console = Live::new(console);
+        let routes = Arc::new(Routes::new(proxy.clone(), console.clone()));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);
         announce(store.clone(), addr, front.as_deref()).await;
+        let reload = Reload {
+            running: running.clone(),
+            known,
+            upstream,
+            store: store.clone(),
+            shelf: shelf.clone(),
+            proxy: proxy.clone(),
+            console,
+            terms: server.terms(),
+            keeper: keeper.clone(),
+            callbacks: callbacks.clone(),
+            archive: archive.clone(),
+            front: front.clone(),
+        };
         let renewal = front.map(|front| Renewal::new(front, store, addr, clock));
         Ok(Self {
             server,
@@ -164,7 +186,9 @@ impl App {
             tasks,
             addr,
             report,
-            grace,
+            running,
+            reload: Some(reload),
+            again: None,
             renewal,
         })
     }
@@ -189,6 +213,20 @@ impl App {
         self
     }
 
+    /// Has the configuration looked at every 2 s, and whenever `looking` says so; the certificate too.
+    #[must_use]
+    pub fn looking_again(mut self, looking: Looking) -> Self {
+        let renewal = self.renewal.as_ref().map(Renewal::asked);
+        let reload = self.reload.take();
+        self.again = reload.map(|reload| Again::new(looking, reload, renewal));
+        self
+    }
+
+    /// What gives everything that runs another configuration, for whoever brings one; once.
+    pub fn take_reload(&mut self) -> Option<Reload> {
+        self.reload.take()
+    }
+
     /// What was found in the data directory.
     pub fn report(&self) -> &OpenReport {
         &self.report
@@ -208,10 +246,9 @@ impl App {
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
-        if let Some(callbacks) = self.callbacks {
-            self.tasks.spawn(callbacks.run(stop.clone()));
-        }
-        self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
+        self.tasks.spawn(self.callbacks.run(stop.clone()));
+        let watcher = self.proxy.load().watcher();
+        self.tasks.spawn(watcher.run(stop.clone()));
         self.tasks.spawn(self.keeper.clone().run(stop.clone()));
         self.tasks.spawn(self.archive.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
@@ -222,6 +259,9 @@ impl App {
         if let Some(renewal) = self.renewal {
             self.tasks.spawn(renewal.run(stop.clone()));
         }
+        if let Some(again) = self.again {
+            self.tasks.spawn(again.run(stop.clone()));
+        }
         let mut serving = tokio::spawn(self.server.run(stop.clone(), rest));
         stop.cancelled().await;
         self.routes.enter(Phase::Draining);
@@ -231,10 +271,12 @@ impl App {
             self.tasks.close();
             self.tasks.wait().await;
         };
-        let whole = tokio::time::timeout(self.grace, drained).await.is_ok();
+        let grace = self.running.load().shutdown_grace;
+        let whole = tokio::time::timeout(grace, drained).await.is_ok();
         serving.abort();
-        self.proxy.cut_tunnels();
-        let under_way = self.proxy.under_way();
+        let proxy = self.proxy.load();
+        proxy.cut_tunnels();
+        let under_way = proxy.under_way();
         write_out(&self.shelf).await;
         if whole {
             Drained::Whole
@@ -257,27 +299,6 @@ async fn write_out(shelf: &Shelf) {
     }
 }
 
-/// Who fetches files, and tells callbacks when those of a job are there.
-fn archive(
-    config: &Config,
-    shelf: &Shelf,
-    upstream: &Arc<Upstream>,
-    (clock, callbacks): (&Clock, Option<&Arc<Callbacks>>),
-) -> Result<Arc<Archive>, SetupError> {
-    let allowed = Allowed::new(config.media.allow.clone(), "media.allow");
-    let listener = callbacks.map(|callbacks| callbacks.clone() as Arc<dyn Settled>);
-    Ok(Archive::new(media::Means {
-        shelf: shelf.clone(),
-        upstream: upstream.clone(),
-        egress: Egress::new(tls::client(None)?, allowed, media::PATIENCE),
-        base: config.upstream.base_url.clone(),
-        settings: config.media.clone(),
-        min_free: config.cache.min_free,
-        clock: clock.clone(),
-        listener,
-    }))
-}
-
 async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let listening = async {
         let listener = TcpListener::bind(addr).await?;
@@ -296,6 +317,15 @@ async fn open(
     opening
         .await
         .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+}
+
+/// Who is let into the admin API, if it is served.
+async fn token(config: &Config, secrets: &Secrets, store: &Arc<DiskStore>) -> Option<SecretString> {
+    match &secrets.admin_token {
+        _ if !config.console.enabled => None,
+        Some(token) => Some(token.clone()),
+        None => kept_token(store.clone()).await,
+    }
 }
 
 /// The token in the data directory. Without one there is no admin API; all else goes on.

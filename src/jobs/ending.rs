@@ -188,7 +188,7 @@ impl Endings {
             };
             task.total_tokens = shown.tokens.or(task.total_tokens);
             if let Some(archive) = &archive {
-                let lifetime = archive.settings().link_lifetime;
+                let lifetime = archive.link_lifetime();
                 medium::renew(&mut entry, &shown.links, (now, lifetime));
             }
             if let Some(task) = &mut entry.record.task {
@@ -198,7 +198,7 @@ impl Endings {
             if let Some(poll) = shown.poll {
                 put_poll(&mut entry, poll);
             }
-            if archive.is_some_and(|archive| archive.settings().archive) {
+            if archive.is_some_and(|archive| archive.is_on()) {
                 medium::want(&mut entry.record, shown.links);
             }
             // It has succeeded: nothing that stood before comes back in its place.

@@ -31,6 +31,7 @@ mod media;
 mod poll;
 mod reading;
 mod record;
+mod renewed;
 mod reply;
 mod shown;
 mod standing;
@@ -70,7 +71,8 @@ const LARGEST_DELETION: usize = 1024 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The proxy: everything between a client's request and its answer.
+/// The proxy: everything between a client's request and its answer, as one configuration wants it.
+/// For another one there is another proxy ([`renewed`](Self::renewed)), with the same memory.
 pub struct Proxy {
     config: Arc<Config>,
     guard: Guard,
@@ -78,11 +80,11 @@ pub struct Proxy {
     bodies: Bodies,
     shelf: Shelf,
     upstream: Arc<Upstream>,
-    once: Once,
+    once: Arc<Once>,
     polls: Polls,
-    callbacks: Option<Arc<Callbacks>>,
+    callbacks: Arc<Callbacks>,
     archive: Arc<Archive>,
-    verdicts: standing::Verdicts,
+    verdicts: Arc<standing::Verdicts>,
     clock: Clock,
     tasks: TaskTracker,
     tunnels: CancellationToken,
@@ -102,8 +104,8 @@ pub struct Means {
     pub tasks: TaskTracker,
     /// Who hears of the ends of jobs.
     pub ends: Vec<Arc<dyn Ends>>,
-    /// Who is called back about them; `None`: nobody.
-    pub callbacks: Option<Arc<Callbacks>>,
+    /// Who is called back about them.
+    pub callbacks: Arc<Callbacks>,
     /// Who fetches the files behind the links of results.
     pub archive: Arc<Archive>,
 }
@@ -128,14 +130,14 @@ impl Proxy {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
             bodies: Bodies::new(config.cache.max_request_body),
-            once: Once::new(shelf.clone(), clock.clone()),
+            once: Arc::new(Once::new(shelf.clone(), clock.clone())),
             config,
             shelf,
             upstream,
             polls,
             callbacks,
             archive,
-            verdicts: standing::Verdicts::default(),
+            verdicts: Arc::default(),
             clock,
             tasks,
             tunnels: CancellationToken::new(),
