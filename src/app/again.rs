@@ -179,15 +179,16 @@ impl Again {
     fn tell(&mut self, changed: Changed, in_any_case: bool) {
         let Changed { taken, waiting } = changed;
         let news = waiting != self.waiting;
-        if !taken.is_empty() || (news && !waiting.is_empty()) {
+        let restart = (!waiting.is_empty()).then(|| waiting.join(", "));
+        if !taken.is_empty() || (news && restart.is_some()) {
             tracing::info!(
                 changed = taken.join(", "),
-                restart_needed_for = waiting.join(", "),
+                restart_needed_for = restart,
                 "the configuration was read again"
             );
         } else if in_any_case || news {
             tracing::info!(
-                restart_needed_for = waiting.join(", "),
+                restart_needed_for = restart,
                 "the configuration was read again; nothing has changed"
             );
         }

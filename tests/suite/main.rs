@@ -25,6 +25,7 @@ mod media_links;
 mod media_serve;
 mod pass_through;
 mod paying_once;
+mod reload;
 mod retries;
 mod reuse;
 mod shutdown;
