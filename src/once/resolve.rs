@@ -255,6 +255,7 @@ fn record(intent: &Intent, id: &TaskId, now: Timestamp) -> Record {
         created_at: now,
         elapsed_ms: 0,
         usd: None,
+        run: None,
         previous: None,
         media: Vec::new(),
         task: Some(Task {

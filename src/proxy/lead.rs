@@ -135,6 +135,9 @@ impl Proxy {
             started_at: self.clock.now(),
             state: IntentState::Pending,
             reason: None,
+            run: None,
+            usd: crate::price::Usd::ZERO,
+            beside: Vec::new(),
         };
         let pledge = self.once.pledge(intent).await;
         pledge.map(Some).map_err(|error| error.to_string())
@@ -201,6 +204,7 @@ impl Proxy {
             created_at: now,
             elapsed_ms: u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             usd: None,
+            run: None,
             previous: None,
             media: Vec::new(),
             task: task.map(|id| Task {

@@ -9,17 +9,19 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::error::StoreError;
 use super::files;
-use super::record::{Intent, IntentState};
+use super::record::{Intent, IntentState, Stake};
 use crate::generation::{Fingerprint, Kind};
+use crate::price::Usd;
 
 const FORMAT: u64 = 1;
 /// No intent of ours is longer, in bytes; longer ones are not read.
 const FILE_MAX: u64 = 1024 * 1024;
 
-/// An intent of format 1.
+/// An intent of format 1. At first it had neither `run`, `usd` nor `beside`.
 #[derive(Serialize, Deserialize)]
 struct IntentForm {
     format: u64,
@@ -33,6 +35,16 @@ struct IntentForm {
     state: IntentState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    usd: Usd,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<Stake>,
+}
+
+fn is_nothing(usd: &Usd) -> bool {
+    *usd == Usd::ZERO
 }
 
 /// The files under `pending/`.
@@ -67,6 +79,9 @@ impl Intents {
             started_at,
             state,
             reason,
+            run,
+            usd,
+            beside,
         } = intent.clone();
         let form = IntentForm {
             format: FORMAT,
@@ -78,6 +93,9 @@ impl Intents {
             started_at,
             state,
             reason,
+            run,
+            usd,
+            beside,
         };
         let mut bytes = serde_json::to_vec(&form)
             .map_err(|_| StoreError::Refused("the intent has no form in JSON"))?;
@@ -153,6 +171,9 @@ fn parse(key: &Fingerprint, bytes: &[u8]) -> Result<Intent, String> {
         started_at,
         state,
         reason,
+        run,
+        usd,
+        beside,
     } = form;
     if format != FORMAT {
         return Err(format!("it has format {format}"));
@@ -169,6 +190,9 @@ fn parse(key: &Fingerprint, bytes: &[u8]) -> Result<Intent, String> {
         started_at,
         state,
         reason,
+        run,
+        usd,
+        beside,
     })
 }
 
@@ -198,6 +222,9 @@ fn salvage(key: &Fingerprint, bytes: &[u8], path: &Path, flaw: &str) -> Intent {
             .unwrap_or(Timestamp::UNIX_EPOCH),
         state: IntentState::Unknown,
         reason: Some(format!("{} is damaged: {flaw}", path.display())),
+        run: serde_json::from_value(field("run")).unwrap_or_default(),
+        usd: serde_json::from_value(field("usd")).unwrap_or_default(),
+        beside: serde_json::from_value(field("beside")).unwrap_or_default(),
     }
 }
 

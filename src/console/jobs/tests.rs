@@ -27,6 +27,9 @@ fn intent(n: u8, state: IntentState) -> Intent {
         started_at: at(10),
         state,
         reason: (state == IntentState::Unknown).then(|| "cut".to_owned()),
+        run: None,
+        usd: crate::price::Usd::ZERO,
+        beside: Vec::new(),
     }
 }
 
@@ -51,6 +54,7 @@ fn entry(n: u8, task: Option<TaskState>) -> Entry {
             created_at: at(5),
             elapsed_ms: 1,
             usd: None,
+            run: None,
             previous: None,
             media: Vec::new(),
             task,

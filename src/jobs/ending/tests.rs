@@ -71,6 +71,7 @@ impl World {
             created_at: now,
             elapsed_ms: 1,
             usd: None,
+            run: None,
             task: Some(Task {
                 id: id.to_owned(),
                 state: TaskState::Running,

@@ -13,6 +13,9 @@ fn intent(clock: &Clock) -> Intent {
         started_at: clock.now(),
         state: IntentState::Pending,
         reason: None,
+        run: None,
+        usd: crate::price::Usd::ZERO,
+        beside: Vec::new(),
     }
 }
 
@@ -122,6 +125,7 @@ fn an_answer_settles_the_note_of_its_own_run_only() {
         created_at: at,
         elapsed_ms: 0,
         usd: None,
+        run: None,
         task: None,
         previous: None,
         media: Vec::new(),

@@ -12,6 +12,9 @@ pub(super) fn intent(n: u8) -> Intent {
         started_at: at(i64::from(n)),
         state: IntentState::Pending,
         reason: None,
+        run: None,
+        usd: crate::price::Usd::ZERO,
+        beside: Vec::new(),
     }
 }
 
