@@ -21,6 +21,7 @@ use crate::console::Console;
 use crate::egress::{Allowed, Egress};
 use crate::fault;
 use crate::jobs::Ends;
+use crate::ledger::{Ledger, LedgerError, Spent};
 use crate::media::{self, Archive, Settled};
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
@@ -41,6 +42,7 @@ pub struct App {
     keeper: Arc<Keeper>,
     callbacks: Option<Arc<Callbacks>>,
     archive: Arc<Archive>,
+    ledger: Arc<Ledger>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -74,6 +76,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The ledger cannot be read: budgets would begin anew.
+    #[error("{0}; without the ledger nobody knows what was spent")]
+    Ledger(#[from] LedgerError),
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {addr}: {source}; stop what listens there, or choose another --listen"
@@ -118,6 +123,7 @@ impl App {
         let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
+        let (ledger, _spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
         let token = match secrets.admin_token {
             _ if !config.console.enabled => None,
             Some(token) => Some(token),
@@ -161,6 +167,7 @@ impl App {
             keeper,
             callbacks,
             archive,
+            ledger,
             tasks,
             addr,
             report,
@@ -213,6 +220,7 @@ impl App {
         }
         self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
         self.tasks.spawn(self.keeper.clone().run(stop.clone()));
+        self.tasks.spawn(self.ledger.clone().run(stop.clone()));
         self.tasks.spawn(self.archive.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
@@ -235,7 +243,7 @@ impl App {
         serving.abort();
         self.proxy.cut_tunnels();
         let under_way = self.proxy.under_way();
-        write_out(&self.shelf).await;
+        write_out(&self.shelf, &self.ledger).await;
         if whole {
             Drained::Whole
         } else {
@@ -245,7 +253,14 @@ impl App {
 }
 
 /// Writes out what is only in memory, if the disk takes it.
-async fn write_out(shelf: &Shelf) {
+async fn write_out(shelf: &Shelf, ledger: &Arc<Ledger>) {
+    // A failure is logged where it happens.
+    if tokio::time::timeout(LAST_WRITE, ledger.flush())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the ledger was not written out in time: the disk does not answer");
+    }
     match tokio::time::timeout(LAST_WRITE, shelf.flush()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -296,6 +311,17 @@ async fn open(
     opening
         .await
         .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+}
+
+/// Reads what was spent. The data directory has to be ours.
+async fn open_ledger(
+    dir: std::path::PathBuf,
+    clock: Clock,
+) -> Result<(Arc<Ledger>, Spent), LedgerError> {
+    let opening = tokio::task::spawn_blocking(move || Ledger::open(&dir, &clock));
+    opening
+        .await
+        .unwrap_or_else(|error| Err(LedgerError::Panicked(error.to_string())))
 }
 
 /// The token in the data directory. Without one there is no admin API; all else goes on.

@@ -108,7 +108,9 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Certificate(_) | StartError::Upstream(_) => Self::Usage(error.to_string()),
-            StartError::Store(_) | StartError::Listen { .. } => Self::Runtime(error.to_string()),
+            StartError::Store(_) | StartError::Ledger(_) | StartError::Listen { .. } => {
+                Self::Runtime(error.to_string())
+            }
         }
     }
 }
