@@ -26,7 +26,7 @@
 //! | [`media`] | what results link to: links found and rewritten, files fetched, kept and served |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
 //! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
-//! | [`limits`] | what each client may use |
+//! | [`limits`] | how much a client may use: by the minute, at once, and in dollars |
 //! | [`ledger`] | what was paid and what was saved, a line for each generation |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`price`] | what generations cost; pure |

@@ -16,10 +16,10 @@ use super::hold::Hold;
 use super::medium::Medium;
 use super::medium_form::MediumForm;
 use super::record::{Entry, HeaderBytes, Payload, PollRecord, Record, Task, TaskState};
-use crate::generation::{Fingerprint, Kind};
+use crate::generation::{Extent, Fingerprint, Kind};
 
-/// The record of formats 1 and 2, which differ in `media` alone: format 1 has none. Neither had `run` at
-/// first.
+/// The record of formats 1 and 2, which differ in `media` alone: format 1 has none. Neither had `run` or
+/// `extent` at first.
 ///
 /// MONEY: both are read for ever. A field that older versions may skip can join them; any other
 /// change needs a new format, and a form beside this one.
@@ -39,6 +39,8 @@ pub(super) struct RecordForm {
     usd: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extent: Option<Extent>,
     body: Section,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task: Option<TaskForm>,
@@ -127,6 +129,7 @@ impl RecordForm {
             elapsed_ms,
             usd,
             run,
+            extent,
             task,
             previous,
             media,
@@ -143,6 +146,7 @@ impl RecordForm {
             elapsed_ms,
             usd,
             run,
+            extent,
             body: Section::of(&entry.body),
             task: task_form(task, &entry.polls)?,
             previous,
@@ -164,6 +168,7 @@ impl RecordForm {
             elapsed_ms,
             usd,
             run,
+            extent,
             body,
             task,
             previous,
@@ -190,6 +195,7 @@ impl RecordForm {
             elapsed_ms,
             usd,
             run,
+            extent,
             task,
             previous,
             media: media.into_iter().map(Medium::from).collect(),

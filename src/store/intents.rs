@@ -14,14 +14,14 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::files;
 use super::record::{Intent, IntentState, Stake};
-use crate::generation::{Fingerprint, Kind};
+use crate::generation::{Extent, Fingerprint, Kind};
 use crate::price::Usd;
 
 const FORMAT: u64 = 1;
 /// No intent of ours is longer, in bytes; longer ones are not read.
 const FILE_MAX: u64 = 1024 * 1024;
 
-/// An intent of format 1. At first it had neither `run`, `usd` nor `beside`.
+/// An intent of format 1. At first it had none of the fields behind `reason`.
 #[derive(Serialize, Deserialize)]
 struct IntentForm {
     format: u64,
@@ -39,6 +39,8 @@ struct IntentForm {
     run: Option<Uuid>,
     #[serde(default, skip_serializing_if = "is_nothing")]
     usd: Usd,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extent: Option<Extent>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     beside: Vec<Stake>,
 }
@@ -81,6 +83,7 @@ impl Intents {
             reason,
             run,
             usd,
+            extent,
             beside,
         } = intent.clone();
         let form = IntentForm {
@@ -95,6 +98,7 @@ impl Intents {
             reason,
             run,
             usd,
+            extent,
             beside,
         };
         let mut bytes = serde_json::to_vec(&form)
@@ -173,6 +177,7 @@ fn parse(key: &Fingerprint, bytes: &[u8]) -> Result<Intent, String> {
         reason,
         run,
         usd,
+        extent,
         beside,
     } = form;
     if format != FORMAT {
@@ -192,6 +197,7 @@ fn parse(key: &Fingerprint, bytes: &[u8]) -> Result<Intent, String> {
         reason,
         run,
         usd,
+        extent,
         beside,
     })
 }
@@ -224,6 +230,7 @@ fn salvage(key: &Fingerprint, bytes: &[u8], path: &Path, flaw: &str) -> Intent {
         reason: Some(format!("{} is damaged: {flaw}", path.display())),
         run: serde_json::from_value(field("run")).unwrap_or_default(),
         usd: serde_json::from_value(field("usd")).unwrap_or_default(),
+        extent: serde_json::from_value(field("extent")).unwrap_or_default(),
         beside: serde_json::from_value(field("beside")).unwrap_or_default(),
     }
 }

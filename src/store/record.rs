@@ -14,7 +14,7 @@ use super::blob_hash::BlobHash;
 use super::blobs::Blob;
 use super::hold::Hold;
 use super::medium::{Medium, MediumState};
-use crate::generation::{Fingerprint, Kind};
+use crate::generation::{Extent, Fingerprint, Kind};
 use crate::price::Usd;
 
 /// One kept generation: what is known about it and the bytes that were paid for.
@@ -90,6 +90,8 @@ pub struct Record {
     pub usd: Option<f64>,
     /// The run that brought it; `None` where an older version kept it.
     pub run: Option<Uuid>,
+    /// How much the request of a job asked for: what its cost is made from at its end.
+    pub extent: Option<Extent>,
     /// The job that the answer started, for kinds that are jobs.
     pub task: Option<Task>,
     /// Where the job that this one took the place of is kept, until this one has succeeded.
@@ -181,6 +183,8 @@ pub struct Intent {
     pub run: Option<Uuid>,
     /// What is held for it.
     pub usd: Usd,
+    /// How much its request asks for.
+    pub extent: Option<Extent>,
     /// Other runs of the same generation that the note stands for as well.
     pub beside: Vec<Stake>,
 }

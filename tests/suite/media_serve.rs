@@ -507,6 +507,7 @@ fn image(body: &[u8]) -> Entry {
             elapsed_ms: 1,
             usd: None,
             run: None,
+            extent: None,
             task: None,
             previous: None,
             media: Vec::new(),

@@ -136,6 +136,7 @@ fn entry_of(task: &str, state: TaskState) -> Arc<Entry> {
         elapsed_ms: 1,
         usd: None,
         run: None,
+        extent: None,
         task: Some(task),
         previous: None,
         media: Vec::new(),

@@ -29,6 +29,7 @@ fn intent(n: u8, state: IntentState) -> Intent {
         reason: (state == IntentState::Unknown).then(|| "cut".to_owned()),
         run: None,
         usd: crate::price::Usd::ZERO,
+        extent: None,
         beside: Vec::new(),
     }
 }
@@ -55,6 +56,7 @@ fn entry(n: u8, task: Option<TaskState>) -> Entry {
             elapsed_ms: 1,
             usd: None,
             run: None,
+            extent: None,
             previous: None,
             media: Vec::new(),
             task,

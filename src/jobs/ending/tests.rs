@@ -72,6 +72,7 @@ impl World {
             elapsed_ms: 1,
             usd: None,
             run: None,
+            extent: None,
             task: Some(Task {
                 id: id.to_owned(),
                 state: TaskState::Running,

@@ -15,6 +15,7 @@ fn intent(clock: &Clock) -> Intent {
         reason: None,
         run: None,
         usd: crate::price::Usd::ZERO,
+        extent: None,
         beside: Vec::new(),
     }
 }
@@ -126,6 +127,7 @@ fn an_answer_settles_the_note_of_its_own_run_only() {
         elapsed_ms: 0,
         usd: None,
         run: None,
+        extent: None,
         task: None,
         previous: None,
         media: Vec::new(),

@@ -28,6 +28,7 @@ fn intent(n: u8, kind: Kind) -> Intent {
         reason: Some("cut".into()),
         run: None,
         usd: crate::price::Usd::ZERO,
+        extent: None,
         beside: Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn intent(n: u8) -> Intent {
         reason: None,
         run: None,
         usd: crate::price::Usd::ZERO,
+        extent: None,
         beside: Vec::new(),
     }
 }

@@ -66,6 +66,7 @@ fn image(n: u8) -> Entry {
             elapsed_ms: 1_234,
             usd: Some(0.0368),
             run: None,
+            extent: None,
             previous: None,
             media: Vec::new(),
             task: None,
