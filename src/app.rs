@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::{self, Books};
 use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
 use crate::config::{self, Config, Problem, Problems};
@@ -124,7 +125,7 @@ impl App {
         let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
-        let (ledger, _spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
+        let (ledger, spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
         let token = match secrets.admin_token {
             _ if !config.console.enabled => None,
             Some(token) => Some(token),
@@ -140,17 +141,23 @@ impl App {
         settings.max_connections = descriptors::connections(settings.max_connections);
         let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
         let callbacks = callbacks::of(&config, signer, &shelf, &clock).map_err(SetupError::from)?;
-        let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
         let archive = archive(&config, &shelf, &upstream, (&clock, callbacks.as_ref()))?;
         let limits = Arc::new(Limits::new(&config));
+        let money = (ledger.clone(), limits.clone());
+        let books = Books::new(&config, money, clock.clone());
+        take_up(&books, store.clone(), spent).await?;
+        // The books first: what follows may do something that only a booked end may cause.
+        let mut ends = vec![books.clone() as Arc<dyn Ends>];
+        ends.extend(callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>));
         let proxy = Proxy::new(Means {
             config,
             limits,
+            books,
             shelf: shelf.clone(),
             upstream,
             clock: clock.clone(),
             tasks: tasks.clone(),
-            ends: ends.collect(),
+            ends,
             callbacks: callbacks.clone(),
             archive: archive.clone(),
         });
@@ -325,6 +332,23 @@ async fn open_ledger(
     opening
         .await
         .unwrap_or_else(|error| Err(LedgerError::Panicked(error.to_string())))
+}
+
+/// Takes up what an earlier process held, and the lines that it did not come to write.
+async fn take_up(
+    books: &Arc<Books>,
+    store: Arc<DiskStore>,
+    spent: Spent,
+) -> Result<(), StartError> {
+    let books = books.clone();
+    let taking = tokio::task::spawn_blocking(move || books.take_up(store.as_ref(), &spent));
+    let taken = taking
+        .await
+        .map_err(|error| StoreError::Panicked(error.to_string()))?;
+    taken.map_err(|error| match error {
+        books::StartError::Store(error) => error.into(),
+        books::StartError::Ledger(error) => error.into(),
+    })
 }
 
 /// The token in the data directory. Without one there is no admin API; all else goes on.

@@ -20,6 +20,7 @@
 //! | [`server`] | connections and routes |
 //! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
+//! | [`books`] | the money of every run: held, booked, given back |
 //! | [`callbacks`] | who hears of the end of a job, and how |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
@@ -39,6 +40,7 @@
 //! A room uses only rooms below it in this table; a test holds that.
 
 pub mod app;
+pub mod books;
 pub mod callbacks;
 pub mod cli;
 pub mod clock;

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::generation::new_run;
-use crate::ledger::{Ledger, Line, Outcome};
+use crate::ledger::{Ledger, LedgerError, Line, Outcome};
 use crate::limits::{Limits, Refusal};
 use crate::price::{Prices, Usd, estimate};
 use crate::store;
@@ -114,6 +114,18 @@ impl Books {
             unpriced,
             ..claim.line(self.clock.now(), outcome)
         });
+    }
+
+    /// Makes sure that a line could be written: after a write has failed, one must succeed before anything
+    /// is paid for again. Costs nothing while all is well.
+    ///
+    /// # Errors
+    /// When the disk still does not take anything.
+    pub async fn check_writable(&self) -> Result<(), LedgerError> {
+        if self.ledger.is_behind() {
+            self.ledger.flush().await?;
+        }
+        Ok(())
     }
 
     /// Whether a client has a budget: then whatever it runs is noted before it is sent.

@@ -133,7 +133,9 @@ impl Books {
         }
         let usd = record.usd.map(Usd::from_dollars).unwrap_or_default();
         let at = asked_at(run, task.started_at);
-        self.limits.budgets().take_up(&record.client, (run, usd), at);
+        self.limits
+            .budgets()
+            .take_up(&record.client, (run, usd), at);
     }
 }
 

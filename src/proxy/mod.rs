@@ -10,7 +10,8 @@
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
-//! [`admit`] lets a paid call begin, if the limits of its client do.
+//! [`admit`] lets a paid call begin, if the limits of its client do; [`bill`] says what it has cost, and
+//! [`metered`] what one has that is passed by.
 //! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
@@ -20,7 +21,9 @@
 
 mod admit;
 mod auth;
+mod bill;
 mod bodies;
+mod bypass;
 mod callback;
 mod content;
 mod cors;
@@ -31,6 +34,7 @@ mod generate;
 mod guard;
 mod lead;
 mod media;
+mod metered;
 mod poll;
 mod reading;
 mod record;
@@ -52,6 +56,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::Books;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::config::{Config, Scope};
@@ -85,6 +90,7 @@ pub struct Proxy {
     upstream: Arc<Upstream>,
     once: Once,
     limits: Arc<Limits>,
+    books: Arc<Books>,
     polls: Polls,
     callbacks: Option<Arc<Callbacks>>,
     archive: Arc<Archive>,
@@ -108,6 +114,8 @@ pub struct Means {
     pub tasks: TaskTracker,
     /// What its clients may use.
     pub limits: Arc<Limits>,
+    /// What their runs cost.
+    pub books: Arc<Books>,
     /// Who hears of the ends of jobs.
     pub ends: Vec<Arc<dyn Ends>>,
     /// Who is called back about them; `None`: nobody.
@@ -126,6 +134,7 @@ impl Proxy {
             clock,
             tasks,
             limits,
+            books,
             mut ends,
             callbacks,
             archive,
@@ -140,6 +149,7 @@ impl Proxy {
             bodies: Bodies::new(config.cache.max_request_body),
             once: Once::new(shelf.clone(), clock.clone()),
             limits,
+            books,
             config,
             shelf,
             upstream,
@@ -187,9 +197,9 @@ impl Proxy {
         self.count_running_jobs().await
     }
 
-    /// Whether a generation could be kept now.
+    /// Whether a generation could be kept and booked now.
     pub async fn can_keep(&self) -> bool {
-        self.shelf.check_writable().await.is_ok()
+        self.shelf.check_writable().await.is_ok() && self.books.check_writable().await.is_ok()
     }
 
     /// Answers one request, whatever it is. Never fails: an error is an answer too.
