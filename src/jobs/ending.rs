@@ -134,12 +134,15 @@ impl Endings {
     }
 
     pub(super) fn gone(&self, task_id: &str) {
-        self.ends.iter().for_each(|listener| listener.gone(task_id));
+        for listener in self.ends.iter() {
+            listener.gone(task_id);
+        }
     }
 
     pub(super) fn found(&self, task_id: &str, client: &str) {
-        let listeners = self.ends.iter();
-        listeners.for_each(|listener| listener.found(task_id, client));
+        for listener in self.ends.iter() {
+            listener.found(task_id, client);
+        }
     }
 
     /// Makes what is kept agree with what upstream said; `true` when the job is over.

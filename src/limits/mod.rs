@@ -170,8 +170,8 @@ impl Limits {
 
     /// How many were refused by each limit, in this process's life.
     pub fn refusals(&self) -> impl Iterator<Item = (Limit, u64)> {
-        let counts = Limit::ALL.iter().zip(&self.refused);
-        counts.map(|(limit, count)| (*limit, count.load(Ordering::Relaxed)))
+        let counts = Limit::ALL.into_iter().zip(&self.refused);
+        counts.map(|(limit, count)| (limit, count.load(Ordering::Relaxed)))
     }
 
     fn counted(&self, refusal: Refusal) -> Refusal {

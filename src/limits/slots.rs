@@ -94,17 +94,20 @@ impl Slot {
     /// that comes before anything else. To be called before the job can be heard of elsewhere, and
     /// followed by [`stay`](Self::stay) once it is sure that its end will be.
     pub fn for_job(&mut self, task_id: &str) {
-        let Whose::Call(client) = std::mem::replace(&mut self.whose, Whose::Nobodys) else {
+        let Whose::Call(client) = &self.whose else {
             return;
         };
         let mut taken = self.slots.lock();
-        if taken.jobs.contains_key(task_id) {
+        let whose = if taken.jobs.contains_key(task_id) {
             // One job, one slot, however many submits were answered with it.
-            taken.give_back(&client);
+            taken.give_back(client);
+            Whose::Nobodys
         } else {
-            taken.jobs.insert(task_id.to_owned(), client);
-            self.whose = Whose::Job(task_id.to_owned());
-        }
+            taken.jobs.insert(task_id.to_owned(), client.clone());
+            Whose::Job(task_id.to_owned())
+        };
+        drop(taken);
+        self.whose = whose;
     }
 
     /// The job is known, so its end gives the slot back and nobody else. Of a call it changes nothing.

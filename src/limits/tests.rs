@@ -14,7 +14,12 @@ const TASKS: [&str; 4] = ["t0", "t1", "t2", "t3"];
 
 /// A configuration with these limits for all, and with those for `alice`.
 fn config(common: config::Limits, alice: OwnLimits) -> Config {
-    let mut config = config::load(&Sources::default()).expect("defaults").config;
+    let sources = Sources {
+        data_dir: Some("/nowhere".into()),
+        cwd: "/nowhere".into(),
+        ..Sources::default()
+    };
+    let mut config = config::load(&sources).expect("defaults").config;
     config.limits = common;
     for (name, limits) in [("alice", alice), ("bob", OwnLimits::default())] {
         let key_hash = blake3::hash(name.as_bytes());

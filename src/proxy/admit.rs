@@ -5,6 +5,7 @@
 //!   is kept and under way, since hits, joins and polls are free. It gives an [`Admission`], which
 //!   goes with the call to its end.
 
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -103,11 +104,9 @@ impl Proxy {
         }
     }
 
-    /// Counts the jobs that run since an earlier process.
-    ///
-    /// # Errors
-    /// When the store cannot say what it holds.
-    pub(super) async fn count_running_jobs(&self) -> Result<(), StoreError> {
+    /// Counts the jobs that run since an earlier process. Those that cannot be read now are told by
+    /// whoever follows jobs, as soon as they can.
+    pub(super) async fn count_running_jobs(&self) {
         let limits = self.limits.clone();
         let looking = move |store: &dyn Store| {
             store.open_work(&mut |record| {
@@ -116,10 +115,12 @@ impl Proxy {
                 {
                     limits.jobs_running([(task.id.as_str(), record.client.as_str())]);
                 }
-                std::ops::ControlFlow::Continue(())
+                ControlFlow::Continue(())
             })
         };
-        self.shelf.blocking(looking).await
+        if let Err(error) = self.shelf.blocking(looking).await {
+            tracing::warn!(%error, "there may be running jobs that count for no limit yet");
+        }
     }
 
     /// Carries out what a person decided about an unknown outcome. A job that was found upstream is
@@ -156,7 +157,7 @@ impl Proxy {
             if let Some(task) = task {
                 proxy.watch_job(task.as_str(), &intent.path);
             }
-            Ok(intent)
+            Ok::<_, Unresolved>(intent)
         });
         let panicked = |error: tokio::task::JoinError| StoreError::Panicked(error.to_string());
         resolving.await.map_err(panicked)?
@@ -231,11 +232,16 @@ impl http_body::Body for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Config, Sources};
+    use crate::config::{self, Sources};
     use http_body_util::{BodyExt, StreamBody};
 
     fn one_at_once() -> Arc<Limits> {
-        let mut config: Config = config::load(&Sources::default()).expect("defaults").config;
+        let sources = Sources {
+            data_dir: Some("/nowhere".into()),
+            cwd: "/nowhere".into(),
+            ..Sources::default()
+        };
+        let mut config = config::load(&sources).expect("defaults").config;
         config.limits.concurrent_generations = 1;
         Arc::new(Limits::new(&config))
     }
