@@ -62,7 +62,7 @@ impl Extent {
     }
 }
 
-/// Five seconds at 720p, one picture of 1024 × 1024, no text: what nothing was said about.
+/// A clip of five seconds at 720p: what is meant where a request for a video says nothing.
 impl Default for Extent {
     fn default() -> Self {
         Said::default().extent(super::Kind::Video, None, 0)

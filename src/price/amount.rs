@@ -88,7 +88,7 @@ fn expected(kind: Kind, extent: &Extent) -> (u64, u64) {
 /// The tokens of a clip.
 fn clip(extent: &Extent) -> u64 {
     let area = u64::from(extent.width) * u64::from(extent.height);
-    area * u64::from(extent.frames) / 1024
+    area.saturating_mul(u64::from(extent.frames)) / 1024
 }
 
 /// The tokens of one picture, as OpenAI's image models count them: by quality and shape. The best

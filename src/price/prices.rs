@@ -45,6 +45,11 @@ impl Prices {
         configured.or_else(|| table::of(model))
     }
 
+    /// The user's own prices.
+    pub fn configured(&self) -> &BTreeMap<String, Price> {
+        &self.configured
+    }
+
     /// Every price that holds, by the model's name, with where it comes from.
     pub fn all(&self) -> BTreeMap<&str, (Price, Source)> {
         let built_in = table::PRICES

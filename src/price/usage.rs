@@ -57,14 +57,16 @@ impl Usage {
         }
     }
 
-    /// What both say together. Of a stream, later events count more, never less.
+    /// What both say together. Of a stream, later events count more tokens, never less; each picture
+    /// has an event.
     fn with(self, more: Self) -> Self {
+        let images = [self.images, more.images].into_iter().flatten();
         Self {
             input: self.input.max(more.input),
             output: self.output.max(more.output),
             total: self.total.max(more.total),
             seconds: more.seconds.or(self.seconds),
-            images: more.images.or(self.images),
+            images: images.reduce(u32::saturating_add),
             failed: self.failed || more.failed,
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn sides(height: u32, (wide, high): (u32, u32)) -> (u32, u32) {
         (1080, 4, 3) => (1664, 1248),
         (1080, 1, 1) => (1440, 1440),
         (1080, 21, 9) => (2206, 946),
-        (_, 9, 16) | (_, 3, 4) => {
+        (_, 9, 16 | 21) | (_, 3, 4) => {
             let (width, height) = sides(height, (high, wide));
             return (height, width);
         }

@@ -24,21 +24,29 @@ pub(super) fn read(stream: &[u8]) -> Usage {
     usage.with(event(&data))
 }
 
+/// The events that bring a picture (OpenAI).
+const PICTURES: [&str; 2] = ["image_generation.completed", "image_edit.completed"];
+
 /// What one event says, beside those before it.
 fn event(data: &[u8]) -> Usage {
     // Most events bring a word of the text, and are not worth reading.
-    if memchr::memmem::find(data, b"\"usage\"").is_none() {
+    let has = |word: &str| memchr::memmem::find(data, word.as_bytes()).is_some();
+    if !has("\"usage\"") && !PICTURES.into_iter().any(has) {
         return Usage::default();
     }
-    let Some([usage, response, message]) = json_members(data, ["usage", "response", "message"])
-    else {
+    let names = ["usage", "response", "message", "type"];
+    let Some([usage, response, message, kind]) = json_members(data, names) else {
         return Usage::default();
     };
     let inner = |outer: Option<&RawValue>| {
         let [usage] = json_members(outer?.get().as_bytes(), ["usage"])?;
-        usage.map(ToOwned::to_owned)
+        usage.map(tokens::read)
     };
-    let found = usage.map(ToOwned::to_owned);
+    let found = usage.map(tokens::read);
     let found = found.or_else(|| inner(response)).or_else(|| inner(message));
-    found.map_or_else(Usage::default, |usage| tokens::read(&usage))
+    let kind = kind.map_or("", |kind| kind.get().trim_matches('"'));
+    Usage {
+        images: PICTURES.contains(&kind).then_some(1),
+        ..found.unwrap_or_default()
+    }
 }
