@@ -3,6 +3,7 @@
 //! changed, and [`reload`] tells every part what it is to be now.
 
 mod again;
+mod opening;
 mod reload;
 mod renewal;
 
@@ -12,23 +13,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{SecretSlice, SecretString};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::Books;
 use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
-use crate::config::{self, Config, Live, Problem, Problems};
+use crate::config::{Config, Live, Problems};
 use crate::console::Console;
 use crate::fault;
+use crate::jobs::Ends;
+use crate::ledger::{Ledger, LedgerError};
+use crate::limits::Limits;
 use crate::media::{self, Archive};
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
-use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
-use crate::tls::{Front, Identity};
+use crate::store::{DiskStore, Keeper, OpenReport, Rules, Shelf, StoreError};
+use crate::tls::Identity;
 use crate::upstream::{SetupError, Upstream};
-pub use again::{Again, Looking};
+use again::Again;
+pub use again::Looking;
+use opening::{announce, front, listen, open, open_ledger, take_up, token};
 use reload::Known;
 pub use reload::{Changed, Reload};
 use renewal::Renewal;
@@ -45,6 +51,7 @@ pub struct App {
     keeper: Arc<Keeper>,
     callbacks: Arc<Callbacks>,
     archive: Arc<Archive>,
+    ledger: Arc<Ledger>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -80,6 +87,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The ledger cannot be read: budgets would begin anew.
+    #[error("{0}; without the ledger nobody knows what was spent")]
+    Ledger(#[from] LedgerError),
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {addr}: {source}; stop what listens there, or choose another --listen"
@@ -125,6 +135,7 @@ impl App {
         let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
+        let (ledger, spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
         let token = token(&config, &secrets, &store).await;
         let shelf = Shelf::new(store.clone());
         let rules = Rules::of(&config.cache);
@@ -141,13 +152,21 @@ impl App {
         };
         let archive = Archive::new(means, reload::fetching(&config, &upstream)?);
         let running = Live::new(config.clone());
+        let limits = Arc::new(Limits::new(&config));
+        let money = (ledger.clone(), limits.clone());
+        let books = Books::new(&config, money, clock.clone());
+        take_up(&books, store.clone(), spent).await?;
+        // The books first: what follows may do something that only a booked end may cause.
+        let ends: Vec<Arc<dyn Ends>> = vec![books.clone(), callbacks.clone()];
         let proxy = Proxy::new(Means {
             config,
+            limits: limits.clone(),
+            books: books.clone(),
             shelf: shelf.clone(),
             upstream: upstream.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
-            ends: vec![callbacks.clone()],
+            ends,
             callbacks: callbacks.clone(),
             archive: archive.clone(),
         });
@@ -169,6 +188,8 @@ impl App {
             proxy: proxy.clone(),
             console,
             terms: server.terms(),
+            limits: limits.clone(),
+            books: books.clone(),
             keeper: keeper.clone(),
             callbacks: callbacks.clone(),
             archive: archive.clone(),
@@ -183,6 +204,7 @@ impl App {
             keeper,
             callbacks,
             archive,
+            ledger,
             tasks,
             addr,
             report,
@@ -250,6 +272,7 @@ impl App {
         let watcher = self.proxy.load().watcher();
         self.tasks.spawn(watcher.run(stop.clone()));
         self.tasks.spawn(self.keeper.clone().run(stop.clone()));
+        self.tasks.spawn(self.ledger.clone().run(stop.clone()));
         self.tasks.spawn(self.archive.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
@@ -277,7 +300,7 @@ impl App {
         let proxy = self.proxy.load();
         proxy.cut_tunnels();
         let under_way = proxy.under_way();
-        write_out(&self.shelf).await;
+        write_out(&self.shelf, &self.ledger).await;
         if whole {
             Drained::Whole
         } else {
@@ -287,7 +310,14 @@ impl App {
 }
 
 /// Writes out what is only in memory, if the disk takes it.
-async fn write_out(shelf: &Shelf) {
+async fn write_out(shelf: &Shelf, ledger: &Arc<Ledger>) {
+    // A failure is logged where it happens.
+    if tokio::time::timeout(LAST_WRITE, ledger.flush())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the ledger was not written out in time: the disk does not answer");
+    }
     match tokio::time::timeout(LAST_WRITE, shelf.flush()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -297,67 +327,4 @@ async fn write_out(shelf: &Shelf) {
             tracing::warn!("the index was not written out in time: the disk does not answer");
         }
     }
-}
-
-async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listening = async {
-        let listener = TcpListener::bind(addr).await?;
-        listener.local_addr().map(|addr| (listener, addr))
-    };
-    listening
-        .await
-        .map_err(|source| StartError::Listen { addr, source })
-}
-
-async fn open(
-    dir: std::path::PathBuf,
-    clock: Clock,
-) -> Result<(DiskStore, OpenReport), StoreError> {
-    let opening = tokio::task::spawn_blocking(move || DiskStore::open(&dir, clock));
-    opening
-        .await
-        .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
-}
-
-/// Who is let into the admin API, if it is served.
-async fn token(config: &Config, secrets: &Secrets, store: &Arc<DiskStore>) -> Option<SecretString> {
-    match &secrets.admin_token {
-        _ if !config.console.enabled => None,
-        Some(token) => Some(token.clone()),
-        None => kept_token(store.clone()).await,
-    }
-}
-
-/// The token in the data directory. Without one there is no admin API; all else goes on.
-async fn kept_token(store: Arc<DiskStore>) -> Option<SecretString> {
-    let token = tokio::task::spawn_blocking(move || store.admin_token());
-    let token = token
-        .await
-        .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())));
-    token
-        .inspect_err(|error| tracing::error!(%error, "there is no admin token: /api is not served"))
-        .ok()
-}
-
-/// Reads the certificate, if there is one.
-async fn front(files: Option<config::Tls>) -> Result<Option<Arc<Front>>, StartError> {
-    let Some(files) = files else {
-        return Ok(None);
-    };
-    let opening =
-        tokio::task::spawn_blocking(move || Front::open(&files.cert_file, &files.key_file));
-    let opened = opening
-        .await
-        .map_err(|error| StoreError::Panicked(error.to_string()))?;
-    let front = opened
-        .map_err(|flaws| StartError::Certificate(flaws.into_iter().map(Problem::of).collect()))?;
-    Ok(Some(Arc::new(front)))
-}
-
-/// Notes where this process serves, for the commands.
-async fn announce(store: Arc<DiskStore>, addr: SocketAddr, front: Option<&Front>) {
-    let certificate = front.map(|front| front.identity().fingerprint());
-    let served = Served { addr, certificate };
-    // It only fails by a panic, after which the commands do not find this process.
-    let _ = tokio::task::spawn_blocking(move || store.announce(served)).await;
 }

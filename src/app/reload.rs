@@ -9,11 +9,14 @@ use std::sync::Arc;
 use blake3::Hash;
 use secrecy::ExposeSecret;
 
-use super::{Secrets, StartError, token};
+use super::opening::token;
+use super::{Secrets, StartError};
+use crate::books::Books;
 use crate::callbacks::{self, Callbacks};
 use crate::config::{self, Config, Live};
 use crate::console::Console;
 use crate::egress::{Allowed, Egress};
+use crate::limits::Limits;
 use crate::media::{self, Archive};
 use crate::proxy::Proxy;
 use crate::server::{Patience, Terms, descriptors};
@@ -32,6 +35,8 @@ pub struct Reload {
     pub(super) proxy: Live<Proxy>,
     pub(super) console: Live<Option<Console>>,
     pub(super) terms: Terms,
+    pub(super) limits: Arc<Limits>,
+    pub(super) books: Arc<Books>,
     pub(super) keeper: Arc<Keeper>,
     pub(super) callbacks: Arc<Callbacks>,
     pub(super) archive: Arc<Archive>,
@@ -173,6 +178,8 @@ impl Reload {
         if let Some(upstream) = upstream {
             self.upstream = upstream;
         }
+        self.limits.reload(config);
+        self.books.reload(config);
         let proxy = self.proxy.load();
         self.proxy
             .set(proxy.renewed(config.clone(), self.upstream.clone()));

@@ -26,6 +26,7 @@ mod again;
 mod cache;
 mod callback_secret;
 mod changes;
+pub mod edit;
 mod environment;
 mod file;
 mod keys;

@@ -1,4 +1,5 @@
-//! The same proxy for another configuration.
+//! What the program asks of a proxy that runs: how it is doing, and the same one for another
+//! configuration.
 
 use std::sync::Arc;
 
@@ -8,6 +9,16 @@ use crate::config::Config;
 use crate::upstream::Upstream;
 
 impl Proxy {
+    /// How many paid calls are under way.
+    pub fn under_way(&self) -> usize {
+        self.once.under_way()
+    }
+
+    /// Ends every tunnel: as long as somebody speaks, they have no end that a drain could wait for.
+    pub fn cut_tunnels(&self) {
+        self.tunnels.cancel();
+    }
+
     /// Whether it serves whoever reaches it, without a key.
     pub fn is_open(&self) -> bool {
         self.keys.are_none()
@@ -27,6 +38,8 @@ impl Proxy {
             keys: self.keys.renewed(&config),
             bodies: self.bodies.resized(config.cache.max_request_body),
             once: self.once.clone(),
+            limits: self.limits.clone(),
+            books: self.books.clone(),
             config,
             shelf: self.shelf.clone(),
             upstream,
