@@ -29,7 +29,7 @@ use crate::limits::Limits;
 use crate::media::{self, Archive};
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
-use crate::store::{DiskStore, Keeper, OpenReport, Rules, Shelf, StoreError};
+use crate::store::{Keeper, OpenReport, Rules, Shelf, StoreError};
 use crate::tls::Identity;
 use crate::upstream::{SetupError, Upstream};
 use again::Again;

@@ -36,7 +36,7 @@ pub struct Looking {
 }
 
 /// Who looks.
-pub struct Again {
+pub(super) struct Again {
     looking: Looking,
     reload: Reload,
     /// Has the certificate looked at.
