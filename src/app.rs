@@ -1,6 +1,10 @@
 //! The only place that wires everything: a configuration becomes a bound [`App`], which runs until
-//! it is told to stop, and then drains.
+//! it is told to stop, and then drains. Meanwhile [`again`] looks whether the configuration has
+//! changed, and [`reload`] tells every part what it is to be now.
 
+mod again;
+mod opening;
+mod reload;
 mod renewal;
 
 use std::io;
@@ -9,26 +13,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{SecretSlice, SecretString};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::Books;
 use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
-use crate::config::{self, Config, Problem, Problems};
+use crate::config::{Config, Live, Problems};
 use crate::console::Console;
-use crate::egress::{Allowed, Egress};
 use crate::fault;
 use crate::jobs::Ends;
-use crate::ledger::{Ledger, LedgerError, Spent};
+use crate::ledger::{Ledger, LedgerError};
 use crate::limits::Limits;
-use crate::media::{self, Archive, Settled};
+use crate::media::{self, Archive};
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
-use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
-use crate::tls::{self, Front, Identity};
+use crate::store::{Keeper, OpenReport, Rules, Shelf, StoreError};
+use crate::tls::Identity;
 use crate::upstream::{SetupError, Upstream};
+use again::Again;
+pub use again::Looking;
+use opening::{announce, front, listen, open, open_ledger, take_up, token};
+use reload::Known;
+pub use reload::{Changed, Reload};
 use renewal::Renewal;
 
 /// How long the index may take to be written out at the end.
@@ -38,16 +46,18 @@ const LAST_WRITE: Duration = Duration::from_secs(5);
 pub struct App {
     server: Server,
     routes: Arc<Routes>,
-    proxy: Arc<Proxy>,
+    proxy: Live<Proxy>,
     shelf: Shelf,
     keeper: Arc<Keeper>,
-    callbacks: Option<Arc<Callbacks>>,
+    callbacks: Arc<Callbacks>,
     archive: Arc<Archive>,
     ledger: Arc<Ledger>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
-    grace: Duration,
+    running: Live<Config>,
+    reload: Option<Reload>,
+    again: Option<Again>,
     renewal: Option<Renewal>,
 }
 
@@ -121,47 +131,72 @@ impl App {
         let secrets = secrets.into();
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
+        let known = Known::of(&config.upstream, &secrets);
         let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
-        let (ledger, _spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
-        let token = match secrets.admin_token {
-            _ if !config.console.enabled => None,
-            Some(token) => Some(token),
-            None => kept_token(store.clone()).await,
-        };
+        let (ledger, spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
+        let token = token(&config, &secrets, &store).await;
         let shelf = Shelf::new(store.clone());
         let rules = Rules::of(&config.cache);
         let keeper = Arc::new(Keeper::new(shelf.clone(), clock.clone(), rules));
         let (listener, addr) = listen(config.listen).await?;
         let tasks = TaskTracker::new();
-        let grace = config.shutdown_grace;
         let (mut settings, patience) = (config.server, Patience::of(&config));
         settings.max_connections = descriptors::connections(settings.max_connections);
-        let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
-        let callbacks = callbacks::of(&config, signer, &shelf, &clock).map_err(SetupError::from)?;
-        let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
-        let archive = archive(&config, &shelf, &upstream, (&clock, callbacks.as_ref()))?;
+        let callbacks = callbacks::of(reload::calls(&config, &secrets)?, &shelf, &clock);
+        let means = media::Means {
+            shelf: shelf.clone(),
+            clock: clock.clone(),
+            listener: Some(callbacks.clone()),
+        };
+        let archive = Archive::new(means, reload::fetching(&config, &upstream)?);
+        let running = Live::new(config.clone());
         let limits = Arc::new(Limits::new(&config));
+        let money = (ledger.clone(), limits.clone());
+        let books = Books::new(&config, money, clock.clone());
+        take_up(&books, store.clone(), spent).await?;
+        // The books first: what follows may do something that only a booked end may cause.
+        let ends: Vec<Arc<dyn Ends>> = vec![books.clone(), callbacks.clone()];
         let proxy = Proxy::new(Means {
             config,
-            limits,
+            limits: limits.clone(),
+            books: books.clone(),
             shelf: shelf.clone(),
-            upstream,
+            upstream: upstream.clone(),
             clock: clock.clone(),
             tasks: tasks.clone(),
-            ends: ends.collect(),
+            ends,
             callbacks: callbacks.clone(),
             archive: archive.clone(),
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
+        let proxy = Live::new(proxy);
         let console =
             token.map(|token| Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token));
-        let routes = Arc::new(Routes::new(proxy.clone(), console));
+        let console = Live::new(console);
+        let routes = Arc::new(Routes::new(proxy.clone(), console.clone()));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);
         announce(store.clone(), addr, front.as_deref()).await;
+        let reload = Reload {
+            running: running.clone(),
+            known,
+            upstream,
+            store: store.clone(),
+            shelf: shelf.clone(),
+            ledger: ledger.clone(),
+            proxy: proxy.clone(),
+            console,
+            terms: server.terms(),
+            limits: limits.clone(),
+            books: books.clone(),
+            keeper: keeper.clone(),
+            callbacks: callbacks.clone(),
+            archive: archive.clone(),
+            front: front.clone(),
+        };
         let renewal = front.map(|front| Renewal::new(front, store, addr, clock));
         Ok(Self {
             server,
@@ -175,7 +210,9 @@ impl App {
             tasks,
             addr,
             report,
-            grace,
+            running,
+            reload: Some(reload),
+            again: None,
             renewal,
         })
     }
@@ -200,6 +237,20 @@ impl App {
         self
     }
 
+    /// Has the configuration looked at every 2 s, and whenever `looking` says so; the certificate too.
+    #[must_use]
+    pub fn looking_again(mut self, looking: Looking) -> Self {
+        let renewal = self.renewal.as_ref().map(Renewal::asked);
+        let reload = self.reload.take();
+        self.again = reload.map(|reload| Again::new(looking, reload, renewal));
+        self
+    }
+
+    /// What gives everything that runs another configuration, for whoever brings one; once.
+    pub fn take_reload(&mut self) -> Option<Reload> {
+        self.reload.take()
+    }
+
     /// What was found in the data directory.
     pub fn report(&self) -> &OpenReport {
         &self.report
@@ -219,10 +270,9 @@ impl App {
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
-        if let Some(callbacks) = self.callbacks {
-            self.tasks.spawn(callbacks.run(stop.clone()));
-        }
-        self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
+        self.tasks.spawn(self.callbacks.run(stop.clone()));
+        let watcher = self.proxy.load().watcher();
+        self.tasks.spawn(watcher.run(stop.clone()));
         self.tasks.spawn(self.keeper.clone().run(stop.clone()));
         self.tasks.spawn(self.ledger.clone().run(stop.clone()));
         self.tasks.spawn(self.archive.clone().run(stop.clone()));
@@ -234,6 +284,9 @@ impl App {
         if let Some(renewal) = self.renewal {
             self.tasks.spawn(renewal.run(stop.clone()));
         }
+        if let Some(again) = self.again {
+            self.tasks.spawn(again.run(stop.clone()));
+        }
         let mut serving = tokio::spawn(self.server.run(stop.clone(), rest));
         stop.cancelled().await;
         self.routes.enter(Phase::Draining);
@@ -243,10 +296,12 @@ impl App {
             self.tasks.close();
             self.tasks.wait().await;
         };
-        let whole = tokio::time::timeout(self.grace, drained).await.is_ok();
+        let grace = self.running.load().shutdown_grace;
+        let whole = tokio::time::timeout(grace, drained).await.is_ok();
         serving.abort();
-        self.proxy.cut_tunnels();
-        let under_way = self.proxy.under_way();
+        let proxy = self.proxy.load();
+        proxy.cut_tunnels();
+        let under_way = proxy.under_way();
         write_out(&self.shelf, &self.ledger).await;
         if whole {
             Drained::Whole
@@ -275,90 +330,4 @@ async fn write_out(shelf: &Shelf, ledger: &Arc<Ledger>) {
             tracing::warn!("the index was not written out in time: the disk does not answer");
         }
     }
-}
-
-/// Who fetches files, and tells callbacks when those of a job are there.
-fn archive(
-    config: &Config,
-    shelf: &Shelf,
-    upstream: &Arc<Upstream>,
-    (clock, callbacks): (&Clock, Option<&Arc<Callbacks>>),
-) -> Result<Arc<Archive>, SetupError> {
-    let allowed = Allowed::new(config.media.allow.clone(), "media.allow");
-    let listener = callbacks.map(|callbacks| callbacks.clone() as Arc<dyn Settled>);
-    Ok(Archive::new(media::Means {
-        shelf: shelf.clone(),
-        upstream: upstream.clone(),
-        egress: Egress::new(tls::client(None)?, allowed, media::PATIENCE),
-        base: config.upstream.base_url.clone(),
-        settings: config.media.clone(),
-        min_free: config.cache.min_free,
-        clock: clock.clone(),
-        listener,
-    }))
-}
-
-async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listening = async {
-        let listener = TcpListener::bind(addr).await?;
-        listener.local_addr().map(|addr| (listener, addr))
-    };
-    listening
-        .await
-        .map_err(|source| StartError::Listen { addr, source })
-}
-
-async fn open(
-    dir: std::path::PathBuf,
-    clock: Clock,
-) -> Result<(DiskStore, OpenReport), StoreError> {
-    let opening = tokio::task::spawn_blocking(move || DiskStore::open(&dir, clock));
-    opening
-        .await
-        .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
-}
-
-/// Reads what was spent. The data directory has to be ours.
-async fn open_ledger(
-    dir: std::path::PathBuf,
-    clock: Clock,
-) -> Result<(Arc<Ledger>, Spent), LedgerError> {
-    let opening = tokio::task::spawn_blocking(move || Ledger::open(&dir, &clock));
-    opening
-        .await
-        .unwrap_or_else(|error| Err(LedgerError::Panicked(error.to_string())))
-}
-
-/// The token in the data directory. Without one there is no admin API; all else goes on.
-async fn kept_token(store: Arc<DiskStore>) -> Option<SecretString> {
-    let token = tokio::task::spawn_blocking(move || store.admin_token());
-    let token = token
-        .await
-        .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())));
-    token
-        .inspect_err(|error| tracing::error!(%error, "there is no admin token: /api is not served"))
-        .ok()
-}
-
-/// Reads the certificate, if there is one.
-async fn front(files: Option<config::Tls>) -> Result<Option<Arc<Front>>, StartError> {
-    let Some(files) = files else {
-        return Ok(None);
-    };
-    let opening =
-        tokio::task::spawn_blocking(move || Front::open(&files.cert_file, &files.key_file));
-    let opened = opening
-        .await
-        .map_err(|error| StoreError::Panicked(error.to_string()))?;
-    let front = opened
-        .map_err(|flaws| StartError::Certificate(flaws.into_iter().map(Problem::of).collect()))?;
-    Ok(Some(Arc::new(front)))
-}
-
-/// Notes where this process serves, for the commands.
-async fn announce(store: Arc<DiskStore>, addr: SocketAddr, front: Option<&Front>) {
-    let certificate = front.map(|front| front.identity().fingerprint());
-    let served = Served { addr, certificate };
-    // It only fails by a panic, after which the commands do not find this process.
-    let _ = tokio::task::spawn_blocking(move || store.announce(served)).await;
 }

@@ -20,13 +20,14 @@
 //! | [`server`] | connections and routes |
 //! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
+//! | [`books`] | the money of every run: held, booked, given back |
 //! | [`callbacks`] | who hears of the end of a job, and how |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
 //! | [`media`] | what results link to: links found and rewritten, files fetched, kept and served |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
 //! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
-//! | [`limits`] | how much a client may use: by the minute, and at once |
+//! | [`limits`] | how much a client may use: by the minute, at once, and in dollars |
 //! | [`ledger`] | what was paid and what was saved, a line for each generation |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`price`] | what generations cost; pure |
@@ -39,6 +40,7 @@
 //! A room uses only rooms below it in this table; a test holds that.
 
 pub mod app;
+pub mod books;
 pub mod callbacks;
 pub mod cli;
 pub mod clock;

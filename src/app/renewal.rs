@@ -46,6 +46,11 @@ impl Renewal {
         self.asked = asked;
     }
 
+    /// What has the files looked at once it is notified.
+    pub(super) fn asked(&self) -> Arc<Notify> {
+        self.asked.clone()
+    }
+
     /// Who we are at this moment.
     pub(super) fn identity(&self) -> Arc<Identity> {
         self.front.identity()

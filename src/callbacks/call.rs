@@ -41,7 +41,8 @@ impl Callbacks {
             Err(refusal) => return Heard::GivenUp(refusal.to_string()),
         };
         let request = self.request(id, body);
-        let sent = tokio::time::timeout(PATIENCE, self.means.egress.send(&to, request));
+        let rules = self.rules();
+        let sent = tokio::time::timeout(PATIENCE, rules.egress.send(&to, request));
         match sent.await {
             Ok(Ok(answer)) => {
                 let (head, rest) = answer.into_parts();
@@ -64,7 +65,7 @@ impl Callbacks {
             ("webhook-id", id.clone()),
             ("webhook-timestamp", timestamp.to_string()),
         ];
-        if let Some(signer) = &self.means.signer {
+        if let Some(signer) = &self.rules().signer {
             sent.push(("webhook-signature", signer.sign(&id, timestamp, body)));
         }
         let headers = request.headers_mut();

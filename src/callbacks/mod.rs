@@ -27,7 +27,7 @@ mod shown;
 mod signature;
 mod verdict;
 
-pub use register::{By, Callbacks, Caller, Means, host};
+pub use register::{By, Callbacks, Caller, Means, Rules, host};
 pub use schedule::Schedule;
 pub use signature::Signer;
 
@@ -50,29 +50,30 @@ const PATIENCE: Patience = Patience {
 /// How long after its end a job's files are waited for.
 const MEDIA_PATIENCE: Duration = Duration::from_mins(1);
 
-/// The callbacks that `config` asks for; `None` when they ask for none. Reads the system's
-/// certificates, so it blocks.
-///
-/// # Errors
-/// When nobody can be believed over TLS.
-pub fn of(
-    config: &Config,
-    signer: Option<Signer>,
-    shelf: &Shelf,
-    clock: &Clock,
-) -> Result<Option<Arc<Callbacks>>, TrustError> {
-    let (settings, links) = (&config.callbacks, config.media.links);
-    if settings.deliver == Deliver::Off {
-        return Ok(None);
-    }
-    let allowed = Allowed::new(settings.allow.clone(), "callbacks.allow");
-    Ok(Some(Callbacks::new(Means {
+/// The callbacks of everything on `shelf`, made by `rules`.
+pub fn of(rules: Rules, shelf: &Shelf, clock: &Clock) -> Arc<Callbacks> {
+    let means = Means {
         shelf: shelf.clone(),
-        egress: Egress::new(tls::client(None)?, allowed, PATIENCE),
-        signer,
-        schedule: Schedule::new(settings.attempts),
         media_patience: MEDIA_PATIENCE,
-        links,
         clock: clock.clone(),
-    })))
+    };
+    Callbacks::new(means, rules)
+}
+
+impl Rules {
+    /// What `config` asks for. Reads the system's certificates, so it blocks.
+    ///
+    /// # Errors
+    /// When nobody can be believed over TLS.
+    pub fn of(config: &Config, signer: Option<Signer>) -> Result<Self, TrustError> {
+        let settings = &config.callbacks;
+        let allowed = Allowed::new(settings.allow.clone(), "callbacks.allow");
+        Ok(Self {
+            is_on: settings.deliver != Deliver::Off,
+            egress: Egress::new(tls::client(None)?, allowed, PATIENCE),
+            signer,
+            schedule: Schedule::new(settings.attempts),
+            links: config.media.links,
+        })
+    }
 }

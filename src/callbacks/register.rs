@@ -12,7 +12,7 @@ use super::queue::{Due, Queue};
 use super::shown::Shown;
 use super::{Schedule, Signer};
 use crate::clock::Clock;
-use crate::config::Links;
+use crate::config::{Links, Live};
 use crate::egress::{Destination, Egress, Refusal};
 use crate::media::Settled;
 use crate::store::{
@@ -23,23 +23,30 @@ use crate::store::{
 pub struct Means {
     /// Where they are remembered.
     pub shelf: Shelf,
+    /// How long a success waits for [`Callbacks::media_ready`].
+    pub media_patience: Duration,
+    /// What is written down.
+    pub clock: Clock,
+}
+
+/// How callbacks are made, as a configuration wants it.
+pub struct Rules {
+    /// Whether any are made. Where not, those that are remembered wait.
+    pub is_on: bool,
     /// The way out to addresses that clients name.
     pub egress: Egress,
     /// Signs them; `None`: they are not signed.
     pub signer: Option<Signer>,
     /// How often and how fast they are repeated.
     pub schedule: Schedule,
-    /// How long a success waits for [`Callbacks::media_ready`].
-    pub media_patience: Duration,
     /// Where the links of a result point to.
     pub links: Links,
-    /// What is written down.
-    pub clock: Clock,
 }
 
 /// Everybody who is to hear of the end of a job.
 pub struct Callbacks {
     pub(super) means: Means,
+    rules: Live<Rules>,
     pub(super) queue: Mutex<Queue>,
     /// Something has come into the queue.
     pub(super) changed: Notify,
@@ -79,9 +86,10 @@ impl Settled for Callbacks {
 
 impl Callbacks {
     /// Nothing is called before [`run`](Self::run).
-    pub fn new(means: Means) -> Arc<Self> {
+    pub fn new(means: Means, rules: Rules) -> Arc<Self> {
         Arc::new(Self {
             means,
+            rules: Live::new(rules),
             queue: Mutex::default(),
             changed: Notify::new(),
             unsure: Notify::new(),
@@ -89,12 +97,22 @@ impl Callbacks {
         })
     }
 
+    /// Makes calls by other rules from the next one on.
+    pub fn reload(&self, rules: Rules) {
+        self.rules.set(rules);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.rules.load()
+    }
+
     /// Whether an address may be called as far as its letters tell.
     ///
     /// # Errors
     /// What it is.
     pub fn check_letters(&self, to: &Destination) -> Result<(), Refusal> {
-        self.means.egress.check_letters(to)
+        self.rules().egress.check_letters(to)
     }
 
     /// Notes that `caller` is to hear of the end of the job in `entry`, durably; if the job has

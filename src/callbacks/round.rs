@@ -34,12 +34,15 @@ const MARKS_STAY: SignedDuration = SignedDuration::from_hours(24);
 
 impl Callbacks {
     /// Calls whoever is to be called, those of earlier starts included, until `stop`. What has not
-    /// been called by then is left for the next start.
+    /// been called by then is left for the next start. While callbacks are off, all wait.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut calls = FuturesUnordered::new();
         let mut looking = Box::pin(self.look_often_enough(stop.clone()));
         loop {
             let next = loop {
+                if !self.rules().is_on {
+                    break Next::Nothing;
+                }
                 let next = self.queue().take(Instant::now());
                 match next {
                     Next::Call(due) => calls.push(self.attend(due)),
@@ -70,7 +73,7 @@ impl Callbacks {
     /// Makes one call and notes what came of it; says when it is to be repeated. What could not be
     /// noted goes with `due`, and then only the note is tried again.
     async fn attend(&self, mut due: Due) -> (Due, Option<Duration>) {
-        let bad_disk = Some(self.means.schedule.bad_disk_pause);
+        let bad_disk = Some(self.rules().schedule.bad_disk_pause);
         let verdict = match due.verdict.take() {
             Some(verdict) => verdict,
             None => match self.attempt(&due).await {
@@ -117,7 +120,7 @@ impl Callbacks {
 
     /// The body of a call with the links that a poll would show now.
     async fn with_local_links(&self, delivery: &Delivery, body: &str) -> String {
-        if self.means.links == Links::Upstream {
+        if self.rules().links == Links::Upstream {
             return body.to_owned();
         }
         let (task, base) = (delivery.task_id.clone(), delivery.base.clone());
@@ -143,7 +146,7 @@ impl Callbacks {
             }
             Heard::GivenUp(why) => (why, None),
             Heard::Again { why, asked } => {
-                (why, self.means.schedule.pause(&due.id, attempts, asked))
+                (why, self.rules().schedule.pause(&due.id, attempts, asked))
             }
         };
         let came = if let Some(pause) = pause {
@@ -167,7 +170,7 @@ impl Callbacks {
     /// Looks through all deliveries at the start and each day, and a little after something went
     /// wrong: in a look, or in hearing of an end.
     async fn look_often_enough(self: &Arc<Self>, stop: CancellationToken) {
-        let bad_disk = self.means.schedule.bad_disk_pause;
+        let bad_disk = self.rules().schedule.bad_disk_pause;
         loop {
             let pause = match self.look(stop.clone()).await {
                 Ok(()) => LOOK_EVERY,

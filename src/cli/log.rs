@@ -2,22 +2,53 @@
 
 use std::io::{IsTerminal, Write};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
 
+/// What lines go through: which of them, and in which form. Both can be changed.
+type Filter = reload::Layer<EnvFilter, Registry>;
+type Form = Box<dyn Layer<Layered<Filter, Registry>> + Send + Sync>;
+
+/// How lines are logged at this moment.
+pub(super) struct Voice {
+    filter: reload::Handle<EnvFilter, Registry>,
+    form: reload::Handle<Form, Layered<Filter, Registry>>,
+}
+
 /// Begins to log. Called once, before anything is worth a line.
-pub(super) fn start(log: &Log) {
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(std::io::stderr);
+pub(super) fn start(log: &Log) -> Voice {
+    let (choice, filter) = reload::Layer::new(choice(log));
+    let (lines, form) = reload::Layer::new(lines(log.format));
     // A second subscriber in one process is refused; the first one goes on.
-    let _ = match log.format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
+    let _ = tracing_subscriber::registry()
+        .with(choice)
+        .with(lines)
+        .try_init();
+    Voice { filter, form }
+}
+
+impl Voice {
+    /// Logs as `log` says from now on.
+    pub(super) fn change(&self, log: &Log) {
+        // Both fail only where nobody listens, so there is nobody to tell.
+        let _ = self.filter.reload(choice(log));
+        let _ = self.form.reload(lines(log.format));
+    }
+}
+
+fn choice(log: &Log) -> EnvFilter {
+    EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+fn lines(format: LogFormat) -> Form {
+    let lines = fmt::layer().with_target(false).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => Box::new(lines.with_ansi(std::io::stderr().is_terminal())),
+        LogFormat::Json => Box::new(lines.json().flatten_event(true)),
+    }
 }
 
 /// Says what stands at start: plain lines that a person reads and copies, whatever the level; as

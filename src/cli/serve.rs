@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::origin::Origin;
 use super::{Failure, log, runtime, signals};
-use crate::app::{App, Drained, Secrets};
+use crate::app::{App, Drained, Looking, Secrets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Ready, Sources};
 
@@ -27,21 +27,27 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         admin_token,
         callback_secret,
     };
-    log::start(&loaded.config.log);
+    let voice = log::start(&loaded.config.log);
     keep_to_ourselves();
     let runtime = runtime()?;
-    let ended = runtime.block_on(serve(&loaded, secrets));
+    let asked = Arc::new(Notify::new());
+    let log = Box::new(move |log: &config::Log| voice.change(log));
+    let looking = Looking::new(sources.clone(), &loaded, asked.clone(), log);
+    let ended = runtime.block_on(serve(&loaded, secrets, (looking, asked)));
     // A call that the disk does not come back from would hold up the end for ever.
     runtime.shutdown_timeout(LAST_CALLS);
     ended
 }
 
-async fn serve(loaded: &Loaded, secrets: Secrets) -> Result<(), Failure> {
-    let reload = Arc::new(Notify::new());
-    let stop = signals::stop(reload.clone())?;
+async fn serve(
+    loaded: &Loaded,
+    secrets: Secrets,
+    (looking, asked): (Looking, Arc<Notify>),
+) -> Result<(), Failure> {
+    let stop = signals::stop(asked)?;
     let format = loaded.config.log.format;
     let app = App::bind(loaded.config.clone(), secrets, Clock::system()).await?;
-    let app = app.renewing_on(reload);
+    let app = app.looking_again(looking);
     let origin = Origin::of(&app, &loaded.config.allowed_hosts);
     log::announce(format, &opening(loaded, &app, &origin));
     for doubt in origin.doubts {

@@ -50,10 +50,6 @@ pub(super) fn stop(reload: Arc<Notify>) -> Result<CancellationToken, Failure> {
 
 async fn pass_on(mut hang_up: Signal, reload: &Notify) {
     while hang_up.recv().await.is_some() {
-        tracing::warn!(
-            "reload is not supported yet, but for the certificate; restart to have the \
-             configuration read again"
-        );
         reload.notify_one();
     }
 }

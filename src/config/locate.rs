@@ -145,7 +145,7 @@ fn read(
 }
 
 /// The bytes of a file, or `None` if they are too many.
-fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     let read = File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
     Ok((u64::try_from(read).unwrap_or(u64::MAX) <= MOST).then_some(bytes))

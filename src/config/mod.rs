@@ -22,12 +22,15 @@
 
 mod address;
 mod admin_token;
+mod again;
 mod cache;
 mod callback_secret;
+mod changes;
 pub mod edit;
 mod environment;
 mod file;
 mod keys;
+mod live;
 mod locate;
 mod network;
 mod problem;
@@ -52,8 +55,10 @@ use secrecy::{SecretSlice, SecretString};
 
 pub use address::BaseUrl;
 pub use admin_token::admin_token;
+pub use again::{Running, content, load_again, stamp};
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
 pub use callback_secret::callback_secret;
+pub use live::Live;
 pub use network::Network;
 pub use problem::{Problem, Problems};
 pub use proxies::{Detour, Proxies};
@@ -159,13 +164,18 @@ pub struct Ready {
 /// Everything that is wrong with any of it, at once: what [`load`] would say is no reason to keep
 /// the rest for the next try.
 pub fn load_to_serve(sources: &Sources) -> Result<Ready, Problems> {
-    let reading = Reading::of(sources);
+    ready(Reading::of(sources), sources, false)
+}
+
+/// What was read, if there is nothing wrong with it and its secrets; `may_be_closed`: it asks for
+/// client keys whether there are any or not.
+fn ready(reading: Reading, sources: &Sources, may_be_closed: bool) -> Result<Ready, Problems> {
     let config = &reading.loaded.config;
     let upstream_key = upstream_key::upstream_key(config, &sources.env);
     let admin_token = admin_token(config, &sources.env);
     let callback_secret = callback_secret(config, &sources.env);
 
-    let mut found = start::problems(&reading);
+    let mut found = start::problems(&reading, may_be_closed);
     if upstream_key::is_certain(&reading) {
         found.extend(upstream_key.as_ref().err().cloned());
     }

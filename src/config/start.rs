@@ -10,12 +10,15 @@ use crate::tls;
 
 /// What would make a start with what was read unsafe or senseless, but for the echoes of problems
 /// that it has already. Looks at files, opens no socket.
-pub(super) fn problems(reading: &Reading) -> Vec<Problem> {
+///
+/// `asks_for_keys`: client keys are asked for, also where there are none.
+pub(super) fn problems(reading: &Reading, asks_for_keys: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     let config = &reading.loaded.config;
     let listen_is_certain = reading.is_certain("listen");
     // SECURITY: without client keys everybody who reaches the proxy spends the account.
     if config.clients.is_empty()
+        && !asks_for_keys
         && !config.listen.ip().to_canonical().is_loopback()
         && listen_is_certain
         && reading.is_surely_empty("clients")
@@ -146,7 +149,10 @@ mod tests {
             };
             let reading = Reading::of(&sources);
             assert_eq!(reading.problems, [], "{name}");
-            let lines: Vec<String> = problems(&reading).iter().map(Problem::to_string).collect();
+            let lines: Vec<String> = problems(&reading, false)
+                .iter()
+                .map(Problem::to_string)
+                .collect();
             assert_eq!(lines.len(), expected.len(), "{name}: {lines:?}");
             for (line, start) in lines.iter().zip(expected) {
                 assert!(line.starts_with(start), "{name}: {line}");

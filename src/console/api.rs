@@ -64,7 +64,7 @@ impl Console {
         let jobs = self.jobs().await?;
         let detail = pick(&jobs, id)?.clone();
         let task_id = detail.job.task_id.as_deref();
-        let prospect = task_id.and_then(|id| self.proxy.prospect(id));
+        let prospect = task_id.and_then(|id| self.proxy().prospect(id));
         let deliveries = match task_id.map(str::to_owned) {
             Some(id) => {
                 let of_job = move |store: &dyn Store| store.deliveries_of(&id);
@@ -73,7 +73,7 @@ impl Console {
             None => Vec::new(),
         };
         let detail = detail.with_callbacks(&deliveries);
-        json(&detail.seen_at(self.proxy.now(), prospect))
+        json(&detail.seen_at(self.proxy().now(), prospect))
     }
 
     async fn resolve(&self, key: &str, body: Body) -> Result<Response<Body>, Refusal> {
@@ -86,12 +86,13 @@ impl Console {
         })?;
         let resolution = decision.clone().resolution().map_err(Refusal::BadRequest)?;
         let key = note_of(&self.census().await?, key)??;
-        let intent = self.proxy.resolve(key, resolution).await?;
+        let intent = self.proxy().resolve(key, resolution).await?;
         json(&decision.done(key, intent.kind))
     }
 
     async fn jobs(&self) -> Result<Vec<JobDetail>, Refusal> {
-        let once = self.proxy.once();
+        let proxy = self.proxy();
+        let once = proxy.once();
         // Asked before the store and after: a call that ends in between must not look like one
         // that nobody knows about.
         let before: HashSet<_> = once.keys_under_way().into_iter().collect();

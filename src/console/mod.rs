@@ -42,6 +42,7 @@ use http::{Request, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
+use crate::config::Live;
 use crate::ledger::Ledger;
 use crate::message::{Body, headers};
 use crate::proxy::Proxy;
@@ -57,7 +58,7 @@ const PLACES: usize = 8;
 
 /// The admin API of one proxy.
 pub struct Console {
-    proxy: Arc<Proxy>,
+    proxy: Live<Proxy>,
     shelf: Shelf,
     ledger: Arc<Ledger>,
     token: blake3::Hash,
@@ -67,7 +68,12 @@ pub struct Console {
 
 impl Console {
     /// Lets in whoever shows `token`; of the token itself only the hash stays.
-    pub fn new(proxy: Arc<Proxy>, shelf: Shelf, ledger: Arc<Ledger>, token: &SecretString) -> Self {
+    pub fn new(
+        proxy: Live<Proxy>,
+        shelf: Shelf,
+        ledger: Arc<Ledger>,
+        token: &SecretString,
+    ) -> Self {
         Self {
             proxy,
             shelf,
@@ -96,8 +102,13 @@ impl Console {
         answer.unwrap_or_else(|refusal| refusal.response())
     }
 
+    /// The proxy as it is configured now.
+    fn proxy(&self) -> Arc<Proxy> {
+        self.proxy.load()
+    }
+
     fn admit(&self, parts: &Parts) -> Result<(), Refusal> {
-        self.proxy.check(parts).map_err(Refusal::Guard)?;
+        self.proxy().check(parts).map_err(Refusal::Guard)?;
         let shown = headers::text(&parts.headers, "authorization")
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))

@@ -32,7 +32,10 @@ pub enum Quality {
 
 /// What a request says of its size, and the defaults for what it does not say. Every number is
 /// bounded, whatever the request says.
+///
+/// Kept with running jobs: what an older version did not write takes its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Extent {
     /// Frames of the clip, `fps` to a second.
     pub frames: u32,

@@ -9,6 +9,7 @@
 //!    `metadata` cuts out of a text. The same pass notes how much is asked for, its [`Extent`].
 //! 3. [`outcome`] says whether an answer is worth keeping. [`events`] follows an event stream to
 //!    its end, [`task`] reads the id and the [`state`] of a video job.
+//! 4. [`run`] names one run, by the time it was asked for.
 
 pub mod events;
 pub mod extent;
@@ -25,6 +26,7 @@ pub mod path;
 mod percent;
 pub mod query;
 pub mod request;
+pub mod run;
 pub mod state;
 pub mod task;
 mod top;
@@ -37,4 +39,5 @@ pub use path::{escapes_root, has_nul, job_ids};
 pub(crate) use percent::decode as percent_decoded;
 pub use query::{key_of, without_key};
 pub use request::{Identity, Request};
+pub use run::{asked_at, new_run};
 pub(crate) use top::members as json_members;

@@ -11,7 +11,7 @@ use super::pace::Pace;
 use super::route::Route;
 use super::watched::Watched;
 use super::word::{Sign, Word};
-use crate::config;
+use crate::config::{self, Live};
 
 /// So many jobs are followed at once; each was paid for, so this is far beyond what anybody runs.
 const MOST: usize = 100_000;
@@ -20,6 +20,11 @@ const MOST: usize = 100_000;
 pub(super) struct Agenda {
     book: Mutex<Book>,
     sooner: Notify,
+    rhythm: Live<Rhythm>,
+}
+
+/// How often jobs are asked for, and for how long.
+struct Rhythm {
     pace: Pace,
     deadline: Duration,
 }
@@ -52,28 +57,61 @@ pub struct Prospect {
     pub next_poll: Duration,
 }
 
+impl Rhythm {
+    fn of(settings: &config::Jobs) -> Self {
+        Self {
+            pace: Pace::new(settings.poll_interval),
+            deadline: settings.deadline,
+        }
+    }
+}
+
 impl Agenda {
     pub(super) fn new(settings: &config::Jobs) -> Self {
         Self {
             book: Mutex::default(),
             sooner: Notify::new(),
-            pace: Pace::new(settings.poll_interval),
-            deadline: settings.deadline,
+            rhythm: Live::new(Rhythm::of(settings)),
         }
+    }
+
+    /// Goes by other settings from now on. What would be asked for later than they say is brought
+    /// forward; what upstream asked to be left alone stays where it is.
+    pub(super) fn reload(&self, settings: &config::Jobs) {
+        let rhythm = Rhythm::of(settings);
+        let now = Instant::now();
+        let mut book = self.lock();
+        let waiting = book.queue.iter().map(|(due, id)| (*due, id.clone()));
+        for (due, id) in waiting.collect::<Vec<_>>() {
+            let wait = book.jobs.get(&id).map(|job| {
+                let seed = (now, (&id, now));
+                job.wait(&rhythm.pace, rhythm.deadline, seed)
+            });
+            let sooner = wait.map(|wait| after(now, wait));
+            if let Some(sooner) = sooner.filter(|sooner| *sooner < due) {
+                self.schedule(&mut book, &id, sooner);
+            }
+        }
+        book.free_at = None;
+        self.rhythm.set(rhythm);
+        drop(book);
+        self.sooner.notify_one();
     }
 
     /// Follows a job that was submitted just now.
     pub(super) fn follow(&self, task_id: &str, route: Route) {
         let now = Instant::now();
-        self.add(task_id, route, after(now, self.pace.wait(0, task_id)), now);
+        let wait = self.rhythm.load().pace.wait(0, task_id);
+        self.add(task_id, route, after(now, wait), now);
     }
 
     /// Follows jobs that run already, spread over one interval; says how many were not followed yet.
     pub(super) fn take_up(&self, jobs: &[(String, Route)]) -> usize {
         let now = Instant::now();
+        let rhythm = self.rhythm.load();
         let mut added = 0;
         for (nth, (task_id, route)) in jobs.iter().enumerate() {
-            let due = after(now, self.pace.place(nth, jobs.len()));
+            let due = after(now, rhythm.pace.place(nth, jobs.len()));
             added += usize::from(self.add(task_id, *route, due, now));
         }
         added
@@ -120,7 +158,8 @@ impl Agenda {
             return;
         };
         let now = Instant::now();
-        let wait = job.wait(&self.pace, self.deadline, (now, (task_id, now)));
+        let rhythm = self.rhythm.load();
+        let wait = job.wait(&rhythm.pace, rhythm.deadline, (now, (task_id, now)));
         self.schedule(book, &id.clone(), after(now, wait));
     }
 
@@ -145,7 +184,7 @@ impl Agenda {
         if start > now {
             return Next::Wait(start);
         }
-        let gap = self.pace.gap(book.jobs.len());
+        let gap = self.rhythm.load().pace.gap(book.jobs.len());
         // Timers are no finer than a millisecond: what they are late by is made up for, little more.
         let from = now.checked_sub(Duration::from_millis(20)).unwrap_or(now);
         book.free_at = Some(after(start.max(from), gap));
@@ -167,9 +206,10 @@ impl Agenda {
 
     /// Whether a job is to be given up for its silence.
     pub(super) fn is_given_up(&self, task_id: &str) -> bool {
+        let deadline = self.rhythm.load().deadline;
         let book = self.lock();
         let job = book.jobs.get(task_id);
-        job.is_some_and(|job| job.is_given_up(self.deadline, Instant::now()))
+        job.is_some_and(|job| job.is_given_up(deadline, Instant::now()))
     }
 
     /// Whether every poll of this job is refused.

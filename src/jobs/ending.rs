@@ -35,6 +35,17 @@ pub trait Ends: Send + Sync + 'static {
     /// told again at its next poll; of a success the others hear all the same.
     fn ended(&self, end: &End) -> Result<(), StoreError>;
 
+    /// Hears of the end of a running job before anything of it is durable: of every end, once for each
+    /// time that it is tried, in the job's turn as [`ended`](Self::ended). May write into `record` what
+    /// is to be kept with a success.
+    ///
+    /// # Errors
+    /// When the end must not be noted now. The job goes on as running, and its end is told again at its
+    /// next poll.
+    fn before(&self, _end: &End, _record: &mut Record) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// A job is not followed any more: it has ended, or is not kept any longer. May be told again, and
     /// without [`ended`](Self::ended) when its file is lost. Does not block.
     fn gone(&self, _task_id: &str) {}
@@ -198,6 +209,7 @@ impl Endings {
 
     async fn keep(&self, end: End, shown: Shown) -> Result<(), StoreError> {
         let (id, ends) = (end.task_id.clone(), self.ends.clone());
+        let (first, listeners) = (end.clone(), self.ends.clone());
         let place = (end.key, id.clone());
         let now = self.clock.now();
         let (archive, teller) = (self.archive.clone(), self.archive.clone());
@@ -206,9 +218,10 @@ impl Endings {
             let Some(task) = entry.record.task.as_mut().filter(|task| task.id == id) else {
                 return Ok(Change::Nothing);
             };
+            let ran = task.state == TaskState::Running;
             task.total_tokens = shown.tokens.or(task.total_tokens);
             if let Some(archive) = &archive {
-                let lifetime = archive.settings().link_lifetime;
+                let lifetime = archive.link_lifetime();
                 medium::renew(&mut entry, &shown.links, (now, lifetime));
             }
             if let Some(task) = &mut entry.record.task {
@@ -218,11 +231,15 @@ impl Endings {
             if let Some(poll) = shown.poll {
                 put_poll(&mut entry, poll);
             }
-            if archive.is_some_and(|archive| archive.settings().archive) {
+            if archive.is_some_and(|archive| archive.is_on()) {
                 medium::want(&mut entry.record, shown.links);
             }
             // It has succeeded: nothing that stood before comes back in its place.
             entry.record.previous = None;
+            if ran {
+                let key = entry.record.key;
+                before(&listeners, &End { key, ..first }, &mut entry.record)?;
+            }
             Ok(Change::Put(Box::new(entry)))
         };
         let tell = move |entry: &Entry| {
@@ -248,7 +265,9 @@ impl Endings {
         let decide = move |entry: &Entry| match &entry.record.task {
             Some(task) if task.id == id => {
                 if task.state == TaskState::Running {
-                    tell(&ends, &cancelled(&entry.record, id))?;
+                    let end = cancelled(&entry.record, id);
+                    before(&ends, &end, &mut entry.record.clone())?;
+                    tell(&ends, &end)?;
                 }
                 Ok(Change::Remove)
             }
@@ -269,6 +288,7 @@ impl Endings {
             Some(task) if runs(task, &end.task_id) => {
                 let key = entry.record.key;
                 let end = End { key, ..end };
+                before(&ends, &end, &mut entry.record.clone())?;
                 tell(&ends, &end)?;
                 log(&end);
                 Ok(Change::Remove)
@@ -284,6 +304,11 @@ impl Endings {
 
 fn runs(task: &Task, id: &str) -> bool {
     task.id == id && task.state == TaskState::Running
+}
+
+fn before(ends: &[Arc<dyn Ends>], end: &End, record: &mut Record) -> Result<(), StoreError> {
+    let mut listeners = ends.iter();
+    listeners.try_for_each(|listener| listener.before(end, record))
 }
 
 fn tell(ends: &[Arc<dyn Ends>], end: &End) -> Result<(), StoreError> {

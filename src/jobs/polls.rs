@@ -17,7 +17,7 @@ use super::question::Question;
 use super::route::Route;
 use super::slot::{Asking, Boarded, Slots};
 use super::word::Word;
-use crate::config;
+use crate::config::{self, Live};
 use crate::fault;
 use crate::generation::Fingerprint;
 use crate::store::StoreError;
@@ -34,7 +34,7 @@ pub enum Polled {
 /// The polls of all running jobs.
 #[derive(Clone)]
 pub struct Polls {
-    upstream: Arc<Upstream>,
+    upstream: Live<Upstream>,
     endings: Endings,
     tasks: TaskTracker,
     slots: Arc<Slots>,
@@ -52,13 +52,21 @@ impl Polls {
         tasks: TaskTracker,
     ) -> Self {
         Self {
-            upstream,
+            upstream: Live::new(upstream),
             endings,
             agenda: Arc::new(Agenda::new(&settings)),
             slots: Arc::new(Slots::new(settings.min_poll_interval)),
             tasks,
             closing: CancellationToken::new(),
         }
+    }
+
+    /// Asks `upstream` from the next question on, as often as `settings` say: jobs that are followed
+    /// are not asked for later than those would have it.
+    pub fn reload(&self, upstream: Arc<Upstream>, settings: &config::Jobs) {
+        self.upstream.set(upstream);
+        self.slots.set_interval(settings.min_poll_interval);
+        self.agenda.reload(settings);
     }
 
     /// Follows a job from now on; it was submitted to `submit_path`, which begins with `/v1/`.
@@ -128,8 +136,9 @@ impl Polls {
             self.closing.cancelled().await;
             asking.abandoned().await;
         };
+        let upstream = self.upstream.load();
         let answer = tokio::select! {
-            answer = question.ask(&self.upstream) => answer,
+            answer = question.ask(&upstream) => answer,
             // A shutdown does not wait for an answer that nobody waits for.
             () = unwanted => Err(PollError::Gone),
         };
@@ -169,7 +178,7 @@ impl Polls {
     /// Whether the clip of a job is served, whose polls are all refused: then it has succeeded, and
     /// is kept as that.
     pub(super) async fn look_at_clip(&self, submit: (Fingerprint, &str), task_id: &str) -> bool {
-        if !clip::is_served(&self.upstream, task_id).await {
+        if !clip::is_served(&self.upstream.load(), task_id).await {
             return false;
         }
         let end = unseen(submit, task_id, Outcome::Succeeded);

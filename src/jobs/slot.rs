@@ -17,11 +17,12 @@ pub(super) type Told = Option<Result<Arc<PollAnswer>, PollError>>;
 /// The latest answers, and the questions under way, by poll path.
 pub(super) struct Slots {
     table: Mutex<Table>,
-    interval: Duration,
 }
 
 struct Table {
     slots: HashMap<String, Slot>,
+    /// For how long an answer serves.
+    interval: Duration,
     /// With so many slots, the stale ones are swept.
     sweep_at: usize,
 }
@@ -55,18 +56,23 @@ impl Slots {
     pub(super) fn new(interval: Duration) -> Self {
         let table = Table {
             slots: HashMap::new(),
+            interval,
             sweep_at: FEW,
         };
         Self {
             table: Mutex::new(table),
-            interval,
         }
+    }
+
+    /// From now on, an answer serves for `interval`; those that are there too.
+    pub(super) fn set_interval(&self, interval: Duration) {
+        self.lock().interval = interval;
     }
 
     /// Takes a place at `place`; with `anew`, no answer that is there already will do.
     pub(super) fn board(self: &Arc<Self>, place: &str, anew: bool) -> Boarded {
-        let interval = self.interval;
         let mut table = self.lock();
+        let interval = table.interval;
         table.sweep(interval);
         let slot = table.slots.entry(place.to_owned()).or_default();
         if let Some(answer) = slot.fresh(interval)

@@ -8,16 +8,20 @@
 //!
 //! - [`bucket`] a limit by the minute: GCRA, by `governor`;
 //! - [`slots`] paid calls and running jobs by client, each counted once and given back once;
+//! - [`budget`] money in a UTC day and month: held by estimate, settled by cost;
 //! - [`standing`] how a client stands, in the words of `x-ratelimit-*`;
 //! - [`refusal`] why not now.
 //!
 //! What a client has used is in memory. A restart fills the buckets and forgets the calls, which
-//! have ended with the process; the jobs still run, and are taken up from the store.
+//! have ended with the process; the jobs still run, and are taken up from the store. What was spent is in
+//! the ledger, and what is held in the notes of runs and the records of running jobs.
 
 mod bucket;
+mod budget;
 mod refusal;
 mod slots;
 mod standing;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -26,9 +30,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::config::{self, Config};
+use crate::price::Usd;
 use bucket::Bucket;
+pub use budget::{Budgets, Hold, OverBudget, Period};
 pub use refusal::{Limit, Refusal};
 pub use slots::Slot;
 use slots::Slots;
@@ -38,6 +46,7 @@ pub use standing::Standing;
 pub struct Limits {
     book: ArcSwap<Book>,
     slots: Arc<Slots>,
+    budgets: Budgets,
     refused: [AtomicU64; Limit::ALL.len()],
 }
 
@@ -64,6 +73,7 @@ impl Limits {
         Self {
             book: ArcSwap::from_pointee(Book::of(config, None)),
             slots: Arc::default(),
+            budgets: Budgets::new(config),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -72,6 +82,7 @@ impl Limits {
     /// has used of it; slots are kept in any case.
     pub fn reload(&self, config: &Config) {
         self.book.rcu(|book| Arc::new(Book::of(config, Some(book))));
+        self.budgets.reload(config);
     }
 
     /// Counts one request of `client`; says how it stands then, if there is a limit.
@@ -135,6 +146,20 @@ impl Limits {
     /// How many paid calls and running jobs a client has.
     pub fn under_way(&self, client: &str) -> usize {
         self.slots.of_client(client)
+    }
+
+    /// What clients may spend.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// Holds money for a run that was asked for at `at`, as [`Budgets::hold`] does.
+    ///
+    /// # Errors
+    /// When less is left of a budget.
+    pub fn hold(&self, client: &str, stake: (Uuid, Usd), at: Timestamp) -> Result<Hold, Refusal> {
+        let held = self.budgets.hold(client, stake, at);
+        held.map_err(|over| self.counted(Refusal::Budget(Box::new(over))))
     }
 
     /// Counts a refusal that was shared: somebody of the same client asked for the same at the same

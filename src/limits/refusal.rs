@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Standing;
+use super::{OverBudget, Period, Standing};
 
 /// The longest time that a client is told to wait: the stock SDKs go by longer ones in different
 /// ways, and one of them sleeps them out whatever they are.
@@ -87,6 +87,9 @@ pub enum Refusal {
         /// How many there may be.
         most: u32,
     },
+    /// Less is left of a budget than the run is estimated at.
+    #[error("{0}")]
+    Budget(Box<OverBudget>),
 }
 
 impl Refusal {
@@ -96,6 +99,10 @@ impl Refusal {
             Self::Requests { .. } => Limit::Requests,
             Self::Generations { .. } => Limit::Generations,
             Self::Concurrent { .. } => Limit::Concurrent,
+            Self::Budget(over) => match over.period {
+                Period::Day => Limit::UsdPerDay,
+                Period::Month => Limit::UsdPerMonth,
+            },
         }
     }
 
@@ -103,7 +110,7 @@ impl Refusal {
     pub fn standing(&self) -> Option<Standing> {
         match self {
             Self::Requests { standing, .. } => Some(*standing),
-            Self::Generations { .. } | Self::Concurrent { .. } => None,
+            Self::Generations { .. } | Self::Concurrent { .. } | Self::Budget(_) => None,
         }
     }
 
@@ -112,6 +119,8 @@ impl Refusal {
         let wait = match self {
             Self::Requests { wait, .. } | Self::Generations { wait, .. } => *wait,
             Self::Concurrent { .. } => FOR_A_SLOT,
+            // No answer names it: a budget lasts longer than anybody waits.
+            Self::Budget(_) => LONGEST,
         };
         wait.clamp(Duration::from_millis(1), LONGEST)
     }

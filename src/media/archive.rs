@@ -15,7 +15,7 @@ use super::life::{self, Life};
 use super::queue::{Due, Queue};
 use super::way::Way;
 use crate::clock::Clock;
-use crate::config::{self, BaseUrl};
+use crate::config::{self, BaseUrl, Live};
 use crate::egress::{Egress, Patience};
 use crate::store::{BlobHash, Change, Entry, Medium, MediumState, Record, Shelf, Store};
 use crate::upstream::Upstream;
@@ -38,6 +38,14 @@ pub trait Settled: Send + Sync + 'static {
 pub struct Means {
     /// Where files are kept.
     pub shelf: Shelf,
+    /// What time it is.
+    pub clock: Clock,
+    /// Who hears when all files of a job are there.
+    pub listener: Option<Arc<dyn Settled>>,
+}
+
+/// How files are fetched, as a configuration wants it.
+pub struct Rules {
     /// The way to links of upstream's own.
     pub upstream: Arc<Upstream>,
     /// The way to all others.
@@ -48,10 +56,13 @@ pub struct Means {
     pub settings: config::Media,
     /// The disk that is left free, in bytes.
     pub min_free: u64,
-    /// What time it is.
-    pub clock: Clock,
-    /// Who hears when all files of a job are there.
-    pub listener: Option<Arc<dyn Settled>>,
+}
+
+/// The rules, made ready for use.
+pub(super) struct Order {
+    pub(super) settings: config::Media,
+    base: BaseUrl,
+    pub(super) fetcher: Fetcher,
 }
 
 /// What was fetched since the start.
@@ -69,10 +80,7 @@ pub struct Tally {
 pub struct Archive {
     pub(super) shelf: Shelf,
     pub(super) clock: Clock,
-    pub(super) settings: config::Media,
-    base: BaseUrl,
-    way: Arc<Way>,
-    pub(super) fetcher: Fetcher,
+    order: Live<Order>,
     pub(super) listener: Option<Arc<dyn Settled>>,
     pub(super) queue: Mutex<Queue>,
     /// Something has come into the queue.
@@ -82,33 +90,41 @@ pub struct Archive {
     pub(super) lost: AtomicU64,
 }
 
-impl Archive {
-    /// Nothing is fetched before [`run`](Self::run).
-    pub fn new(means: Means) -> Arc<Self> {
-        let Means {
-            shelf,
+impl Order {
+    fn of(rules: Rules, shelf: &Shelf) -> Self {
+        let Rules {
             upstream,
             egress,
             base,
             settings,
             min_free,
-            clock,
-            listener,
-        } = means;
-        let way = Arc::new(Way::new(upstream, egress, &base));
+        } = rules;
         let fetcher = Fetcher {
-            way: way.clone(),
+            way: Way::new(upstream, egress, &base),
             shelf: shelf.clone(),
             max_file: settings.max_file,
             min_free,
         };
-        Arc::new(Self {
-            shelf,
-            clock,
+        Self {
             settings,
             base,
-            way,
             fetcher,
+        }
+    }
+}
+
+impl Archive {
+    /// Nothing is fetched before [`run`](Self::run).
+    pub fn new(means: Means, rules: Rules) -> Arc<Self> {
+        let Means {
+            shelf,
+            clock,
+            listener,
+        } = means;
+        Arc::new(Self {
+            order: Live::new(Order::of(rules, &shelf)),
+            shelf,
+            clock,
             listener,
             queue: Mutex::default(),
             changed: Notify::new(),
@@ -118,14 +134,29 @@ impl Archive {
         })
     }
 
-    /// What is wanted of the files behind links, in figures and rules.
-    pub fn settings(&self) -> &config::Media {
-        &self.settings
+    /// Fetches by other rules from the next file on.
+    pub fn reload(&self, rules: Rules) {
+        self.order.set(Order::of(rules, &self.shelf));
+        self.changed.notify_one();
+    }
+
+    pub(super) fn order(&self) -> Arc<Order> {
+        self.order.load()
+    }
+
+    /// Whether the files behind links are kept.
+    pub fn is_on(&self) -> bool {
+        self.order().settings.archive
+    }
+
+    /// After this long an upstream link that is not archived counts as dead.
+    pub fn link_lifetime(&self) -> Duration {
+        self.order().settings.link_lifetime
     }
 
     /// A link to what upstream serves at `path`, which begins with a slash, below its base.
     pub fn own_link(&self, path: &str) -> String {
-        format!("{}{path}", self.base)
+        format!("{}{path}", self.order().base)
     }
 
     /// What was fetched since the start.
@@ -151,7 +182,7 @@ impl Archive {
     /// A kept file turned out to be missing or damaged: it is fetched again, and until then its links
     /// lead to where they came from.
     pub async fn doubt(&self, hash: BlobHash) {
-        let state = if self.settings.archive {
+        let state = if self.is_on() {
             MediumState::Wanted
         } else {
             let why = "its copy was damaged".to_owned();
@@ -182,7 +213,7 @@ impl Archive {
 
     /// Whether a link works; asks for one byte of what it leads to.
     pub async fn life_of(&self, link: &str) -> Life {
-        life::of(&self.way, link).await
+        life::of(&self.order().fetcher.way, link).await
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {

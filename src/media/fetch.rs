@@ -3,7 +3,6 @@
 //! Its bytes are hashed and written as they come, a quarter of a megabyte at a time; what breaks off is
 //! continued where it stopped, if the server proves that the file is still the same ([`part`]).
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -61,7 +60,7 @@ pub(super) struct Partial {
 
 /// Fetches files.
 pub(super) struct Fetcher {
-    pub(super) way: Arc<Way>,
+    pub(super) way: Way,
     pub(super) shelf: Shelf,
     /// The largest file, in bytes.
     pub(super) max_file: u64,

@@ -28,7 +28,7 @@ mod sniff;
 pub mod types;
 mod way;
 
-pub use archive::{Archive, Means, PATIENCE, Settled, Tally};
+pub use archive::{Archive, Means, PATIENCE, Rules, Settled, Tally};
 pub use life::Life;
 pub use name::Name;
 pub use rewrite::rewrite;

@@ -28,9 +28,6 @@ const AFTER_A_BAD_DISK: Duration = Duration::from_mins(1);
 impl Archive {
     /// Fetches files until `stop`; what is wanted then is taken up by the next process.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        if !self.settings.archive {
-            return self.take_up(stop).await;
-        }
         let mut fetches = FuturesUnordered::new();
         let mut taking_up = Box::pin(self.take_up(stop.clone()));
         let mut taken_up = false;
@@ -67,14 +64,8 @@ impl Archive {
             Ok(found)
         });
         match found.await {
-            // What nobody fetches would never be evicted.
-            Ok(found) if !self.settings.archive => {
-                for due in found {
-                    self.lose(&due, "media.archive is off".to_owned()).await;
-                }
-            }
             Ok(found) => {
-                if !found.is_empty() {
+                if !found.is_empty() && self.is_on() {
                     tracing::info!(
                         files = found.len(),
                         "files of results are still to be fetched"
@@ -104,7 +95,13 @@ impl Archive {
             }
         }
         due.attempts = due.attempts.saturating_add(1);
-        let fetched = self.fetcher.fetch(&link, &mut due.partial).await;
+        let order = self.order();
+        let fetched = if order.settings.archive {
+            order.fetcher.fetch(&link, &mut due.partial).await
+        } else {
+            // What nobody fetches would never be evicted.
+            Err(Missed::Never("media.archive is off".to_owned()))
+        };
         let later = match fetched {
             Ok(fetched) => self.keep(&due, fetched).await,
             Err(Missed::Never(why)) => self.lose(&due, why).await,
@@ -173,7 +170,7 @@ impl Archive {
 
     async fn miss(&self, due: &Due, why: String, asked: Option<Duration>) -> Option<Duration> {
         let entry = self.shelf.get(due.key).await.ok().flatten();
-        let (now, lifetime) = (self.clock.now(), self.settings.link_lifetime);
+        let (now, lifetime) = (self.clock.now(), self.link_lifetime());
         if entry.is_some_and(|entry| medium::is_over(&entry.record, now, lifetime)) {
             let why = format!("{why}; the link has outlived media.link_lifetime");
             return self.lose(due, why).await;

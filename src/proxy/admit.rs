@@ -16,6 +16,7 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::auth::Client;
 use super::{Error, Proxy};
+use crate::books::{Claim, Stake};
 use crate::generation::Fingerprint;
 use crate::jobs::{End, Ends};
 use crate::limits::{Limits, Refusal, Slot, Standing};
@@ -73,24 +74,29 @@ impl Proxy {
         Ok(())
     }
 
-    /// Asks whether a call may be paid for this client.
+    /// Asks whether a call may be paid for its client, and holds what it is estimated at.
     ///
     /// # Errors
     /// When one of its limits is reached: nothing is sent then, and nothing was counted. What can be
     /// given back is asked for before what cannot.
-    pub(super) fn admit(&self, client: &str) -> Result<Admission, Refusal> {
-        let slot = self.limits.generation(client)?;
-        Ok(Admission { slot })
+    pub(super) fn admit(&self, claim: &Claim) -> Result<(Admission, Stake), Refusal> {
+        let stake = self.books.open(claim.clone())?;
+        let slot = self.limits.generation(&claim.client)?;
+        Ok((Admission { slot }, stake))
     }
 
     /// As [`admit`](Self::admit), for one who may lead. Refused, it leads nobody: others may, while
     /// those of the same client hear what it hears.
-    pub(super) fn admit_lead(&self, lead: Lead, client: &str) -> Result<(Lead, Admission), Error> {
-        match self.admit(client) {
-            Ok(admission) => Ok((lead, admission)),
+    pub(super) fn admit_lead(
+        &self,
+        lead: Lead,
+        claim: &Claim,
+    ) -> Result<(Lead, (Admission, Stake)), Error> {
+        match self.admit(claim) {
+            Ok(admitted) => Ok((lead, admitted)),
             Err(refusal) => {
                 lead.end(Ending::Declined {
-                    client: client.into(),
+                    client: claim.client.as_str().into(),
                     refusal: refusal.clone(),
                 });
                 Err(Error::Limited(refusal))
@@ -142,6 +148,12 @@ impl Proxy {
             if let Some(mut slot) = slot {
                 slot.stay();
             }
+            // A job that was found is the run that the note was about, and goes on holding its money.
+            let free = match &task {
+                Some(_) => intent.beside.clone(),
+                None => intent.stakes(),
+            };
+            proxy.books.give_back(&free);
             if let Some(task) = task {
                 proxy.watch_job(task.as_str(), &intent.path);
             }

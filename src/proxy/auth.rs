@@ -23,6 +23,8 @@ pub(super) struct Client {
 /// The keys that are let in.
 pub(super) struct Keys {
     clients: Vec<(blake3::Hash, String)>,
+    /// There were keys once in this process.
+    closed: bool,
 }
 
 impl Keys {
@@ -32,12 +34,30 @@ impl Keys {
             .iter()
             .map(|(name, client)| (client.key_hash, name.clone()))
             .collect();
-        Self { clients }
+        Self {
+            clients,
+            closed: false,
+        }
     }
 
-    /// Finds out who asks. With no client defined, everybody who reaches the proxy is `local`.
+    /// Those of another configuration. SECURITY: where there were keys, their absence lets nobody
+    /// in: who takes the last one out means to shut somebody out, and not to let in everybody.
+    pub(super) fn renewed(&self, config: &Config) -> Self {
+        Self {
+            closed: !self.are_none(),
+            ..Self::new(config)
+        }
+    }
+
+    /// Whether nobody is asked for a key.
+    pub(super) fn are_none(&self) -> bool {
+        self.clients.is_empty() && !self.closed
+    }
+
+    /// Finds out who asks. With no client defined, now or before, everybody who reaches the proxy is
+    /// `local`.
     pub(super) fn authenticate(&self, parts: &Parts) -> Result<Client, Error> {
-        if self.clients.is_empty() {
+        if self.are_none() {
             return Ok(Client {
                 name: "local".to_owned(),
             });
@@ -147,7 +167,10 @@ mod tests {
             .iter()
             .map(|(name, key)| (blake3::hash(key.as_bytes()), (*name).to_owned()))
             .collect();
-        Keys { clients }
+        Keys {
+            clients,
+            closed: false,
+        }
     }
 
     type Sent = &'static [(&'static str, &'static str)];

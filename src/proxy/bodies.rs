@@ -8,7 +8,7 @@
 //! for as long as anybody holds it, and equal ones that wait for one run count once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -47,14 +47,16 @@ const LEAST: u64 = 256 * 1024;
 /// No body takes longer than this to arrive.
 const LONGEST: Duration = Duration::from_mins(30);
 
-/// All the room there is.
+/// All the room there is, and the largest body that it is for.
 pub(super) struct Bodies {
     largest: u64,
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
-    judged: Semaphore,
+    /// For so many bytes there is room among the large ones.
+    large_ones: Arc<AtomicU64>,
+    judged: Arc<Semaphore>,
     /// How many wait for room among the large ones.
-    waiting: AtomicUsize,
+    waiting: Arc<AtomicUsize>,
     held: Arc<Shared>,
 }
 
@@ -91,9 +93,27 @@ impl Bodies {
             largest,
             small: Arc::new(of(SMALL_ONES)),
             large: Arc::new(of(LARGE_ONES.max(largest))),
-            judged: of(JUDGED_ONES),
-            waiting: AtomicUsize::new(0),
+            large_ones: Arc::new(AtomicU64::new(LARGE_ONES.max(largest))),
+            judged: Arc::new(of(JUDGED_ONES)),
+            waiting: Arc::default(),
             held: Arc::default(),
+        }
+    }
+
+    /// The same room, for bodies of at most `largest` bytes each. It grows where one of them would
+    /// not fit in, and does not shrink again.
+    pub(super) fn resized(&self, largest: u64) -> Self {
+        let before = self.large_ones.fetch_max(largest, Ordering::AcqRel);
+        let more = units(largest.max(before)).saturating_sub(units(before));
+        self.large.add_permits(more as usize);
+        Self {
+            largest,
+            small: self.small.clone(),
+            large: self.large.clone(),
+            large_ones: self.large_ones.clone(),
+            judged: self.judged.clone(),
+            waiting: self.waiting.clone(),
+            held: self.held.clone(),
         }
     }
 

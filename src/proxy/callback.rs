@@ -32,9 +32,9 @@ impl Proxy {
         body: Bytes,
     ) -> Result<(Option<Caller>, Bytes), Error> {
         let deliver = self.config.callbacks.deliver;
-        let (Kind::Video, Some(callbacks)) = (asked.kind, &self.callbacks) else {
+        if asked.kind != Kind::Video || deliver == Deliver::Off {
             return Ok((None, body));
-        };
+        }
         let read = (asked.parts.headers.clone(), body.clone());
         let said = reading::apart(body.len(), move || request::said(&read.0, &read.1)).await?;
         if deliver == Deliver::All && !said.is_sure {
@@ -44,7 +44,7 @@ impl Proxy {
         let Some(address) = said.address else {
             return Ok((None, body));
         };
-        if let Err(why) = check(callbacks, deliver, &address) {
+        if let Err(why) = check(&self.callbacks, deliver, &address) {
             if deliver == Deliver::All {
                 return Err(Error::InvalidCallback(why));
             }
@@ -57,16 +57,16 @@ impl Proxy {
             base: self.base(&asked.parts),
         };
         match deliver {
-            Deliver::Off => Ok((None, body)),
-            Deliver::Joined => Ok((Some(caller), body)),
+            Deliver::Off | Deliver::Joined => Ok((Some(caller), body)),
             Deliver::All => Ok((Some(caller), without(asked, body).await?)),
         }
     }
 
     /// Notes a caller whose job is known, before it has its answer; also when it does not wait.
     pub(super) async fn note_caller(&self, entry: &Arc<Entry>, caller: Option<&Caller>) {
-        if let (Some(callbacks), Some(caller)) = (&self.callbacks, caller) {
-            let (callbacks, entry, caller) = (callbacks.clone(), entry.clone(), caller.clone());
+        if let Some(caller) = caller {
+            let (callbacks, entry, caller) =
+                (self.callbacks.clone(), entry.clone(), caller.clone());
             let noting = async move { callbacks.register(entry, caller, By::Us).await };
             // It only fails by a panic, which is reported by itself.
             let _ = self.tasks.spawn(noting).await;
@@ -82,9 +82,8 @@ impl Proxy {
         caller: Option<&Caller>,
         leads: bool,
     ) -> Option<JoinHandle<()>> {
-        let callbacks = self.callbacks.clone()?;
         let caller = caller?.clone();
-        let flight = flight.clone();
+        let (callbacks, flight) = (self.callbacks.clone(), flight.clone());
         if leads && self.upstreams(Some(&caller)).is_some() {
             return None;
         }
@@ -103,8 +102,8 @@ impl Proxy {
 
     /// Notes whom upstream calls about this job.
     pub(super) async fn note_upstreams(&self, entry: &Arc<Entry>, caller: Option<Caller>) {
-        if let (Some(callbacks), Some(caller)) = (&self.callbacks, caller) {
-            callbacks
+        if let Some(caller) = caller {
+            self.callbacks
                 .register(entry.clone(), caller, By::Upstream)
                 .await;
         }

@@ -232,6 +232,10 @@ impl Error {
             Self::Expectation => form(417, INVALID, "expectation_failed", true),
             Self::Loop => form(508, "api_error", "loop_detected", true),
             Self::Busy(_) => form(503, "api_error", "server_busy", false),
+            // No SDK tries again after a 402.
+            Self::Limited(Refusal::Budget(_)) => {
+                form(402, "insufficient_quota", "insufficient_quota", true)
+            }
             Self::Limited(_) => form(429, "rate_limit_error", "rate_limit_exceeded", false),
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
@@ -272,7 +276,9 @@ impl Error {
             let after = HeaderValue::from(*seconds);
             response.headers_mut().insert(header::RETRY_AFTER, after);
         }
-        if let Self::Limited(refusal) = self {
+        if let Self::Limited(refusal) = self
+            && !matches!(refusal, Refusal::Budget(_))
+        {
             name_wait(refusal.retry_after(), response.headers_mut());
         }
         response

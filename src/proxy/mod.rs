@@ -10,7 +10,8 @@
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
-//! [`admit`] lets a paid call begin, if the limits of its client do.
+//! [`admit`] lets a paid call begin, if the limits of its client do; [`bill`] says what it has cost, and
+//! [`metered`] what one has that is passed by.
 //! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
@@ -20,7 +21,9 @@
 
 mod admit;
 mod auth;
+mod bill;
 mod bodies;
+mod bypass;
 mod callback;
 mod content;
 mod cors;
@@ -31,10 +34,12 @@ mod generate;
 mod guard;
 mod lead;
 mod media;
+mod metered;
 mod poll;
 mod reading;
 mod record;
 mod reply;
+mod running;
 mod shown;
 mod standing;
 mod stray;
@@ -52,6 +57,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::Books;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::config::{Config, Scope};
@@ -75,7 +81,8 @@ const LARGEST_DELETION: usize = 1024 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The proxy: everything between a client's request and its answer.
+/// The proxy: everything between a client's request and its answer, as one configuration wants it.
+/// For another one there is another proxy ([`renewed`](Self::renewed)), with the same memory.
 pub struct Proxy {
     config: Arc<Config>,
     guard: Guard,
@@ -83,12 +90,13 @@ pub struct Proxy {
     bodies: Bodies,
     shelf: Shelf,
     upstream: Arc<Upstream>,
-    once: Once,
+    once: Arc<Once>,
     limits: Arc<Limits>,
+    books: Arc<Books>,
     polls: Polls,
-    callbacks: Option<Arc<Callbacks>>,
+    callbacks: Arc<Callbacks>,
     archive: Arc<Archive>,
-    verdicts: standing::Verdicts,
+    verdicts: Arc<standing::Verdicts>,
     clock: Clock,
     tasks: TaskTracker,
     tunnels: CancellationToken,
@@ -108,10 +116,12 @@ pub struct Means {
     pub tasks: TaskTracker,
     /// What its clients may use.
     pub limits: Arc<Limits>,
+    /// What their runs cost.
+    pub books: Arc<Books>,
     /// Who hears of the ends of jobs.
     pub ends: Vec<Arc<dyn Ends>>,
-    /// Who is called back about them; `None`: nobody.
-    pub callbacks: Option<Arc<Callbacks>>,
+    /// Who is called back about them.
+    pub callbacks: Arc<Callbacks>,
     /// Who fetches the files behind the links of results.
     pub archive: Arc<Archive>,
 }
@@ -126,6 +136,7 @@ impl Proxy {
             clock,
             tasks,
             limits,
+            books,
             mut ends,
             callbacks,
             archive,
@@ -138,29 +149,20 @@ impl Proxy {
             guard: Guard::new(&config),
             keys: Keys::new(&config),
             bodies: Bodies::new(config.cache.max_request_body),
-            once: Once::new(shelf.clone(), clock.clone()),
+            once: Arc::new(Once::new(shelf.clone(), clock.clone())),
             limits,
+            books,
             config,
             shelf,
             upstream,
             polls,
             callbacks,
             archive,
-            verdicts: standing::Verdicts::default(),
+            verdicts: Arc::default(),
             clock,
             tasks,
             tunnels: CancellationToken::new(),
         })
-    }
-
-    /// How many paid calls are under way.
-    pub fn under_way(&self) -> usize {
-        self.once.under_way()
-    }
-
-    /// Ends every tunnel: as long as somebody speaks, they have no end that a drain could wait for.
-    pub fn cut_tunnels(&self) {
-        self.tunnels.cancel();
     }
 
     /// Refuses what must not come further, whatever it asks for.
@@ -188,9 +190,9 @@ impl Proxy {
         Ok(())
     }
 
-    /// Whether a generation could be kept now.
+    /// Whether a generation could be kept and booked now.
     pub async fn can_keep(&self) -> bool {
-        self.shelf.check_writable().await.is_ok()
+        self.shelf.check_writable().await.is_ok() && self.books.check_writable().await.is_ok()
     }
 
     /// Answers one request, whatever it is. Never fails: an error is an answer too.

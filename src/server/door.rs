@@ -40,6 +40,14 @@ impl Door {
         }
     }
 
+    /// The same one, with another limit.
+    pub(super) fn renewed(&self, limit: Duration) -> Self {
+        let tls = self.tls.as_ref();
+        Self {
+            tls: tls.map(|(tls, _)| (tls.clone(), limit)),
+        }
+    }
+
     /// `None` when there is nobody to speak HTTP with.
     pub(super) async fn open(&self, stream: TcpStream) -> Option<Line> {
         if let Err(error) = stream.set_nodelay(true) {

@@ -32,7 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Live};
 use crate::message::Peer;
 use door::{Door, Line};
 use exchange::Service;
@@ -56,7 +56,23 @@ type Connection = auto::UpgradeableConnection<'static, TokioIo<Wire<Line>>, Serv
 pub struct Server {
     listener: TcpListener,
     places: Arc<Places>,
-    reception: Arc<Reception>,
+    reception: Live<Reception>,
+}
+
+/// The terms on which connections are taken while the server runs.
+pub struct Terms {
+    places: Arc<Places>,
+    reception: Live<Reception>,
+}
+
+impl Terms {
+    /// Takes connections on other terms from the next one on. Those that are open keep theirs, and
+    /// their places.
+    pub fn reload(&self, settings: &config::Server, patience: Patience) {
+        self.places.resize(settings.max_connections);
+        let reception = self.reception.load().renewed(settings, patience);
+        self.reception.set(reception);
+    }
 }
 
 /// What every connection goes through.
@@ -114,7 +130,15 @@ impl Server {
         Self {
             listener,
             places: Places::new(settings.max_connections),
-            reception: Arc::new(reception),
+            reception: Live::new(reception),
+        }
+    }
+
+    /// What can be changed while it runs.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            places: self.places.clone(),
+            reception: self.reception.clone(),
         }
     }
 
@@ -151,7 +175,7 @@ impl Server {
                 Some(_) = late.join_next() => {}
                 accepted = self.accept() => {
                     if let Some(guest) = accepted {
-                        let reception = self.reception.clone();
+                        let reception = self.reception.load();
                         late.spawn(async move {
                             if let Some(connection) = reception.receive(guest).await {
                                 // How it ends is nobody's concern any more.
@@ -191,7 +215,7 @@ impl Server {
     }
 
     fn serve(&self, guest: Guest, open: &GracefulShutdown, stop: &CancellationToken) {
-        let reception = self.reception.clone();
+        let reception = self.reception.load();
         let (watcher, stop) = (open.watcher(), stop.clone());
         tokio::spawn(async move {
             // A handshake that has not ended when the program drains has asked for nothing.
@@ -206,6 +230,16 @@ impl Server {
 }
 
 impl Reception {
+    fn renewed(&self, settings: &config::Server, patience: Patience) -> Self {
+        Self {
+            routes: self.routes.clone(),
+            protocol: protocol(settings),
+            largest_head: settings.max_header_bytes,
+            patience,
+            door: self.door.renewed(patience.head),
+        }
+    }
+
     /// `None` when there is nobody to speak HTTP with.
     async fn receive(&self, guest: Guest) -> Option<Connection> {
         let Guest {

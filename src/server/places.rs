@@ -26,12 +26,15 @@ const SMALLEST_SHARE: usize = 8;
 /// All places.
 pub(super) struct Places {
     free: Arc<Semaphore>,
-    share: usize,
     taken: Mutex<Taken>,
 }
 
 #[derive(Default)]
 struct Taken {
+    /// How many places there shall be.
+    all: usize,
+    /// So many more are taken: each goes with its connection.
+    surplus: usize,
     /// The number of the next connection.
     next: u64,
     /// By number, so in the order in which they came.
@@ -45,7 +48,7 @@ pub(super) struct Seat {
     places: Arc<Places>,
     number: u64,
     address: Option<IpAddr>,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Counted out again when its connection does not get a place after all.
@@ -56,11 +59,28 @@ struct Counted<'a> {
 
 impl Places {
     pub(super) fn new(max_connections: usize) -> Arc<Self> {
+        let all = max_connections.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            free: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
-            share: (max_connections / 4).max(SMALLEST_SHARE),
-            taken: Mutex::default(),
+            free: Arc::new(Semaphore::new(all)),
+            taken: Mutex::new(Taken {
+                all,
+                ..Taken::default()
+            }),
         })
+    }
+
+    /// Has another number of places from now on. Who has one keeps it: where there are to be fewer
+    /// than are taken, the next ones to leave are not followed by anybody.
+    pub(super) fn resize(&self, max_connections: usize) {
+        let all = max_connections.min(Semaphore::MAX_PERMITS);
+        let mut taken = self.taken();
+        let more = all.saturating_sub(taken.all);
+        let kept = more.min(taken.surplus);
+        taken.surplus -= kept;
+        self.free.add_permits(more - kept);
+        let fewer = taken.all.saturating_sub(all);
+        taken.surplus += fewer - self.free.forget_permits(fewer);
+        taken.all = all;
     }
 
     /// A place for a connection, once there is one; `None` when its address has its share.
@@ -92,7 +112,7 @@ impl Places {
             places: self.clone(),
             number,
             address,
-            _permit: permit,
+            permit: Some(permit),
         })
     }
 
@@ -123,8 +143,9 @@ impl Places {
         let address = sharer(peer.ip());
         if let Some(address) = address {
             let mut taken = self.taken();
+            let share = (taken.all / 4).max(SMALLEST_SHARE);
             let count = taken.of.entry(address).or_default();
-            if *count >= self.share {
+            if *count >= share {
                 return None;
             }
             *count += 1;
@@ -175,7 +196,14 @@ impl Drop for Counted<'_> {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.places.count_out(self.address);
-        self.places.taken().connections.remove(&self.number);
+        let mut taken = self.places.taken();
+        taken.connections.remove(&self.number);
+        if taken.surplus > 0
+            && let Some(permit) = self.permit.take()
+        {
+            taken.surplus -= 1;
+            permit.forget();
+        }
     }
 }
 
@@ -231,6 +259,32 @@ mod tests {
         seats.clear();
         assert!(places.seat(from("192.0.2.1"), &tally).await.is_some());
         assert!(places.taken().of.is_empty() && places.taken().connections.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_are_added_at_once_and_taken_away_as_they_are_left() {
+        let places = Places::new(3);
+        let tally = resting(Rest::Busy);
+        let seat = async || {
+            let asked = places.seat(from("127.0.0.1"), &tally);
+            tokio::time::timeout(2 * LOOK, asked).await.ok().flatten()
+        };
+        let mut seats = Vec::new();
+        for (all, seated) in [(3, 3), (5, 5), (2, 5), (4, 5)] {
+            places.resize(all);
+            seats.extend(seat().await);
+            seats.extend(seat().await);
+            seats.extend(seat().await);
+            assert_eq!(seats.len(), seated, "{all} places");
+        }
+        seats.pop();
+        assert!(seat().await.is_none(), "it was one too many");
+        seats.pop();
+        let next = seat().await;
+        assert!(next.is_some(), "four of four");
+        assert!(seat().await.is_none());
+        drop((next, seats));
+        assert_eq!(places.free.available_permits(), 4);
     }
 
     #[tokio::test(start_paused = true)]

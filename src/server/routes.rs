@@ -1,12 +1,12 @@
 //! Who answers what: health here, `/api` the console, everything else the proxy.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
+use crate::config::Live;
 use crate::console::Console;
 use crate::message::{Body, TwoLengths, body};
 use crate::proxy::{Error, Proxy};
@@ -25,14 +25,14 @@ pub enum Phase {
 
 /// The table of routes, and the state that `/readyz` tells.
 pub struct Routes {
-    proxy: Arc<Proxy>,
-    console: Option<Console>,
+    proxy: Live<Proxy>,
+    console: Live<Option<Console>>,
     phase: AtomicU8,
 }
 
 impl Routes {
     /// Routes to `proxy` and to `console`, if there is one; not ready yet.
-    pub fn new(proxy: Arc<Proxy>, console: Option<Console>) -> Self {
+    pub fn new(proxy: Live<Proxy>, console: Live<Option<Console>>) -> Self {
         Self {
             proxy,
             console,
@@ -62,15 +62,15 @@ impl Routes {
 
     /// Up, not draining, and able to keep what would be paid for.
     async fn is_ready(&self) -> bool {
-        self.is_in(Phase::Ready) && self.proxy.can_keep().await
+        self.is_in(Phase::Ready) && self.proxy.load().can_keep().await
     }
 
     async fn route(&self, request: Request<Body>) -> Response<Body> {
         let plain = request.extensions().get::<TwoLengths>().is_none();
         let reads = plain && matches!(*request.method(), Method::GET | Method::HEAD);
         if plain
-            && let Some(console) = &self.console
             && Console::serves(request.uri().path())
+            && let Some(console) = self.console.load().as_ref()
         {
             return console.handle(request).await;
         }
@@ -79,7 +79,8 @@ impl Routes {
             "/readyz" if reads && self.is_ready().await => ok(),
             "/readyz" if reads => unready(),
             _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
-            _ => self.proxy.handle(request).await,
+            // From here to its end, the request goes by this configuration.
+            _ => self.proxy.load().handle(request).await,
         }
     }
 }

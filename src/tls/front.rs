@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -15,8 +15,6 @@ use super::provider;
 /// What is served with, and the files it came from.
 #[derive(Debug)]
 pub struct Front {
-    cert_file: PathBuf,
-    key_file: PathBuf,
     shown: Arc<Shown>,
     config: Arc<ServerConfig>,
     seen: Mutex<Seen>,
@@ -36,6 +34,8 @@ pub enum Look {
 /// What was seen of the files, so that each state of them is judged once.
 #[derive(Debug)]
 struct Seen {
+    cert_file: PathBuf,
+    key_file: PathBuf,
     judged: [Option<Stamp>; 2],
     /// A bad state that has been seen once. Two files are not replaced in one moment: what is wrong
     /// only in between is not spoken of.
@@ -68,11 +68,11 @@ impl Front {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.max_early_data_size = 0;
         Ok(Self {
-            cert_file: cert_file.to_owned(),
-            key_file: key_file.to_owned(),
             shown,
             config: Arc::new(config),
             seen: Mutex::new(Seen {
+                cert_file: cert_file.to_owned(),
+                key_file: key_file.to_owned(),
                 judged,
                 doubted: None,
             }),
@@ -89,17 +89,29 @@ impl Front {
         self.shown.now()
     }
 
+    /// Looks at these two files from the next look on.
+    pub fn turn_to(&self, cert_file: &Path, key_file: &Path) {
+        let mut seen = self.seen();
+        cert_file.clone_into(&mut seen.cert_file);
+        key_file.clone_into(&mut seen.key_file);
+        (seen.judged, seen.doubted) = ([None; 2], None);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Looks at the files, and takes up what is new and sound in them. `asked`: somebody wants to
     /// know, so that they are read even if they look the same, and what is wrong is told at once.
     ///
     /// Reads files, so it blocks.
     pub fn look(&self, asked: bool) -> Look {
-        let stamps = stamps(&self.cert_file, &self.key_file);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
+        let stamps = stamps(&seen.cert_file, &seen.key_file);
         if stamps == seen.judged && !asked {
             return Look::Same;
         }
-        match Identity::read(&self.cert_file, &self.key_file) {
+        match Identity::read(&seen.cert_file, &seen.key_file) {
             Ok(identity) => {
                 seen.judged = stamps;
                 seen.doubted = None;

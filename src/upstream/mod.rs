@@ -92,7 +92,27 @@ impl Upstream {
     /// When `ca_file` or the system's roots cannot be read, the environment names a proxy that
     /// cannot be used, or the key cannot be a header's value.
     pub fn new(settings: &config::Upstream, key: &SecretString) -> Result<Self, SetupError> {
-        let outgoing = Outgoing::default();
+        Self::beside(settings, key, Outgoing::default())
+    }
+
+    /// One with other settings or another key, and connections of its own. It recognises those of
+    /// this one as ours too, for as long as requests go on over them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn renewed(
+        &self,
+        settings: &config::Upstream,
+        key: &SecretString,
+    ) -> Result<Self, SetupError> {
+        Self::beside(settings, key, self.outgoing.clone())
+    }
+
+    fn beside(
+        settings: &config::Upstream,
+        key: &SecretString,
+        outgoing: Outgoing,
+    ) -> Result<Self, SetupError> {
         let both = connect::connector(settings, outgoing.clone(), Speaking::Both)?;
         let http1 = connect::connector(settings, outgoing.clone(), Speaking::Http1)?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))

@@ -22,5 +22,6 @@ mod program;
 #[allow(dead_code, reason = "the suite uses more of it")]
 #[path = "../suite/house/receiver.rs"]
 mod receiver;
+mod reload;
 mod secrets;
 mod start;

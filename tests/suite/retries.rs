@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use reprise::callbacks::{By, Callbacks, Caller, Means, Schedule, Signer};
+use reprise::callbacks::{By, Callbacks, Caller, Means, Rules, Schedule, Signer};
 use reprise::clock::Clock;
 use reprise::config::Network;
 use reprise::egress::{Allowed, Egress, Patience};
@@ -68,15 +68,19 @@ fn callbacks(
     };
     let allowed = vec![Network::parse("127.0.0.0/8").unwrap()];
     let allowed = Allowed::new(allowed, "callbacks.allow");
-    Callbacks::new(Means {
+    let means = Means {
         shelf: Shelf::new(store),
+        media_patience,
+        clock: Clock::system(),
+    };
+    let rules = Rules {
+        is_on: true,
         egress: Egress::new(reprise::tls::client(None).unwrap(), allowed, patience),
         signer: Some(Signer::new(&SecretSlice::from(b"secret".to_vec()))),
         schedule,
-        media_patience,
         links: reprise::config::Links::Local,
-        clock: Clock::system(),
-    })
+    };
+    Callbacks::new(means, rules)
 }
 
 impl Desk {
@@ -135,6 +139,8 @@ fn entry_of(task: &str, state: TaskState) -> Arc<Entry> {
         created_at: now,
         elapsed_ms: 1,
         usd: None,
+        run: None,
+        extent: None,
         task: Some(task),
         previous: None,
         media: Vec::new(),

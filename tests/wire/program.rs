@@ -127,7 +127,7 @@ fn a_hang_up_ends_nothing() {
     let addr = program.says("listening on http://");
     for _ in 0..2 {
         program.hang_up();
-        program.says("reload is not supported yet");
+        program.says("the configuration was read again; nothing has changed");
     }
     assert!(program.child.try_wait().unwrap().is_none(), "it runs on");
     std::net::TcpStream::connect(addr).unwrap();

@@ -1,5 +1,6 @@
 //! The whole way: files, variables and flags in, a configuration or every problem out.
 
+mod changes;
 mod documented;
 mod problems;
 mod serving;

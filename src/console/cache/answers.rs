@@ -111,7 +111,7 @@ impl Console {
             kind: wanted.kind,
             older_than: wanted.older_than_seconds.map(Duration::from_secs),
         };
-        let (others, now) = (self.shelf.clone(), self.proxy.now());
+        let (others, now) = (self.shelf.clone(), self.proxy().now());
         self.telling(move |store, teller| {
             let mut progress = |more| teller.progress(more);
             purge(store, Some(&others), &what, now, &mut progress)
@@ -123,7 +123,7 @@ impl Console {
     }
 
     fn export(&self) -> Result<Response<Body>, Refusal> {
-        let now = self.proxy.now();
+        let now = self.proxy().now();
         self.writing("application/x-tar", move |store, mut pipe| {
             let go = &mut |_| std::ops::ControlFlow::Continue(());
             // When nobody reads any longer, it cannot be written any longer.

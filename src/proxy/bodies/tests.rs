@@ -69,6 +69,13 @@ async fn what_is_too_large_is_refused_and_the_largest_always_fits() {
     }
     let largest = Bodies::new(600 * MIB);
     assert_eq!(free(&largest).1, 600 * 1024);
+    for (largest, room) in [(2, 256), (300, 300), (1, 300), (500, 500)] {
+        let resized = bodies.resized(largest * MIB);
+        assert_eq!(free(&resized).1, room * 1024, "{largest} MiB");
+        let whole = body::full(mebibytes(2, b'a'));
+        let taken = resized.collect(whole, None).await;
+        assert_eq!(taken.is_ok(), largest >= 2, "{largest} MiB");
+    }
     let all = free(&bodies);
     assert!(
         bodies

@@ -25,7 +25,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reprise::app::{App, Drained};
+use reprise::app::{App, Changed, Drained, Reload};
 use reprise::clock::Clock;
 use reprise::config::{self, Config, Sources};
 use reprise::media::Archive;
@@ -151,6 +151,7 @@ pub(crate) struct House {
 struct Serving {
     archive: Arc<Archive>,
     addr: SocketAddr,
+    reload: Reload,
     report: OpenReport,
     stop: CancellationToken,
     run: JoinHandle<Drained>,
@@ -236,15 +237,29 @@ impl House {
         assert!(self.serving.is_none(), "it runs already");
         let key = SecretString::from(UPSTREAM_KEY);
         let app = App::bind(self.config(), key, self.plan.clock.clone());
-        let app = soon(app).await.unwrap_or_else(|error| panic!("{error}"));
+        let mut app = soon(app).await.unwrap_or_else(|error| panic!("{error}"));
         let stop = CancellationToken::new();
         self.serving = Some(Serving {
             addr: app.addr(),
+            reload: app.take_reload().unwrap(),
             archive: app.archive().clone(),
             report: app.report().clone(),
             run: tokio::spawn(app.run(stop.clone())),
             stop,
         });
+    }
+
+    /// Has the running proxy go by another configuration: the one that runs, with this change.
+    pub(crate) async fn reload(&mut self, change: impl FnOnce(&mut Config)) -> Changed {
+        let serving = self.serving.as_mut().expect("the house is shut");
+        let mut config = Config::clone(&serving.reload.running());
+        change(&mut config);
+        let applied = serving
+            .reload
+            .apply(config, SecretString::from(UPSTREAM_KEY));
+        soon(applied)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Asks the proxy to stop, without waiting.
