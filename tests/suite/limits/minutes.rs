@@ -120,28 +120,26 @@ async fn what_upstream_says_of_its_own_limit_stands() {
 
 #[tokio::test]
 async fn who_comes_back_when_told_is_let_in() {
-    // One every 100 ms.
-    let house = house_of_anna(requests(600)).await;
+    // One comes back each second.
+    let house = house_of_anna(requests(60)).await;
     let client = house.client();
+    let get = || client.get("/v1/models").key(ANNA).send();
     let begun = Instant::now();
-    let (mut let_in, mut wait) = (0_u64, None);
-    while wait.is_none() && let_in < 3000 {
-        let answer = client.get("/v1/models").key(ANNA).send().await;
-        match answer.status {
-            200 => let_in += 1,
-            _ => wait = Some(assert_refused(&answer, "requests_per_minute", 600)),
+    let (mut let_in, mut wait) = (0, None);
+    while wait.is_none() && let_in < 300 {
+        let answer = get().await;
+        if answer.status == 200 {
+            let_in += 1;
+        } else {
+            wait = Some(assert_refused(&answer, "requests_per_minute", 60));
         }
     }
-    let refilled = begun.elapsed().as_millis() as u64 / 100;
-    assert!(
-        (600..=601 + refilled).contains(&let_in),
-        "{let_in} in {refilled}"
-    );
+    let most = 61 + begun.elapsed().as_secs();
+    assert!((60..=most).contains(&let_in), "{let_in} of {most}");
     let wait = wait.expect("nobody is refused");
-    assert!(wait <= 100, "{wait}");
+    assert!(wait <= 1000, "{wait}");
     tokio::time::sleep(Duration::from_millis(wait)).await;
-    let answer = client.get("/v1/models").key(ANNA).send().await;
-    assert_eq!(answer.status, 200);
+    assert_eq!(get().await.status, 200);
 }
 
 #[tokio::test]
@@ -209,7 +207,7 @@ async fn a_client_over_its_limit_does_not_slow_another() {
     let house = house_of_anna(generations(1)).await;
     let ask = |key, words: &str| post(&house, CHAT, &chat(words)).key(key);
     assert_eq!(ask(ANNA, "first").send().await.status, 200);
-    let flood: Vec<_> = (0..300)
+    let flood: Vec<_> = (0..120)
         .map(|nth| ask(ANNA, &format!("flood {nth}")).begin())
         .collect();
     let begun = Instant::now();
@@ -261,7 +259,7 @@ async fn a_crowd_of_one_client_is_refused_together() {
     let house = house_of_anna(generations(1)).await;
     let ask = |words| post(&house, IMAGES, &image(words)).key(ANNA);
     assert_eq!(ask("first").send().await.status, 200);
-    let crowd: Vec<_> = (0..400).map(|_| ask("together").begin()).collect();
+    let crowd: Vec<_> = (0..200).map(|_| ask("together").begin()).collect();
     for call in crowd {
         assert_refused(&call.answer().await, "generations_per_minute", 1);
     }
