@@ -18,6 +18,8 @@ mod ending;
 mod recent;
 mod stake;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

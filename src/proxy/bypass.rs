@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::Response;
+use http::{Response, header};
 
 use super::directives::{self, Directives};
 use super::forward::Passing;
@@ -63,6 +63,9 @@ impl Proxy {
         let (seen, body) = if self.books.is_bounded(client) {
             let whole = self.collect(&asked.parts.headers, body).await?;
             (Some(whole.clone()), body::full(whole))
+        } else if asked.parts.headers.contains_key(header::EXPECT) {
+            // Whoever waits for upstream's word sends nothing to look at.
+            (None, body)
         } else {
             peek(body, LOOKED_AT, LOOKING).await
         };

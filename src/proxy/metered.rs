@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use super::forward::LeftOpen;
 use super::{Error, Proxy};
 use crate::books::Stake;
 use crate::generation::Kind;
+use crate::generation::events::{EventScanner, StreamEnd};
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
 use crate::message::{Body, BodyError, body, coding, headers};
 use crate::price::Usage;
@@ -60,11 +61,12 @@ impl Proxy {
         }
         let meter = Meter {
             kind,
-            path,
             status: answer.status(),
             headers: answer.headers().clone(),
             stake,
             copy: Some(Vec::new()),
+            events: events(&answer, &path),
+            path,
         };
         if answer.body().is_end_stream() {
             meter.book().await;
@@ -90,10 +92,30 @@ struct Meter {
     stake: Stake,
     /// What has arrived; `None` once that is too much.
     copy: Option<Vec<u8>>,
+    /// Of an event stream: how far it is.
+    events: Option<Box<EventScanner>>,
+}
+
+fn events(answer: &Response<Body>, path: &str) -> Option<Box<EventScanner>> {
+    let content_type = headers::text(answer.headers(), "content-type")?;
+    let plain = !answer.headers().contains_key(header::CONTENT_ENCODING);
+    let streams = plain && content_type.starts_with("text/event-stream");
+    streams.then(|| Box::new(EventScanner::new(path)))
+}
+
+/// Whether a type says that it is no text at all.
+fn is_binary(content_type: &str) -> bool {
+    let beginnings = ["audio/", "image/", "video/", "application/octet-stream"];
+    beginnings
+        .iter()
+        .any(|beginning| content_type.starts_with(beginning))
 }
 
 impl Meter {
     fn take_in(&mut self, piece: &[u8]) {
+        if let Some(events) = &mut self.events {
+            events.push(piece);
+        }
         let Some(copy) = &mut self.copy else {
             return;
         };
@@ -104,15 +126,19 @@ impl Meter {
         }
     }
 
+    /// The event that ends the stream is here: its client may leave without waiting for the end of the
+    /// body.
+    fn has_ended(&self) -> bool {
+        let end = self.events.as_ref().map(|events| events.end());
+        end == Some(StreamEnd::Complete)
+    }
+
     /// The answer is whole.
     async fn book(self) {
         let copy = self.copy.as_ref().map(|copy| Bytes::from(copy.clone()));
         let plain = copy.and_then(|copy| coding::plain(&self.headers, &copy, PLAIN));
         let usage = plain.as_ref().map(|plain| Usage::read(self.kind, plain));
-        match plain
-            .as_ref()
-            .map_or(Verdict::Success, |plain| self.judge(plain))
-        {
+        match self.judge(plain.as_ref()) {
             Verdict::Success => {
                 let usage = Usage {
                     failed: false,
@@ -128,17 +154,21 @@ impl Meter {
         }
     }
 
-    /// A stream that has come to its end without breaking off is taken for one that was paid for.
-    fn judge(&self, plain: &[u8]) -> Verdict {
+    /// What cannot be read back is taken for what its status says.
+    fn judge(&self, plain: Option<&Bytes>) -> Verdict {
         let content_type = headers::text(&self.headers, "content-type");
-        let streams = content_type.is_some_and(|text| text.starts_with("text/event-stream"));
-        if streams {
-            return Verdict::Success;
-        }
+        let body = match (&self.events, plain) {
+            (Some(events), _) => BodySummary::Stream(events.end()),
+            (None, Some(plain)) if content_type.is_some_and(is_binary) => {
+                BodySummary::Opaque(plain.len() as u64)
+            }
+            (None, Some(plain)) => BodySummary::Whole(plain),
+            (None, None) => return Verdict::Success,
+        };
         let answer = Answer {
             status: self.status,
             content_type,
-            body: BodySummary::Whole(plain),
+            body,
         };
         outcome::judge(self.kind, &self.path, &answer)
     }
@@ -208,7 +238,9 @@ impl http_body::Body for Metered {
             if let (Stage::Passing(meter), Some(data)) = (&mut self.stage, data) {
                 meter.take_in(data);
             }
+            let ended = matches!(&self.stage, Stage::Passing(meter) if meter.has_ended());
             let more = matches!(piece, Some(Ok(_)))
+                && !ended
                 && !self.body.is_end_stream()
                 && self.body.size_hint().exact() != Some(0);
             if more {
