@@ -24,6 +24,7 @@ mod address;
 mod admin_token;
 mod cache;
 mod callback_secret;
+mod client_key;
 pub mod edit;
 mod environment;
 mod file;
@@ -54,6 +55,7 @@ pub use address::BaseUrl;
 pub use admin_token::admin_token;
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
 pub use callback_secret::callback_secret;
+pub use client_key::{ClientKey, NoRandomness};
 pub use network::Network;
 pub use problem::{Problem, Problems};
 pub use proxies::{Detour, Proxies};
@@ -188,4 +190,18 @@ pub fn load_to_serve(sources: &Sources) -> Result<Ready, Problems> {
 /// The rule that was broken, as words.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     rules::duration(&Value::Plain(text.to_owned()))
+}
+
+/// Whether a client may be called `name`.
+///
+/// # Errors
+/// The rule that it breaks, as words.
+pub fn client_name(name: &str) -> Result<(), String> {
+    rules::client_name(name)
+}
+
+/// What a start with this configuration would be refused for, because of who could reach it; `None`
+/// when nothing speaks against it.
+pub fn open_to_others(config: &Config) -> Option<Problem> {
+    start::open_to_others(config)
 }

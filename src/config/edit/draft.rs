@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use toml_edit::{Document, Key, Value};
 
-use super::section::{self, Form, Leaf};
+use super::section::{self, Entry, Form, Leaf};
 
-/// Why a text cannot be changed by a program, as words for who can change it by hand.
+/// Why a file cannot be changed by a program, as a line for who can change it by hand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Uneditable(pub(super) String);
@@ -19,15 +19,20 @@ pub struct Uneditable(pub(super) String);
 #[derive(Clone, Debug)]
 pub struct Draft {
     text: String,
+    /// The file's name, for what is told.
+    name: String,
 }
 
 impl Draft {
     /// # Errors
     /// When it is no TOML.
-    pub(super) fn of(text: &str) -> Result<Self, Uneditable> {
-        parsed(text)?;
-        let text = text.to_owned();
-        Ok(Self { text })
+    pub(super) fn of(text: &str, name: &str) -> Result<Self, Uneditable> {
+        let draft = Self {
+            text: text.to_owned(),
+            name: name.to_owned(),
+        };
+        draft.parsed()?;
+        Ok(draft)
     }
 
     /// The text as it is now.
@@ -56,8 +61,8 @@ impl Draft {
     ) -> Result<(), Uneditable> {
         let value = value.into().decorated("", "").to_string();
         let pair = format!("{} = {value}", Key::new(key));
-        let document = parsed(&self.text)?;
-        let splice = match section::find(&document, section, name)? {
+        let document = self.parsed()?;
+        let splice = match self.find(&document, section, name)? {
             None => section::made(&self.text, &document, [section, name], &pair),
             Some(entry) => match entry.leaves.iter().find(|leaf| leaf.key == key) {
                 Some(leaf) => Splice::new(leaf.value.clone(), value.clone()),
@@ -77,8 +82,8 @@ impl Draft {
     /// # Errors
     /// When the section is written in a way that cannot be changed.
     pub fn unset(&mut self, section: &str, name: &str, key: &str) -> Result<bool, Uneditable> {
-        let document = parsed(&self.text)?;
-        let Some(entry) = section::find(&document, section, name)? else {
+        let document = self.parsed()?;
+        let Some(entry) = self.find(&document, section, name)? else {
             return Ok(false);
         };
         let Some(at) = entry.leaves.iter().position(|leaf| leaf.key == key) else {
@@ -114,8 +119,8 @@ impl Draft {
     /// # Errors
     /// When the section is written in a way that cannot be changed.
     pub fn remove(&mut self, section: &str, name: &str) -> Result<bool, Uneditable> {
-        let document = parsed(&self.text)?;
-        let Some(entry) = section::find(&document, section, name)? else {
+        let document = self.parsed()?;
+        let Some(entry) = self.find(&document, section, name)? else {
             return Ok(false);
         };
         let cut = match &entry.form {
@@ -141,16 +146,32 @@ impl Draft {
         Ok(true)
     }
 
+    fn parsed(&self) -> Result<Document<&str>, Uneditable> {
+        // Where it is no TOML has been told by then, place and all.
+        let parsed = Document::parse(self.text.as_str());
+        parsed.map_err(|error| self.odd(&format!("is no TOML: {}", error.message())))
+    }
+
+    fn find(
+        &self,
+        document: &Document<&str>,
+        section: &str,
+        name: &str,
+    ) -> Result<Option<Entry>, Uneditable> {
+        section::find(document, section, name).map_err(|rule| self.odd(&rule))
+    }
+
+    fn odd(&self, rule: &str) -> Uneditable {
+        Uneditable(format!("{} {rule}", self.name))
+    }
+
     /// Applies a splice, and holds the result against what it is to mean.
     fn splice(
         &mut self,
         splice: &Splice,
         change: impl FnOnce(&mut toml::Table) -> Option<()>,
     ) -> Result<(), Uneditable> {
-        let by_hand = || {
-            let rule = "is written in a way that this command cannot change; change it by hand";
-            Uneditable(rule.to_owned())
-        };
+        let by_hand = || self.odd("is written in a way that no command can change: do it by hand");
         let mut text = self.text.clone();
         let range = splice.range.clone();
         if text.get(range.clone()).is_none() {
@@ -182,11 +203,6 @@ impl Splice {
     pub(super) fn new(range: Range<usize>, text: String) -> Self {
         Self { range, text }
     }
-}
-
-fn parsed(text: &str) -> Result<Document<&str>, Uneditable> {
-    // Where it is no TOML has been told by `check`, place and all.
-    Document::parse(text).map_err(|error| Uneditable(format!("is no TOML: {}", error.message())))
 }
 
 fn table<'a>(of: &'a mut toml::Table, name: &str) -> Option<&'a mut toml::Table> {

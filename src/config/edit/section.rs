@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item, Key, Table, TableLike, Value};
 
-use super::draft::{Splice, Uneditable};
+use super::draft::Splice;
 
 /// A key and its value.
 #[derive(Clone, Debug)]
@@ -59,25 +59,25 @@ pub(super) struct Outer {
     pub(super) at: usize,
 }
 
-/// Finds the section `name` of `section`.
+/// Finds the section `name` of `section`. What stands in the way is said in words that follow the file's
+/// name.
 pub(super) fn find(
     document: &Document<&str>,
     section: &str,
     name: &str,
-) -> Result<Option<Entry>, Uneditable> {
+) -> Result<Option<Entry>, String> {
     let text = document.raw();
-    let odd = |rule: String| Uneditable(rule);
     let Some(outer) = document.get(section) else {
         return Ok(None);
     };
     let Some(tables) = outer.as_table_like() else {
-        return Err(odd(format!("`{section}` is no section")));
+        return Err(format!("has `{section}`, which is no section"));
     };
     let Some((key, item)) = tables.get_key_value(name) else {
         return Ok(None);
     };
     let Some(table) = item.as_table_like() else {
-        return Err(odd(format!("`{section}.{name}` is no section")));
+        return Err(format!("has `{section}.{name}`, which is no section"));
     };
     let leaves = leaves(text, table);
     let braces = inside(outer);
@@ -97,9 +97,8 @@ pub(super) fn find(
             inside: span.start + 1..span.end.saturating_sub(1),
         },
         _ => {
-            let rule =
-                format!("`{section}.{name}` is written in a way that only a hand can change");
-            return Err(odd(rule));
+            let rule = "is written in a way that only a hand can change";
+            return Err(format!("has `{section}.{name}`, which {rule}"));
         }
     };
     let value = item.span().unwrap_or_default();
