@@ -12,6 +12,7 @@ mod jobs;
 mod keys;
 mod log;
 mod origin;
+mod prices;
 mod progress;
 mod sandbox;
 mod serve;
@@ -83,6 +84,8 @@ enum Command {
     Cache(cache::CacheArgs),
     /// Print what completes this command in a shell
     Completions(completions::CompletionsArgs),
+    /// What models cost
+    Prices(prices::PricesArgs),
 }
 
 /// Why a command did not do what it was asked to do.
@@ -177,6 +180,13 @@ pub fn main() -> ExitCode {
                 ..ServeArgs::default()
             };
             cache::run(args, &sources(&cli.common, &serve))
+        }
+        Some(Command::Prices(args)) => {
+            let serve = ServeArgs {
+                upstream: args.upstream.clone().or(cli.serve.upstream),
+                ..ServeArgs::default()
+            };
+            prices::run(&args, &sources(&cli.common, &serve))
         }
     };
     match result {

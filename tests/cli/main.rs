@@ -17,6 +17,7 @@ mod crash;
 mod ending;
 mod https;
 mod large;
+mod prices;
 mod program;
 #[allow(dead_code, reason = "the suite uses more of it")]
 #[path = "../suite/house/receiver.rs"]
