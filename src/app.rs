@@ -21,6 +21,7 @@ use crate::console::Console;
 use crate::egress::{Allowed, Egress};
 use crate::fault;
 use crate::jobs::Ends;
+use crate::limits::Limits;
 use crate::media::{self, Archive, Settled};
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
@@ -135,8 +136,10 @@ impl App {
         let callbacks = callbacks::of(&config, signer, &shelf, &clock).map_err(SetupError::from)?;
         let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
         let archive = archive(&config, &shelf, &upstream, (&clock, callbacks.as_ref()))?;
+        let limits = Arc::new(Limits::new(&config));
         let proxy = Proxy::new(Means {
             config,
+            limits,
             shelf: shelf.clone(),
             upstream,
             clock: clock.clone(),

@@ -26,6 +26,7 @@
 //! | [`media`] | what results link to: links found and rewritten, files fetched, kept and served |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
 //! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
+//! | [`limits`] | how much a client may use: by the minute, and at once |
 //! | [`ledger`] | what was paid and what was saved, a line for each generation |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`price`] | what generations cost; pure |
@@ -48,6 +49,7 @@ pub mod fault;
 pub mod generation;
 pub mod jobs;
 pub mod ledger;
+pub mod limits;
 pub mod media;
 pub mod message;
 pub mod once;

@@ -34,6 +34,14 @@ pub trait Ends: Send + Sync + 'static {
     /// When it could not be remembered. A job that has not succeeded stays kept then, and its end is
     /// told again at its next poll; of a success the others hear all the same.
     fn ended(&self, end: &End) -> Result<(), StoreError>;
+
+    /// A job is not followed any more: it has ended, or is not kept any longer. May be told again, and
+    /// without [`ended`](Self::ended) when its file is lost. Does not block.
+    fn gone(&self, _task_id: &str) {}
+
+    /// A job was found to run that this process has not submitted: at the start, or by an import. May
+    /// be told again. If it has ended meanwhile, [`gone`](Self::gone) follows. Does not block.
+    fn found(&self, _task_id: &str, _client: &str) {}
 }
 
 /// The end of one job.
@@ -112,6 +120,18 @@ impl Endings {
     pub fn archiving(mut self, archive: Arc<Archive>) -> Self {
         self.archive = Some(archive);
         self
+    }
+
+    pub(super) fn gone(&self, task_id: &str) {
+        for listener in self.ends.iter() {
+            listener.gone(task_id);
+        }
+    }
+
+    pub(super) fn found(&self, task_id: &str, client: &str) {
+        for listener in self.ends.iter() {
+            listener.found(task_id, client);
+        }
     }
 
     /// Makes what is kept agree with what upstream said; `true` when the job is over.

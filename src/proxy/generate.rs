@@ -94,6 +94,7 @@ impl Proxy {
         let (caller, body) = self.caller(&mut asked, body).await?;
         let caller = caller.as_ref();
         let base = self.base(&asked.parts);
+        let client = asked.client.name.clone();
         let mut looks = 0;
         let mut run = Some(Run {
             upstreams: self.upstreams(caller),
@@ -128,14 +129,15 @@ impl Proxy {
                         let reason = "the run ended before it was sent".to_owned();
                         return Err(Error::StoreUnavailable(reason));
                     };
+                    let (lead, admission) = self.admit_lead(lead, &client)?;
                     let flight = lead.flight();
-                    self.tasks.spawn(self.clone().run(lead, run));
+                    self.tasks.spawn(self.clone().run(lead, run, admission));
                     (flight, Role::Leader(reason))
                 }
             };
             let leads = matches!(role, Role::Leader(_));
             let noted = self.note_after(&flight, caller, leads);
-            if let Turn::Answer(response) = self.follow(query, &flight, role).await? {
+            if let Turn::Answer(response) = self.follow(query, (&flight, &client), role).await? {
                 if let Some(noted) = noted {
                     // It only fails by a panic, which is reported by itself.
                     let _ = noted.await;
@@ -146,7 +148,12 @@ impl Proxy {
     }
 
     /// Waits for a flight as everyone does who asked for it, its leader included.
-    async fn follow(&self, query: &Query, flight: &Flight, role: Role) -> Result<Turn, Error> {
+    async fn follow(
+        &self,
+        query: &Query,
+        (flight, client): (&Flight, &str),
+        role: Role,
+    ) -> Result<Turn, Error> {
         let first = matches!(role, Role::Leader(_));
         let (mut response, status) = match flight.answer().await {
             Stage::Live(answer) => (reply::arriving(&answer, first, None), role.stored()),
@@ -174,7 +181,16 @@ impl Proxy {
             Stage::Ended(Ending::Failed(failure)) => {
                 return Err(Error::of_failure(query.key, failure, query.unknown_outcome));
             }
-            Stage::Ended(Ending::Released) | Stage::Waiting => return Ok(Turn::Again),
+            Stage::Ended(Ending::Declined {
+                client: of,
+                refusal,
+            }) if *of == *client => {
+                self.limits.refused_too(&refusal);
+                return Err(refusal.into());
+            }
+            Stage::Ended(Ending::Released | Ending::Declined { .. }) | Stage::Waiting => {
+                return Ok(Turn::Again);
+            }
         };
         reply::mark(response.headers_mut(), status, None);
         Ok(Turn::Answer(response))
@@ -218,6 +234,7 @@ impl Proxy {
         if wishes.freshness.only_if_cached {
             return Err(Error::NotCached);
         }
+        let admission = self.admit(&asked.client.name)?;
         let Asked {
             kind,
             mut parts,
@@ -229,7 +246,8 @@ impl Proxy {
             why,
             kind: Some(kind),
         };
-        self.forward(parts, target, body, passing).await
+        let answer = self.forward(parts, target, body, passing).await?;
+        Ok(admission.within(answer))
     }
 
     /// The whole body, which is what a generation is recognised by.

@@ -19,6 +19,7 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::Proxy;
+use super::admit::Admission;
 use super::record::{self, Taken};
 use super::verdict::Judged;
 use crate::callbacks::Caller;
@@ -63,6 +64,8 @@ struct Call {
     /// MONEY: before the lead, so that in a panic the note is in doubt before the flight ends;
     /// otherwise somebody could board in between and find neither.
     pledge: Option<Pledge>,
+    /// Before the lead: whoever hears of the end may ask again at once.
+    admission: Admission,
     lead: Lead,
     run: Run,
     started: Instant,
@@ -74,11 +77,14 @@ impl Proxy {
     /// # Cancel safety
     /// MONEY: never dropped while the process lives; it is a task that only the drain waits for.
     /// If the process dies, the intent stands.
-    pub(super) async fn run(self: Arc<Self>, mut lead: Lead, run: Run) {
+    pub(super) async fn run(self: Arc<Self>, mut lead: Lead, run: Run, admission: Admission) {
         fault::point("before-intent");
         let pledge = match self.prepare(&lead, &run).await {
             Ok(pledge) => pledge,
-            Err(reason) => return lead.end(Ending::Failed(Failure::Store(reason))),
+            Err(reason) => {
+                drop(admission);
+                return lead.end(Ending::Failed(Failure::Store(reason)));
+            }
         };
         fault::point("after-intent");
         lead.about_to_send();
@@ -86,6 +92,7 @@ impl Proxy {
         let mut call = Call {
             lead,
             pledge,
+            admission,
             run,
             started: Instant::now(),
         };
@@ -155,11 +162,15 @@ impl Proxy {
 
     /// The run succeeded: durable first, then the intent goes, then the last byte.
     async fn keep(&self, mut call: Call, mut taken: Taken) {
+        if let Some(task) = &taken.task {
+            call.admission.for_job(task);
+        }
         fault::point("before-record");
         let entry = match self.entry(&call, &mut taken).await {
             Ok(entry) => entry,
             Err(error) => return call.not_kept(taken, &error).await,
         };
+        call.admission.kept();
         fault::point("after-record");
         if let Some(task) = &entry.record.task {
             self.watch_job(&task.id, &entry.record.path);
@@ -174,6 +185,7 @@ impl Proxy {
         }
         fault::point("after-settle");
         let answer = taken.answer;
+        drop(call.admission);
         call.lead.end(Ending::Kept { entry, answer });
         fault::point("after-flight");
         taken.recorder.end();
@@ -239,6 +251,7 @@ impl Call {
             (Some(pledge), false) => withdraw(pledge).await,
             (None, _) => {}
         }
+        drop(self.admission);
         self.lead.end(Ending::Failed(match error {
             SendError::Unreachable(reason) => Failure::Unreachable(reason),
             SendError::Cut(_) | SendError::Client(_) => Failure::Cut(reason),
@@ -252,6 +265,7 @@ impl Call {
         if let Some(pledge) = self.pledge {
             withdraw(pledge).await;
         }
+        drop(self.admission);
         taken.end(self.lead, NotKept::Refused);
     }
 
@@ -260,6 +274,7 @@ impl Call {
         if let Some(pledge) = self.pledge {
             pledge.doubt(reason).await;
         }
+        drop(self.admission);
         taken.end(self.lead, NotKept::Unknown);
     }
 
@@ -268,6 +283,7 @@ impl Call {
         if let Some(pledge) = self.pledge {
             pledge.doubt(reason.clone()).await;
         }
+        drop(self.admission);
         self.lead.end(Ending::Failed(Failure::Cut(reason.clone())));
         taken.recorder.fail(&reason);
     }
@@ -282,6 +298,7 @@ impl Call {
                 .doubt(format!("its answer could not be kept: {error}"))
                 .await;
         }
+        drop(self.admission);
         taken.end(self.lead, NotKept::StoreFailed);
     }
 }

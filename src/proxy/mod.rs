@@ -2,6 +2,7 @@
 //!
 //! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
+//!    [`admit`] counts the request for it.
 //! 3. [`generation::classify`] tells what it is:
 //!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
 //!    - a WebSocket, which becomes a [`tunnel`];
@@ -9,6 +10,7 @@
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
+//! [`admit`] lets a paid call begin, if the limits of its client do.
 //! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
@@ -16,6 +18,7 @@
 //! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
 //! it means.
 
+mod admit;
 mod auth;
 mod bodies;
 mod callback;
@@ -34,6 +37,7 @@ mod record;
 mod reply;
 mod shown;
 mod standing;
+mod stray;
 mod tunnel;
 mod verdict;
 
@@ -53,6 +57,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Endings, Ends, Polls, dialect};
+use crate::limits::{Limits, Standing};
 use crate::media::{Archive, Name};
 use crate::message::{Body, Peer, body, coding, headers};
 use crate::once::Once;
@@ -79,6 +84,7 @@ pub struct Proxy {
     shelf: Shelf,
     upstream: Arc<Upstream>,
     once: Once,
+    limits: Arc<Limits>,
     polls: Polls,
     callbacks: Option<Arc<Callbacks>>,
     archive: Arc<Archive>,
@@ -100,6 +106,8 @@ pub struct Means {
     pub clock: Clock,
     /// What a drain waits for: paid calls run in it.
     pub tasks: TaskTracker,
+    /// What its clients may use.
+    pub limits: Arc<Limits>,
     /// Who hears of the ends of jobs.
     pub ends: Vec<Arc<dyn Ends>>,
     /// Who is called back about them; `None`: nobody.
@@ -117,10 +125,12 @@ impl Proxy {
             upstream,
             clock,
             tasks,
-            ends,
+            limits,
+            mut ends,
             callbacks,
             archive,
         } = means;
+        ends.push(Arc::new(admit::Leaving(limits.clone())));
         let endings = Endings::new(shelf.clone(), clock.clone(), ends);
         let endings = endings.archiving(archive.clone());
         let polls = Polls::new(upstream.clone(), endings, config.jobs, tasks.clone());
@@ -129,6 +139,7 @@ impl Proxy {
             keys: Keys::new(&config),
             bodies: Bodies::new(config.cache.max_request_body),
             once: Once::new(shelf.clone(), clock.clone()),
+            limits,
             config,
             shelf,
             upstream,
@@ -172,7 +183,9 @@ impl Proxy {
     /// # Errors
     /// When the store cannot say what it holds.
     pub async fn reconcile(&self) -> Result<(), StoreError> {
-        self.once.reconcile().await
+        self.once.reconcile().await?;
+        self.count_running_jobs().await;
+        Ok(())
     }
 
     /// Whether a generation could be kept now.
@@ -193,10 +206,14 @@ impl Proxy {
             .allowed_origin(request.headers())
             .map(str::to_owned);
         let version = request.version();
-        let mut response = match self.route(request).await {
+        let mut standing = None;
+        let mut response = match self.route(request, &mut standing).await {
             Ok(response) => response,
             Err(error) => refused(&error, version),
         };
+        if let Some(standing) = standing {
+            standing.tell(response.headers_mut());
+        }
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
         }
@@ -214,7 +231,11 @@ impl Proxy {
         response
     }
 
-    async fn route(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Error> {
+    async fn route(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        standing: &mut Option<Standing>,
+    ) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
         self.check_way(&parts)?;
         self.guard.check(&parts)?;
@@ -225,9 +246,10 @@ impl Proxy {
             return self.media(&parts).await;
         }
         if !parts.uri.path().starts_with("/v1/") {
-            return Err(not_found(&parts));
+            return Err(stray::not_found(&parts));
         }
         let client = self.keys.authenticate(&parts)?;
+        self.count(&client, standing)?;
         let target = auth::strip(&mut parts)?;
         self.check_owner(parts.uri.path(), &client).await?;
         if let Some(client) = tunnel::asked_for(&mut parts, &body) {
@@ -339,35 +361,6 @@ fn refused(error: &Error, version: Version) -> Response<Body> {
         response.headers_mut().insert(header::CONNECTION, close);
     }
     response
-}
-
-/// The answer to a path that is none of ours; one that exists below `/v1` says so.
-fn not_found(parts: &Parts) -> Error {
-    let path = parts.uri.path();
-    let below = format!("/v1{path}");
-    let known = generation::classify(&parts.method, &below).is_some()
-        || [
-            "/models",
-            "/files",
-            "/videos",
-            "/video",
-            "/images",
-            "/chat",
-            "/audio",
-            "/embeddings",
-        ]
-        .iter()
-        .any(|known| path == *known || path.starts_with(&format!("{known}/")));
-    let hint = if known {
-        format!(" It would be served as {below}: end your client's base URL in /v1.")
-    } else {
-        " The API is below /v1/.".to_owned()
-    };
-    Error::NotFound {
-        method: parts.method.to_string(),
-        path: printable(path),
-        hint,
-    }
 }
 
 /// A path as a log line or a message may show it: bounded, and without control characters.
