@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri, header};
 use serde_json::Value;
 
@@ -152,14 +151,14 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], config: &Config) 
         429 => says(&format!(
             "upstream has had too many requests by {key} (429): try again later"
         )),
-        code @ 300..400 => match headers.get(header::LOCATION) {
+        code @ 300..=399 => match headers.get(header::LOCATION) {
             Some(place) => format!(
                 "upstream points to {} ({code}): is upstream.base_url right?",
                 quoted(&String::from_utf8_lossy(place.as_bytes()))
             ),
             None => format!("upstream points elsewhere ({code}): is upstream.base_url right?"),
         },
-        code @ 500..600 => says(&format!(
+        code @ 500..=599 => says(&format!(
             "upstream has trouble of its own ({code}), which says nothing about the key: try again later"
         )),
         code => says(&format!(
