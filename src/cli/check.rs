@@ -47,8 +47,9 @@ pub(super) fn run(args: &CheckArgs, sources: &Sources) -> Result<(), Failure> {
     match verdict {
         Some(verdict) if !verdict.works => Err(Failure::Runtime(verdict.words)),
         Some(verdict) if !args.json => {
-            let lines = std::iter::once(&verdict.words).chain(&verdict.notes);
-            print(&lines.map(|line| format!("{line}\n")).collect::<String>())
+            let notes: Vec<&str> = verdict.notes.iter().map(String::as_str).collect();
+            let lines = [&[verdict.words.as_str()], notes.as_slice()].concat();
+            print(&format!("{}\n", lines.join("\n")))
         }
         Some(_) | None => Ok(()),
     }
@@ -56,17 +57,13 @@ pub(super) fn run(args: &CheckArgs, sources: &Sources) -> Result<(), Failure> {
 
 /// What there is to say before anything is asked.
 fn offline(ready: &Ready) -> String {
-    let not_yet = ready
-        .loaded
-        .not_yet
-        .iter()
-        .map(|key| format!("not yet supported in this version, and without effect: {key}\n"));
-    let mut text: String = not_yet.collect();
-    text.push_str(&match &ready.loaded.file {
+    let not_yet = ready.loaded.not_yet.iter();
+    let told = |key| format!("not yet supported in this version, and without effect: {key}\n");
+    let fine = match &ready.loaded.file {
         Some(file) => format!("{} is fine\n", file.display()),
         None => "no configuration file; flags, environment and defaults are fine\n".to_owned(),
-    });
-    text
+    };
+    not_yet.map(told).chain([fine]).collect()
 }
 
 fn broken(problems: &Problems) -> Value {

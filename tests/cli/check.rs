@@ -118,7 +118,7 @@ async fn what_stands_in_the_way_is_said_in_plain_words() {
             http("200 OK", r#"{"success":false,"message":"m"}"#),
             "it says: m",
         ),
-        (http("301 Moved", ""), "points elsewhere"),
+        (http("301 Moved", ""), "points to elsewhere"),
         ("SSH-2.0-x\r\n".to_owned(), "upstream broke off"),
     ];
     for (answer, words) in table {

@@ -59,7 +59,10 @@ pub(super) fn ask(ready: &Ready) -> Result<Verdict, Failure> {
         }
     })?;
     let asking = question(&upstream, config);
-    let answer = runtime()?.block_on(async { tokio::time::timeout(4 * PATIENCE, asking).await });
+    let runtime = runtime()?;
+    let answer = runtime.block_on(async { tokio::time::timeout(4 * PATIENCE, asking).await });
+    // A look-up of a name goes on long after nobody waits for it.
+    runtime.shutdown_background();
     Ok(answer.unwrap_or_else(|_| Verdict::no(None, "upstream's answer did not end in time")))
 }
 
@@ -128,44 +131,51 @@ fn no_answer(error: &SendError, config: &Config) -> String {
 fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], config: &Config) -> Verdict {
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let said = json.as_ref().and_then(message);
-    let says = |advice: &str| match &said {
-        Some(said) => format!("{advice}; it says: {said}"),
-        None => advice.to_owned(),
-    };
+    match status.as_u16() {
+        200 => listed(json.as_ref(), said.as_deref(), config),
+        code @ 300..=399 => Verdict::no(Some(status), elsewhere(code, headers)),
+        code => {
+            let meaning = meaning(code, config);
+            let words = match said {
+                Some(said) => format!("{meaning}; it says: {said}"),
+                None => meaning,
+            };
+            Verdict::no(Some(status), words)
+        }
+    }
+}
+
+fn elsewhere(code: u16, headers: &HeaderMap) -> String {
+    let place = headers.get(header::LOCATION);
+    let place = place.map(|place| quoted(&String::from_utf8_lossy(place.as_bytes())));
+    let place = place.as_deref().unwrap_or("elsewhere");
+    format!("upstream points to {place} ({code}): is upstream.base_url right?")
+}
+
+/// What a status means that is no list of models, and what to do.
+fn meaning(code: u16, config: &Config) -> String {
     let key = match &config.upstream.api_key_file {
         Some(file) => format!("the key in {}", file.display()),
         None => format!("the key in {}", config.upstream.api_key_env),
     };
-    let words = match status.as_u16() {
-        200 => return listed(json.as_ref(), said.as_deref(), config),
-        401 => says(&format!(
-            "upstream does not know {key} (401): copy it again"
-        )),
-        403 => says(&format!(
-            "upstream knows {key} and refuses it (403): its balance is spent, or it is limited to \
+    match code {
+        401 => format!("upstream does not know {key} (401): copy it again"),
+        402 => format!("the account of {key} has no money left (402)"),
+        403 => format!(
+            "upstream knows {key} and refuses it (403): its money is spent, or it is limited to \
              other models or addresses"
-        )),
-        402 => says(&format!("the account of {key} has no money left (402)")),
-        404 => says("there are no models below upstream.base_url (404): it mostly ends in /v1"),
+        ),
+        404 => {
+            "there are no models below upstream.base_url (404): it mostly ends in /v1".to_owned()
+        }
         407 => "a proxy on the way wants credentials (407)".to_owned(),
-        429 => says(&format!(
-            "upstream has had too many requests by {key} (429): try again later"
-        )),
-        code @ 300..=399 => match headers.get(header::LOCATION) {
-            Some(place) => format!(
-                "upstream points to {} ({code}): is upstream.base_url right?",
-                quoted(&String::from_utf8_lossy(place.as_bytes()))
-            ),
-            None => format!("upstream points elsewhere ({code}): is upstream.base_url right?"),
-        },
-        code @ 500..=599 => says(&format!(
-            "upstream has trouble of its own ({code}), which says nothing about the key: try again later"
-        )),
-        code => says(&format!(
-            "upstream answers {code}, which is no list of models"
-        )),
-    };
-    Verdict::no(Some(status), words)
+        429 => format!("upstream has had too many requests by {key} (429): try again later"),
+        code @ 500..=599 => format!(
+            "upstream has trouble of its own ({code}), which says nothing about the key: try again \
+             later"
+        ),
+        code => format!("upstream answers {code}, which is no list of models"),
+    }
 }
 
 /// A 200. The gateway also says no with one.
@@ -277,13 +287,13 @@ mod tests {
                 "copy it again; it says: Invalid",
             ),
             (402, "", false, "no money"),
-            (403, r#"{"error":"quota"}"#, false, "balance is spent"),
+            (403, r#"{"error":"quota"}"#, false, "money is spent"),
             (404, "<html>", false, "ends in /v1"),
             (407, "", false, "credentials"),
             (429, "", false, "too many requests"),
             (500, "", false, "says nothing about the key"),
             (503, "<html>", false, "try again later"),
-            (302, "", false, "upstream points elsewhere"),
+            (302, "", false, "points to elsewhere"),
             (204, "", false, "answers 204"),
         ];
         for (status, body, works, words) in table {

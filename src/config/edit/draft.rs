@@ -86,18 +86,15 @@ impl Draft {
         let Some(entry) = self.find(&document, section, name)? else {
             return Ok(false);
         };
-        let Some(at) = entry.leaves.iter().position(|leaf| leaf.key == key) else {
+        let mut leaves = entry.leaves.iter().enumerate();
+        let Some((at, leaf)) = leaves.find(|(_, leaf)| leaf.key == key) else {
             return Ok(false);
         };
         let cut = match &entry.form {
-            Form::Section { .. } | Form::Lines => {
-                section::lines(&self.text, &entry.leaves[at].whole())
-            }
+            Form::Section { .. } | Form::Lines => section::lines(&self.text, &leaf.whole()),
             Form::Braces { inside } => in_braces(&self.text, inside.start, &entry.leaves, at),
             Form::Dots { inside, all } => {
-                let at = all
-                    .iter()
-                    .position(|leaf| leaf.value == entry.leaves[at].value);
+                let at = all.iter().position(|other| other.value == leaf.value);
                 in_braces(&self.text, inside.start, all, at.unwrap_or_default())
             }
         };

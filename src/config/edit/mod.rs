@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub use draft::{Draft, Uneditable};
 
-use super::locate::{self, Found};
+use super::locate::Found;
 use super::problem::Problems;
 use super::reading::Reading;
 use super::{Loaded, Sources};
@@ -128,6 +128,3 @@ fn checked(sources: &Sources, target: &Target, text: Option<&str>) -> Result<Loa
     } = Reading::with(sources, Ok(found));
     Ok(Problems::none_or(problems, loaded)?)
 }
-
-/// The most that a file may hold, in bytes.
-const MOST: u64 = locate::MOST;

@@ -79,45 +79,51 @@ pub(super) fn find(
     let Some(table) = item.as_table_like() else {
         return Err(format!("has `{section}.{name}`, which is no section"));
     };
-    let leaves = leaves(text, table);
-    let braces = inside(outer);
-    let form = match (item, item.span()) {
-        (Item::Table(own), Some(header)) if !own.is_dotted() && !own.is_implicit() => {
-            Form::Section { header }
-        }
-        (Item::Table(own), _) if own.is_dotted() => Form::Lines,
-        (Item::Value(Value::InlineTable(own)), _) if own.is_dotted() => match &braces {
-            Some(inside) => Form::Dots {
-                inside: inside.clone(),
-                all: pairs(text, tables),
-            },
-            None => Form::Lines,
-        },
-        (Item::Value(Value::InlineTable(_)), Some(span)) => Form::Braces {
-            inside: span.start + 1..span.end.saturating_sub(1),
-        },
-        _ => {
-            let rule = "is written in a way that only a hand can change";
-            return Err(format!("has `{section}.{name}`, which {rule}"));
-        }
-    };
+    let inside = inside(outer);
+    let braces = inside.map(|inside| (inside, pairs(text, tables)));
+    let form = form(item, braces.as_ref()).ok_or_else(|| {
+        format!("has `{section}.{name}`, which is written in a way that only a hand can change")
+    })?;
     let value = item.span().unwrap_or_default();
     let start = key.span().map_or(value.start, |key| start(text, key.start));
-    let of = braces.map(|inside| {
-        let entries = pairs(text, tables);
-        let at = entries.iter().position(|pair| pair.value == value);
-        Outer {
-            inside,
-            at: at.unwrap_or(entries.len()),
-            entries,
-        }
+    let of = braces.map(|(inside, entries)| Outer {
+        at: entries
+            .iter()
+            .position(|pair| pair.value == value)
+            .unwrap_or(entries.len()),
+        inside,
+        entries,
     });
     Ok(Some(Entry {
         form,
-        leaves,
+        leaves: leaves(text, table),
         whole: start..value.end,
         of,
     }))
+}
+
+/// How a section is written that stands within `braces`, if it does; `None` for what is too odd.
+fn form(item: &Item, braces: Option<&(Range<usize>, Vec<Leaf>)>) -> Option<Form> {
+    match item {
+        Item::Table(own) if own.is_dotted() => Some(Form::Lines),
+        Item::Table(own) if !own.is_implicit() => Some(Form::Section {
+            header: own.span()?,
+        }),
+        Item::Value(Value::InlineTable(own)) if own.is_dotted() => Some(match braces {
+            Some((inside, all)) => Form::Dots {
+                inside: inside.clone(),
+                all: all.clone(),
+            },
+            None => Form::Lines,
+        }),
+        Item::Value(Value::InlineTable(own)) => {
+            let span = own.span()?;
+            Some(Form::Braces {
+                inside: span.start + 1..span.end.saturating_sub(1),
+            })
+        }
+        Item::Table(_) | Item::Value(_) | Item::ArrayOfTables(_) | Item::None => None,
+    }
 }
 
 /// What stands between the braces of an inline table.
@@ -151,19 +157,18 @@ fn leaves(text: &str, table: &dyn TableLike) -> Vec<Leaf> {
 fn pairs(text: &str, table: &dyn TableLike) -> Vec<Leaf> {
     let mut found = Vec::new();
     for (key, item) in table.iter() {
-        match item.as_table_like().filter(|table| table.is_dotted()) {
-            Some(inner) => found.extend(pairs(text, inner)),
-            None => {
-                let pair = table.get_key_value(key);
-                let spans = pair.and_then(|(key, item)| Some((key.span()?, item.span()?)));
-                found.extend(spans.map(|(at, value)| Leaf {
-                    key: key.to_owned(),
-                    key_start: at.start,
-                    start: start(text, at.start),
-                    value,
-                }));
-            }
+        if let Some(inner) = item.as_table_like().filter(|table| table.is_dotted()) {
+            found.extend(pairs(text, inner));
+            continue;
         }
+        let pair = table.get_key_value(key);
+        let spans = pair.and_then(|(key, item)| Some((key.span()?, item.span()?)));
+        found.extend(spans.map(|(at, value)| Leaf {
+            key: key.to_owned(),
+            key_start: at.start,
+            start: start(text, at.start),
+            value,
+        }));
     }
     found
 }
@@ -179,12 +184,12 @@ fn start(text: &str, level: usize) -> usize {
         .chars()
         .next_back()
         .filter(|last| "\"'".contains(*last));
-    let begin = match quote {
-        Some(quote) => rest[..rest.len() - 1].rfind(quote),
-        None => {
-            let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            Some(rest.trim_end_matches(bare).len())
-        }
+    let begin = if let Some(quote) = quote {
+        let opened = rest.strip_suffix(quote);
+        opened.and_then(|rest| rest.rfind(quote))
+    } else {
+        let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        Some(rest.trim_end_matches(bare).len())
     };
     begin.map_or(level, |begin| start(text, begin))
 }
@@ -226,7 +231,9 @@ pub(super) fn made(
         new.push_str(line);
     }
     let title = format!("[{}.{}]", Key::new(section), Key::new(name));
-    new.push_str(&format!("{title}{line}{pair}{line}"));
+    for piece in [&title, line, pair, line] {
+        new.push_str(piece);
+    }
     Splice::new(at..at, new)
 }
 

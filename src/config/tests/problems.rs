@@ -255,7 +255,7 @@ fn half_a_certificate_is_none() {
 
 #[test]
 fn what_is_not_built_is_told_or_refused() {
-    let told: [(&str, &[&str]); 10] = [
+    let told: [(&str, &[&str]); 11] = [
         ("[media]\narchive = false", &[]),
         ("[console]\nenabled = false\ntoken_env = 'T'", &[]),
         ("[server]\nmax_connections = 1\nheader_timeout = '1s'", &[]),
