@@ -154,14 +154,14 @@ async fn tls_and_proxies_have_words_of_their_own() {
 #[tokio::test]
 async fn a_bad_configuration_asks_nobody() {
     let home = Home::new();
-    home.write("proxy.toml", "[cache]\nscoop = 1\nscope = 2\n");
+    home.write("proxy.toml", "[cache]\nscpe = 1\nscope = 2\n");
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let ended = check(&home, &sandbox.base_url(), &[], &["--json"]).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
     let told: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(told["problems"].as_array().unwrap().len(), 2, "{told}");
     assert!(
-        ended.err.contains("proxy.toml:2:1: unknown key `scoop`"),
+        ended.err.contains("proxy.toml:2:1: unknown key `scpe`"),
         "{ended:?}"
     );
     assert!(ended.err.contains("did you mean `scope`"), "{ended:?}");

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use toml_edit::{Document, Key, Value};
 
+use super::lines;
 use super::section::{self, Entry, Form, Leaf};
 
 /// Why a file cannot be changed by a program, as a line for who can change it by hand.
@@ -91,7 +92,7 @@ impl Draft {
             return Ok(false);
         };
         let cut = match &entry.form {
-            Form::Section { .. } | Form::Lines => section::lines(&self.text, &leaf.whole()),
+            Form::Section { .. } | Form::Lines => lines::whole(&self.text, &leaf.whole()),
             Form::Braces { inside } => in_braces(&self.text, inside.start, &entry.leaves, at),
             Form::Dots { inside, all } => {
                 let at = all.iter().position(|other| other.value == leaf.value);
@@ -133,7 +134,7 @@ impl Draft {
             }
             Form::Braces { .. } => match &entry.of {
                 Some(of) => in_braces(&self.text, of.inside.start, &of.entries, of.at),
-                None => section::lines(&self.text, &entry.whole),
+                None => lines::whole(&self.text, &entry.whole),
             },
         };
         self.splice(&Splice::new(cut, String::new()), |meant| {
@@ -213,15 +214,15 @@ fn added(text: &str, form: &Form, leaves: &[Leaf], pair: &str) -> Splice {
     let last = leaves.iter().max_by_key(|leaf| leaf.value.end);
     match (form, last) {
         (Form::Section { header, .. }, None) => {
-            let end = section::line_end(text, header.end);
-            section::line_at(text, end, pair)
+            let end = lines::end(text, header.end);
+            lines::of_its_own(text, end, pair)
         }
         (Form::Section { .. } | Form::Lines, Some(last)) => {
-            let end = section::line_end(text, last.value.end);
-            let start = section::line_start(text, last.start);
+            let end = lines::end(text, last.value.end);
+            let start = lines::start(text, last.start);
             // An indentation, and what stands before the dots.
             let before = text.get(start..last.key_start).unwrap_or_default();
-            section::line_at(text, end, &format!("{before}{pair}"))
+            lines::of_its_own(text, end, &format!("{before}{pair}"))
         }
         (Form::Braces { .. }, Some(last)) => {
             Splice::new(last.value.end..last.value.end, format!(", {pair}"))
@@ -246,8 +247,8 @@ fn in_braces(text: &str, open: usize, leaves: &[Leaf], at: usize) -> Range<usize
     let before = leaves.iter().map(|other| other.value.end);
     match before.filter(|end| *end <= leaf.start).max() {
         Some(end) => end..leaf.value.end,
-        None => match section::comma_after(text, leaf.value.end) {
-            Some(comma) => leaf.start..section::blank_after(text, comma),
+        None => match lines::comma_after(text, leaf.value.end) {
+            Some(comma) => leaf.start..lines::blank_after(text, comma),
             None => leaf.start..leaf.value.end,
         },
     }

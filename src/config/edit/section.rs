@@ -5,6 +5,7 @@ use std::ops::Range;
 use toml_edit::{Document, Item, Key, Table, TableLike, Value};
 
 use super::draft::Splice;
+use super::lines;
 
 /// A key and its value.
 #[derive(Clone, Debug)]
@@ -221,13 +222,13 @@ pub(super) fn made(
         Some((header, leaves)) => whole_end(text, document, header, leaves),
         None => text.len(),
     };
-    let line = newline(text);
+    let line = lines::newline(text);
     let before = text.get(..at).unwrap_or_default();
     let mut new = String::new();
     if !before.is_empty() && !before.ends_with('\n') {
         new.push_str(line);
     }
-    if !before.is_empty() && !is_blank(last_line(before)) {
+    if !before.is_empty() && !lines::is_blank(lines::last(before)) {
         new.push_str(line);
     }
     let title = format!("[{}.{}]", Key::new(section), Key::new(name));
@@ -283,12 +284,12 @@ pub(super) fn whole(
 ) -> Range<usize> {
     let values: Vec<_> = leaves.iter().map(|leaf| leaf.value.clone()).collect();
     let end = whole_end(text, document, header, &values);
-    let start = line_start(text, header.start);
+    let start = lines::start(text, header.start);
     let before = text.get(..start).unwrap_or_default();
-    let above = last_line(before);
+    let above = lines::last(before);
     let after = text.get(end..).unwrap_or_default();
-    let meets = is_blank(after.split('\n').next().unwrap_or_default());
-    if !above.is_empty() && is_blank(above) && meets {
+    let meets = lines::is_blank(after.split('\n').next().unwrap_or_default());
+    if !above.is_empty() && lines::is_blank(above) && meets {
         start - above.len()..end
     } else {
         start..end
@@ -304,89 +305,19 @@ fn whole_end(
     values: &[Range<usize>],
 ) -> usize {
     let last = values.iter().map(|value| value.end).max();
-    let end = line_end(text, last.unwrap_or(header.end));
+    let end = lines::end(text, last.unwrap_or(header.end));
     let next = below(document.as_table()).into_iter();
-    let next = next.map(|(header, _)| line_start(text, header.start));
+    let next = next.map(|(header, _)| lines::start(text, header.start));
     let next = next.filter(|start| *start >= end).min();
     let gap = text
         .get(end..next.unwrap_or(text.len()))
         .unwrap_or_default();
     let mut comments = 0;
     for line in gap.split_inclusive('\n') {
-        if is_blank(line) {
+        if lines::is_blank(line) {
             return end + comments;
         }
         comments += line.len();
     }
     if next.is_none() { end + comments } else { end }
-}
-
-/// A line of its own at `at`, which is where one begins, or the end of a text without a last newline.
-pub(super) fn line_at(text: &str, at: usize, content: &str) -> Splice {
-    let line = newline(text);
-    let before = text.get(..at).unwrap_or_default();
-    let first = if before.is_empty() || before.ends_with('\n') {
-        ""
-    } else {
-        line
-    };
-    Splice::new(at..at, format!("{first}{content}{line}"))
-}
-
-/// The lines that a range stands on.
-pub(super) fn lines(text: &str, range: &Range<usize>) -> Range<usize> {
-    line_start(text, range.start)..line_end(text, range.end)
-}
-
-/// Where the line begins that `at` stands on. A byte order mark stands before the first.
-pub(super) fn line_start(text: &str, at: usize) -> usize {
-    let before = text.get(..at).unwrap_or_default();
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    match text.get(start..at) {
-        Some(line) if start == 0 && line.starts_with('\u{feff}') => '\u{feff}'.len_utf8(),
-        _ => start,
-    }
-}
-
-/// Where the line ends that `at` stands on, its newline included.
-pub(super) fn line_end(text: &str, at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    rest.find('\n')
-        .map_or(text.len(), |newline| at + newline + 1)
-}
-
-/// Behind the comma that follows `at`, past blanks and comments.
-pub(super) fn comma_after(text: &str, mut at: usize) -> Option<usize> {
-    loop {
-        let rest = text.get(at..)?;
-        let blank = rest.len() - rest.trim_start().len();
-        let rest = rest.trim_start();
-        if rest.starts_with('#') {
-            at = line_end(text, at + blank);
-        } else {
-            return rest.starts_with(',').then_some(at + blank + 1);
-        }
-    }
-}
-
-/// Behind the blanks that follow `at` on its line.
-pub(super) fn blank_after(text: &str, at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    at + rest.len() - rest.trim_start_matches([' ', '\t']).len()
-}
-
-fn last_line(text: &str) -> &str {
-    text.split_inclusive('\n').next_back().unwrap_or_default()
-}
-
-fn is_blank(line: &str) -> bool {
-    line.trim().is_empty()
-}
-
-/// How this text ends its lines.
-fn newline(text: &str) -> &'static str {
-    match text.find('\n') {
-        Some(at) if text[..at].ends_with('\r') => "\r\n",
-        Some(_) | None => "\n",
-    }
 }
