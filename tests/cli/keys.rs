@@ -90,8 +90,8 @@ async fn a_commented_file_keeps_every_byte_but_the_clients() {
     let gone = home.run(&["keys", "remove", "alice"]).await;
     assert_eq!((gone.code, gone.out.as_str()), (Some(0), ""), "{gone:?}");
     assert_eq!(text(&home), FILE);
-    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o640);
+    let permissions = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(permissions & 0o777, 0o640);
     let left = home.run(&["keys", "remove", "old.one", "--json"]).await;
     let left: Value = serde_json::from_str(&left.out).unwrap();
     assert_eq!(
