@@ -17,7 +17,10 @@ fuzz_target!(|input: &[u8]| {
 
     if let Some(whole) = tree::read(body) {
         let respelt = spelling::other(&whole, &mut Choices::of(rest));
-        assert_eq!(one, asked::json(kind, respelt.as_bytes()), "{respelt}");
+        let mut two = asked::json(kind, respelt.as_bytes());
+        // The one thing that depends on how it is written is how long it is.
+        two.extent.body = one.extent.body;
+        assert_eq!(one, two, "{respelt}");
 
         // The canonical text is a body too, and its own canonical text.
         let canonical = spelling::canonical(&tree::counted(kind, whole));

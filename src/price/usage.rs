@@ -36,7 +36,7 @@ impl Usage {
         let usage = match (begins, kind) {
             (Some(b'{'), Kind::Video) => job::read(body),
             (Some(b'{'), _) => object(kind, body),
-            (Some(b'['), _) | (None, _) => Self::default(),
+            (Some(b'[') | None, _) => Self::default(),
             (Some(_), _) => events::read(body),
         };
         usage.without_zeros()

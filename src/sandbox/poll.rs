@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::World;
 use super::answer::{Answer, Ask};
 use super::bill::{MODELS, Price};
-use super::form::is_true;
+use super::form::{is_true, number};
 use super::jobs::{Look, Order, Phase};
 use super::options::PollShape;
 use super::storage::{self, Form};
@@ -162,7 +162,10 @@ fn add_result(task: &mut Value, world: &World, order: &Order, born: Instant) {
     task["seed"] = asked("seed", (order.row * 7919 % 100_000).into());
     task["resolution"] = asked("resolution", "720p".into());
     task["ratio"] = asked("ratio", "16:9".into());
-    task["duration"] = order.seconds.into();
+    match order.metadata.get("frames").and_then(number) {
+        Some(frames) => task["frames"] = frames.into(),
+        None => task["duration"] = order.seconds.into(),
+    }
     task["framespersecond"] = 24.into();
     task["generate_audio"] = asked("generate_audio", true.into());
     task["draft"] = asked("draft", false.into());

@@ -8,6 +8,7 @@ mod answers;
 mod call;
 mod clips;
 mod jobs;
+mod prices;
 mod realtime;
 mod script;
 mod wire;

@@ -69,7 +69,8 @@ fn refused(status: StatusCode) -> String {
     format!("it answers {status}: {why}")
 }
 
-/// Compares and writes under the lock of the file: what is compared with is what is changed.
+/// Compares, and where something differs once more under the lock of the file: what is compared with
+/// is what is changed. Where nothing does, no file and no folder is made.
 fn write(args: &UpdateArgs, sources: &Sources, url: &str, body: &[u8]) -> Result<Updated, Failure> {
     let compare = |configured: &config::Config| {
         let held = Prices::new(&configured.prices);
@@ -77,10 +78,11 @@ fn write(args: &UpdateArgs, sources: &Sources, url: &str, body: &[u8]) -> Result
         let listed = listed.map_err(|error| Failure::Runtime(format!("{url}: {error}")))?;
         Ok::<_, Failure>((Changes::between(&held, &listed), listed))
     };
-    let (changes, listed, file) = if args.dry_run {
-        let loaded = config::load(sources)?;
-        let (changes, listed) = compare(&loaded.config)?;
-        (changes, listed, loaded.file)
+    let loaded = config::load(sources)?;
+    let (changes, listed) = compare(&loaded.config)?;
+    let nothing = changes.new_prices().next().is_none();
+    let (changes, listed, file) = if args.dry_run || nothing {
+        (changes, listed, loaded.file.filter(|_| !nothing))
     } else {
         let edited = edit::edit(sources, |loaded, draft| {
             let (changes, listed) = compare(&loaded.config)?;

@@ -47,7 +47,7 @@ fn pair(word: &str, between: char, most: u32) -> Option<(u32, u32)> {
 /// Width and height of a clip. The pictures of one resolution have about the same area in every
 /// ratio; the sides are those of Seedance where they are known.
 pub(super) fn sides(height: u32, (wide, high): (u32, u32)) -> (u32, u32) {
-    let known = match (height, wide, high) {
+    match (height, wide, high) {
         (480, 16, 9) => (864, 496),
         (480, 4, 3) => (752, 560),
         (480, 1, 1) => (640, 640),
@@ -60,11 +60,10 @@ pub(super) fn sides(height: u32, (wide, high): (u32, u32)) -> (u32, u32) {
         (1080, 21, 9) => (2206, 946),
         (_, 9, 16 | 21) | (_, 3, 4) => {
             let (width, height) = sides(height, (high, wide));
-            return (height, width);
+            (height, width)
         }
-        _ => return of_area(height, wide, high),
-    };
-    known
+        _ => of_area(height, wide, high),
+    }
 }
 
 /// The sides of a picture in this ratio with the area of a 16:9 one of this height.

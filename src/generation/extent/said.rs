@@ -84,23 +84,37 @@ fn find(members: &[(&'static str, Member)], name: &[u8]) -> Option<Member> {
 pub(in crate::generation) enum Value<'a> {
     /// A string's text, or a form's field.
     Text(&'a [u8]),
-    /// A number as it is written.
-    Number(&'a [u8]),
+    /// Anything else as it is written.
+    Other(&'a [u8]),
 }
 
 impl Value<'_> {
+    /// A text that is short enough to say a size.
     fn word(&self) -> Option<&str> {
-        let (Self::Text(bytes) | Self::Number(bytes)) = self;
-        let word = bytes.get(..).filter(|word| word.len() <= LONGEST_WORD)?;
-        std::str::from_utf8(word).ok().map(str::trim)
+        match self {
+            Self::Text(text) if text.len() <= LONGEST_WORD => {
+                std::str::from_utf8(text).ok().map(str::trim)
+            }
+            Self::Text(_) | Self::Other(_) => None,
+        }
     }
 
-    /// A number, also one that is written as text.
+    /// A number, also one that is written as text. However long it is written, it is the same.
     fn number(&self) -> Option<f64> {
-        self.word()?
+        let digits = match self {
+            Self::Text(_) => self.word()?,
+            Self::Other([b'-' | b'0'..=b'9', ..]) => self.token()?,
+            Self::Other(_) => return None,
+        };
+        digits
             .parse()
             .ok()
             .filter(|number: &f64| number.is_finite())
+    }
+
+    fn token(&self) -> Option<&str> {
+        let (Self::Text(bytes) | Self::Other(bytes)) = self;
+        std::str::from_utf8(bytes).ok()
     }
 }
 
@@ -147,13 +161,10 @@ impl Said {
 
     /// Notes what `member` says, as it is written in JSON.
     pub(in crate::generation) fn note_raw(&mut self, member: Member, said: Option<&RawValue>) {
-        // Escapes may make a word longer, but not by that much.
-        let Some(said) = said.filter(|said| said.get().len() <= 8 * LONGEST_WORD) else {
-            return;
-        };
-        match top::text(said) {
-            Some(text) => self.note(member, Value::Text(text.as_bytes())),
-            None => self.note(member, Value::Number(said.get().as_bytes())),
+        match said.map(|said| (top::text(said), said)) {
+            Some((Some(text), _)) => self.note(member, Value::Text(text.as_bytes())),
+            Some((None, said)) => self.note(member, Value::Other(said.get().as_bytes())),
+            None => {}
         }
     }
 

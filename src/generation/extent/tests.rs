@@ -27,8 +27,8 @@ fn of(kind: Kind, body: &Json) -> Extent {
     extent
 }
 
-fn video(body: Json) -> Extent {
-    of(Kind::Video, &body)
+fn video(body: &Json) -> Extent {
+    of(Kind::Video, body)
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn the_length_of_a_clip() {
             120,
         ),
     ] {
-        assert_eq!(video(body).frames, frames, "{name}");
+        assert_eq!(video(&body).frames, frames, "{name}");
     }
-    assert!((video(json!({"seconds": 8})).seconds() - 8.0).abs() < 1e-9);
+    assert!((video(&json!({"seconds": 8})).seconds() - 8.0).abs() < 1e-9);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn the_picture_of_a_clip() {
             (1280, 720),
         ),
     ] {
-        let extent = video(body);
+        let extent = video(&body);
         assert_eq!((extent.width, extent.height), size, "{name}");
     }
 }

@@ -215,7 +215,7 @@ impl Reader<'_> {
     fn note_size(&mut self, member: Member, value: usize, from: usize) {
         let said = match self.out.text_at(value) {
             Some(text) => Value::Text(text),
-            None => Value::Number(self.body.get(from..self.at).unwrap_or_default()),
+            None => Value::Other(self.body.get(from..self.at).unwrap_or_default()),
         };
         self.facts.size.note(member, said);
     }

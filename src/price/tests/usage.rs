@@ -149,6 +149,8 @@ fn every_shape_of_a_poll() {
         Usage::default(),
         "the quota is a hold, and no money"
     );
+    let frames = json!({"status": "succeeded", "frames": 36, "framespersecond": 24});
+    assert_eq!(read(Kind::Video, &done(frames)).seconds, Some(1.5));
     let flat = json!({"task_id": "task_1", "status": "succeeded", "url": "u"});
     assert_eq!(read(Kind::Video, &flat), Usage::default());
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Usage;
+use crate::generation::state::State;
 use crate::generation::task;
 
 /// As many answers may be wrapped in one another.
@@ -24,16 +25,23 @@ pub(super) fn read(body: &[u8]) -> Usage {
         output: tokens("completion_tokens"),
         total: tokens("total_tokens"),
         seconds: answers().find_map(length),
-        failed: task::state(&answer).is_some_and(|state| state.is_failure()),
+        failed: task::state(&answer).is_some_and(State::is_failure),
         ..Usage::default()
     }
 }
 
-/// Seconds of the clip: Ark's `duration`, OpenAI's `seconds`, which is text.
+/// Seconds of the clip: Ark's `duration`, or `frames` where those were asked for; OpenAI's `seconds`,
+/// which is text.
 fn length(answer: &Value) -> Option<f64> {
-    let said = answer.get("duration").or_else(|| answer.get("seconds"))?;
-    let seconds = said
-        .as_f64()
-        .or_else(|| said.as_str()?.trim().parse().ok())?;
-    (seconds.is_finite() && seconds > 0.0).then_some(seconds)
+    let number = |name| {
+        let said: &Value = answer.get(name)?;
+        let number = said
+            .as_f64()
+            .or_else(|| said.as_str()?.trim().parse().ok())?;
+        (number.is_finite() && number > 0.0).then_some(number)
+    };
+    let by_frames = || Some(number("frames")? / number("framespersecond")?);
+    number("duration")
+        .or_else(by_frames)
+        .or_else(|| number("seconds"))
 }
