@@ -21,6 +21,7 @@ use crate::console::Console;
 use crate::egress::{Allowed, Egress};
 use crate::fault;
 use crate::jobs::Ends;
+use crate::ledger::{Ledger, LedgerError, Spent};
 use crate::limits::Limits;
 use crate::media::{self, Archive, Settled};
 use crate::proxy::{Means, Proxy};
@@ -42,6 +43,7 @@ pub struct App {
     keeper: Arc<Keeper>,
     callbacks: Option<Arc<Callbacks>>,
     archive: Arc<Archive>,
+    ledger: Arc<Ledger>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -75,6 +77,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The ledger cannot be read: budgets would begin anew.
+    #[error("{0}; without the ledger nobody knows what was spent")]
+    Ledger(#[from] LedgerError),
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {addr}: {source}; stop what listens there, or choose another --listen"
@@ -119,6 +124,7 @@ impl App {
         let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
+        let (ledger, _spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
         let token = match secrets.admin_token {
             _ if !config.console.enabled => None,
             Some(token) => Some(token),
@@ -150,7 +156,8 @@ impl App {
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
-        let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
+        let console =
+            token.map(|token| Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);
@@ -164,6 +171,7 @@ impl App {
             keeper,
             callbacks,
             archive,
+            ledger,
             tasks,
             addr,
             report,
@@ -216,6 +224,7 @@ impl App {
         }
         self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
         self.tasks.spawn(self.keeper.clone().run(stop.clone()));
+        self.tasks.spawn(self.ledger.clone().run(stop.clone()));
         self.tasks.spawn(self.archive.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
@@ -238,7 +247,7 @@ impl App {
         serving.abort();
         self.proxy.cut_tunnels();
         let under_way = self.proxy.under_way();
-        write_out(&self.shelf).await;
+        write_out(&self.shelf, &self.ledger).await;
         if whole {
             Drained::Whole
         } else {
@@ -248,8 +257,16 @@ impl App {
 }
 
 /// Writes out what is only in memory, if the disk takes it.
-async fn write_out(shelf: &Shelf) {
-    match tokio::time::timeout(LAST_WRITE, shelf.flush()).await {
+async fn write_out(shelf: &Shelf, ledger: &Arc<Ledger>) {
+    let (noted, index) = tokio::join!(
+        tokio::time::timeout(LAST_WRITE, ledger.flush()),
+        tokio::time::timeout(LAST_WRITE, shelf.flush()),
+    );
+    // A failure is logged where it happens.
+    if noted.is_err() {
+        tracing::warn!("the ledger was not written out in time: the disk does not answer");
+    }
+    match index {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "the index could not be written out; it is rebuilt at the next start");
@@ -299,6 +316,17 @@ async fn open(
     opening
         .await
         .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+}
+
+/// Reads what was spent. The data directory has to be ours.
+async fn open_ledger(
+    dir: std::path::PathBuf,
+    clock: Clock,
+) -> Result<(Arc<Ledger>, Spent), LedgerError> {
+    let opening = tokio::task::spawn_blocking(move || Ledger::open(&dir, &clock));
+    opening
+        .await
+        .unwrap_or_else(|error| Err(LedgerError::Panicked(error.to_string())))
 }
 
 /// The token in the data directory. Without one there is no admin API; all else goes on.

@@ -17,6 +17,7 @@ mod progress;
 mod sandbox;
 mod serve;
 mod signals;
+mod stats;
 mod table;
 
 use std::path::PathBuf;
@@ -84,6 +85,8 @@ enum Command {
     Cache(cache::CacheArgs),
     /// Print what completes this command in a shell
     Completions(completions::CompletionsArgs),
+    /// What was paid, and what was saved
+    Stats(stats::StatsArgs),
     /// What models cost
     Prices(prices::PricesArgs),
 }
@@ -127,7 +130,9 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Certificate(_) | StartError::Upstream(_) => Self::Usage(error.to_string()),
-            StartError::Store(_) | StartError::Listen { .. } => Self::Runtime(error.to_string()),
+            StartError::Store(_) | StartError::Ledger(_) | StartError::Listen { .. } => {
+                Self::Runtime(error.to_string())
+            }
         }
     }
 }
@@ -180,6 +185,13 @@ pub fn main() -> ExitCode {
                 ..ServeArgs::default()
             };
             cache::run(args, &sources(&cli.common, &serve))
+        }
+        Some(Command::Stats(mut args)) => {
+            let serve = ServeArgs {
+                data_dir: args.data_dir.take().or(cli.serve.data_dir),
+                ..ServeArgs::default()
+            };
+            stats::run(&args, &sources(&cli.common, &serve))
         }
         Some(Command::Prices(args)) => {
             let serve = ServeArgs {

@@ -35,12 +35,13 @@ impl Console {
         let reads = parts.method == Method::GET || parts.method == Method::HEAD;
         match segments.as_slice() {
             ["cache", below @ ..] => self.answer_cache(parts, below, body).await,
+            ["stats"] if reads => self.stats(parts).await,
             ["jobs"] if reads => self.list(parts).await,
             ["jobs", id] if reads && !id.is_empty() => self.show(&decoded(id)).await,
             ["jobs", key, "resolve"] if parts.method == Method::POST => {
                 self.resolve(&decoded(key), body).await
             }
-            ["jobs"] | ["jobs", _] | ["jobs", _, "resolve"] => {
+            ["stats" | "jobs"] | ["jobs", _] | ["jobs", _, "resolve"] => {
                 Err(Refusal::Method(parts.method.to_string()))
             }
             _ => Err(Refusal::not_found(parts)),

@@ -5,6 +5,7 @@
 //! | `GET /api/jobs[?all=1]` | an array of [`Job`] |
 //! | `GET /api/jobs/{id}` | one [`JobDetail`], by task id, key, or the beginning of a key |
 //! | `POST /api/jobs/{key}/resolve` | carries out a decision ([`Decision`]), tells it ([`Resolved`]) |
+//! | `GET /api/stats[?by=…&since=…]` | [`Statistics`](crate::ledger::Statistics) |
 //! | `GET /api/cache[?kind=…&model=…&limit=…]` | an array of [`cache::Listed`], streamed |
 //! | `GET /api/cache/{key}`, `DELETE` | one [`cache::Detail`]; forgets it ([`cache::Removed`]) |
 //! | `GET /api/cache/{key}/body` | the kept body |
@@ -17,6 +18,7 @@
 //! - `jobs` what a job is here, made from what the store holds; `file` what became of its files;
 //! - `pick` which one is meant;
 //! - [`cache`] what is kept, listed, shown, forgotten, carried;
+//! - `stats` what was paid and avoided;
 //! - `pipe` bodies that are written and read by calls that block;
 //! - `decision` what can be decided, as JSON;
 //! - `api` who answers what; `refusal` why not.
@@ -31,6 +33,7 @@ mod jobs;
 mod pick;
 mod pipe;
 mod refusal;
+mod stats;
 
 use std::sync::Arc;
 
@@ -39,6 +42,7 @@ use http::{Request, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
+use crate::ledger::Ledger;
 use crate::message::{Body, headers};
 use crate::proxy::Proxy;
 use crate::store::Shelf;
@@ -55,6 +59,7 @@ const PLACES: usize = 8;
 pub struct Console {
     proxy: Arc<Proxy>,
     shelf: Shelf,
+    ledger: Arc<Ledger>,
     token: blake3::Hash,
     /// For calls that take long.
     places: Arc<Semaphore>,
@@ -62,10 +67,11 @@ pub struct Console {
 
 impl Console {
     /// Lets in whoever shows `token`; of the token itself only the hash stays.
-    pub fn new(proxy: Arc<Proxy>, shelf: Shelf, token: &SecretString) -> Self {
+    pub fn new(proxy: Arc<Proxy>, shelf: Shelf, ledger: Arc<Ledger>, token: &SecretString) -> Self {
         Self {
             proxy,
             shelf,
+            ledger,
             token: blake3::hash(token.expose_secret().as_bytes()),
             places: Arc::new(Semaphore::new(PLACES)),
         }

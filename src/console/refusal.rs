@@ -5,6 +5,7 @@ use http::request::Parts;
 
 use super::cache::Denied;
 use super::pick::NotOne;
+use crate::ledger::LedgerError;
 use crate::message::Body;
 use crate::once::Unresolved;
 use crate::proxy::{self, Form};
@@ -23,7 +24,7 @@ pub(super) enum Refusal {
     NoToken,
     #[error(
         "{0} is not served here; the admin API is GET /api/jobs, GET /api/jobs/ID, POST /api/jobs/KEY/resolve, \
-         GET /api/cache, GET and DELETE /api/cache/KEY, GET /api/cache/KEY/body, POST /api/cache/purge, \
+         GET /api/stats, GET /api/cache, GET and DELETE /api/cache/KEY, GET /api/cache/KEY/body, POST /api/cache/purge, \
          POST /api/cache/verify, GET /api/cache/export and POST /api/cache/import."
     )]
     NotFound(String),
@@ -46,6 +47,8 @@ pub(super) enum Refusal {
     Busy,
     #[error("The store cannot say: {0}")]
     Store(#[from] StoreError),
+    #[error("The ledger cannot say: {0}")]
+    Ledger(#[from] LedgerError),
 }
 
 impl Refusal {
@@ -72,7 +75,7 @@ impl Refusal {
             Self::Unresolved(Unresolved::Taken { .. }) => Form::new(409, CONFLICT, "task_taken"),
             Self::Denied(denied) => of_denied(denied),
             Self::Busy => Form::new(503, "api_error", "server_busy"),
-            Self::Unresolved(Unresolved::Store(_)) | Self::Store(_) => {
+            Self::Unresolved(Unresolved::Store(_)) | Self::Store(_) | Self::Ledger(_) => {
                 Form::new(503, "api_error", "store_unavailable")
             }
         }

@@ -14,5 +14,6 @@ mod dying;
 mod kept;
 mod listing;
 mod purging;
+mod stats;
 mod usage;
 mod world;

@@ -191,7 +191,7 @@ impl Console {
     }
 
     /// One of the places for calls that take long.
-    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub(in crate::console) fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let places = Arc::clone(&self.places);
         places.try_acquire_owned().map_err(|_| Refusal::Busy)
     }
