@@ -6,8 +6,10 @@
 mod admin;
 mod cache;
 mod check;
+mod completions;
 mod demo;
 mod jobs;
+mod keys;
 mod log;
 mod origin;
 mod prices;
@@ -24,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
+use crate::config::edit::EditError;
 use crate::config::{Problem, Problems, Sources};
 use crate::store::StoreError;
 
@@ -73,11 +76,15 @@ enum Command {
     /// A simulated RelayDance, to develop against at no cost
     Sandbox(sandbox::SandboxArgs),
     /// Read the configuration and say everything that is wrong with it
-    Check(ServeArgs),
+    Check(check::CheckArgs),
+    /// The keys of clients, kept in proxy.toml
+    Keys(keys::KeysArgs),
     /// What runs, and what has an unknown outcome
     Jobs(jobs::JobsArgs),
     /// What is kept
     Cache(cache::CacheArgs),
+    /// Print what completes this command in a shell
+    Completions(completions::CompletionsArgs),
     /// What was paid, and what was saved
     Stats(stats::StatsArgs),
     /// What models cost
@@ -107,6 +114,15 @@ impl From<Problems> for Failure {
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self::Usage(problem.to_string())
+    }
+}
+
+impl From<EditError> for Failure {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Problems(_) | EditError::Uneditable(_) => Self::Usage(error.to_string()),
+            EditError::Unwritten { .. } => Self::Runtime(error.to_string()),
+        }
     }
 }
 
@@ -142,7 +158,18 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         None => serve::run(&sources(&cli.common, &cli.serve)),
         Some(Command::Serve(args)) => serve::run(&sources(&cli.common, &args.or(cli.serve))),
-        Some(Command::Check(args)) => check::run(&sources(&cli.common, &args.or(cli.serve))),
+        Some(Command::Check(mut args)) => {
+            let serve = std::mem::take(&mut args.serve).or(cli.serve);
+            check::run(&args, &sources(&cli.common, &serve))
+        }
+        Some(Command::Keys(mut args)) => {
+            let serve = ServeArgs {
+                data_dir: args.data_dir.take().or(cli.serve.data_dir),
+                ..ServeArgs::default()
+            };
+            keys::run(args, &sources(&cli.common, &serve))
+        }
+        Some(Command::Completions(args)) => completions::run(&args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::Sandbox(args)) => sandbox::run(&args),
         Some(Command::Jobs(mut args)) => {

@@ -26,6 +26,7 @@ mod again;
 mod cache;
 mod callback_secret;
 mod changes;
+mod client_key;
 pub mod edit;
 mod environment;
 mod file;
@@ -58,6 +59,7 @@ pub use admin_token::admin_token;
 pub use again::{Running, content, load_again, stamp};
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
 pub use callback_secret::callback_secret;
+pub use client_key::{ClientKey, NoRandomness};
 pub use live::Live;
 pub use network::Network;
 pub use problem::{Problem, Problems};
@@ -198,4 +200,18 @@ fn ready(reading: Reading, sources: &Sources, may_be_closed: bool) -> Result<Rea
 /// The rule that was broken, as words.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     rules::duration(&Value::Plain(text.to_owned()))
+}
+
+/// Whether a client may be called `name`.
+///
+/// # Errors
+/// The rule that it breaks, as words.
+pub fn client_name(name: &str) -> Result<(), String> {
+    rules::client_name(name)
+}
+
+/// What a start with this configuration would be refused for, because of who could reach it; `None`
+/// when nothing speaks against it.
+pub fn open_to_others(config: &Config) -> Option<Problem> {
+    start::open_to_others(config)
 }

@@ -16,20 +16,8 @@ pub(super) fn problems(reading: &Reading, asks_for_keys: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     let config = &reading.loaded.config;
     let listen_is_certain = reading.is_certain("listen");
-    // SECURITY: without client keys everybody who reaches the proxy spends the account.
-    if config.clients.is_empty()
-        && !asks_for_keys
-        && !config.listen.ip().to_canonical().is_loopback()
-        && listen_is_certain
-        && reading.is_surely_empty("clients")
-    {
-        let rule = format!(
-            "{} can be reached from other machines and no client key is defined: \
-             listen on 127.0.0.1:{}, or add a key with `reprise keys add NAME`",
-            config.listen,
-            config.listen.port()
-        );
-        problems.push(Problem::about("listen", rule));
+    if listen_is_certain && !asks_for_keys && reading.is_surely_empty("clients") {
+        problems.extend(open_to_others(config));
     }
     if is_its_own_upstream(config) && listen_is_certain && reading.is_certain("upstream.base_url") {
         let rule = "is where this proxy itself listens: name the real upstream";
@@ -50,6 +38,20 @@ pub(super) fn problems(reading: &Reading, asks_for_keys: bool) -> Vec<Problem> {
     }
     problems.extend(config.tls.iter().flat_map(identity));
     problems
+}
+
+/// SECURITY: without client keys everybody who reaches the proxy spends the account.
+pub(super) fn open_to_others(config: &Config) -> Option<Problem> {
+    if !config.clients.is_empty() || config.listen.ip().to_canonical().is_loopback() {
+        return None;
+    }
+    let rule = format!(
+        "{} can be reached from other machines and no client key is defined: \
+         listen on 127.0.0.1:{}, or add a key with `reprise keys add NAME`",
+        config.listen,
+        config.listen.port()
+    );
+    Some(Problem::about("listen", rule))
 }
 
 /// What keeps the two files from being served with.

@@ -11,11 +11,14 @@
 mod archive;
 mod call;
 mod callbacks;
+mod check;
 mod commands;
+mod completions;
 mod configuration;
 mod crash;
 mod ending;
 mod https;
+mod keys;
 mod large;
 mod prices;
 mod program;

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::print;
 use crate::cli::{Failure, runtime};
-use crate::config::edit::{self, Draft, EditError, Uneditable};
+use crate::config::edit::{self, Draft, Uneditable};
 use crate::config::{self, Sources};
 use crate::price::{Changes, Listed, Price, Prices, form};
 use crate::upstream::public;
@@ -87,7 +87,7 @@ fn write(args: &UpdateArgs, sources: &Sources, url: &str, body: &[u8]) -> Result
         let edited = edit::edit(sources, |loaded, draft| {
             let (changes, listed) = compare(&loaded.config)?;
             for (model, price) in changes.new_prices() {
-                put(draft, model, &price).map_err(|error| Failure::Runtime(error.to_string()))?;
+                put(draft, model, &price).map_err(|error| Failure::Usage(error.to_string()))?;
             }
             Ok::<_, Failure>((changes, listed))
         })?;
@@ -116,15 +116,4 @@ fn put(draft: &mut Draft, model: &str, price: &Price) -> Result<(), Uneditable> 
         }
     }
     Ok(())
-}
-
-impl From<EditError> for Failure {
-    fn from(error: EditError) -> Self {
-        match error {
-            EditError::Problems(problems) => problems.into(),
-            EditError::Uneditable { .. } | EditError::Unwritten { .. } => {
-                Self::Runtime(error.to_string())
-            }
-        }
-    }
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use toml_edit::{Document, Key, Value};
 
-use super::section::{self, Form, Leaf};
+use super::lines;
+use super::section::{self, Entry, Form, Leaf};
 
-/// Why a text cannot be changed by a program, as words for who can change it by hand.
+/// Why a file cannot be changed by a program, as a line for who can change it by hand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Uneditable(pub(super) String);
@@ -19,15 +20,20 @@ pub struct Uneditable(pub(super) String);
 #[derive(Clone, Debug)]
 pub struct Draft {
     text: String,
+    /// The file's name, for what is told.
+    name: String,
 }
 
 impl Draft {
     /// # Errors
     /// When it is no TOML.
-    pub(super) fn of(text: &str) -> Result<Self, Uneditable> {
-        parsed(text)?;
-        let text = text.to_owned();
-        Ok(Self { text })
+    pub(super) fn of(text: &str, name: &str) -> Result<Self, Uneditable> {
+        let draft = Self {
+            text: text.to_owned(),
+            name: name.to_owned(),
+        };
+        draft.parsed()?;
+        Ok(draft)
     }
 
     /// The text as it is now.
@@ -56,8 +62,8 @@ impl Draft {
     ) -> Result<(), Uneditable> {
         let value = value.into().decorated("", "").to_string();
         let pair = format!("{} = {value}", Key::new(key));
-        let document = parsed(&self.text)?;
-        let splice = match section::find(&document, section, name)? {
+        let document = self.parsed()?;
+        let splice = match self.find(&document, section, name)? {
             None => section::made(&self.text, &document, [section, name], &pair),
             Some(entry) => match entry.leaves.iter().find(|leaf| leaf.key == key) {
                 Some(leaf) => Splice::new(leaf.value.clone(), value.clone()),
@@ -77,22 +83,19 @@ impl Draft {
     /// # Errors
     /// When the section is written in a way that cannot be changed.
     pub fn unset(&mut self, section: &str, name: &str, key: &str) -> Result<bool, Uneditable> {
-        let document = parsed(&self.text)?;
-        let Some(entry) = section::find(&document, section, name)? else {
+        let document = self.parsed()?;
+        let Some(entry) = self.find(&document, section, name)? else {
             return Ok(false);
         };
-        let Some(at) = entry.leaves.iter().position(|leaf| leaf.key == key) else {
+        let mut leaves = entry.leaves.iter().enumerate();
+        let Some((at, leaf)) = leaves.find(|(_, leaf)| leaf.key == key) else {
             return Ok(false);
         };
         let cut = match &entry.form {
-            Form::Section { .. } | Form::Lines => {
-                section::lines(&self.text, &entry.leaves[at].whole())
-            }
+            Form::Section { .. } | Form::Lines => lines::whole(&self.text, &leaf.whole()),
             Form::Braces { inside } => in_braces(&self.text, inside.start, &entry.leaves, at),
             Form::Dots { inside, all } => {
-                let at = all
-                    .iter()
-                    .position(|leaf| leaf.value == entry.leaves[at].value);
+                let at = all.iter().position(|other| other.value == leaf.value);
                 in_braces(&self.text, inside.start, all, at.unwrap_or_default())
             }
         };
@@ -114,8 +117,8 @@ impl Draft {
     /// # Errors
     /// When the section is written in a way that cannot be changed.
     pub fn remove(&mut self, section: &str, name: &str) -> Result<bool, Uneditable> {
-        let document = parsed(&self.text)?;
-        let Some(entry) = section::find(&document, section, name)? else {
+        let document = self.parsed()?;
+        let Some(entry) = self.find(&document, section, name)? else {
             return Ok(false);
         };
         let cut = match &entry.form {
@@ -131,7 +134,7 @@ impl Draft {
             }
             Form::Braces { .. } => match &entry.of {
                 Some(of) => in_braces(&self.text, of.inside.start, &of.entries, of.at),
-                None => section::lines(&self.text, &entry.whole),
+                None => lines::whole(&self.text, &entry.whole),
             },
         };
         self.splice(&Splice::new(cut, String::new()), |meant| {
@@ -141,16 +144,32 @@ impl Draft {
         Ok(true)
     }
 
+    fn parsed(&self) -> Result<Document<&str>, Uneditable> {
+        // Where it is no TOML has been told by then, place and all.
+        let parsed = Document::parse(self.text.as_str());
+        parsed.map_err(|error| self.odd(&format!("is no TOML: {}", error.message())))
+    }
+
+    fn find(
+        &self,
+        document: &Document<&str>,
+        section: &str,
+        name: &str,
+    ) -> Result<Option<Entry>, Uneditable> {
+        section::find(document, section, name).map_err(|rule| self.odd(&rule))
+    }
+
+    fn odd(&self, rule: &str) -> Uneditable {
+        Uneditable(format!("{} {rule}", self.name))
+    }
+
     /// Applies a splice, and holds the result against what it is to mean.
     fn splice(
         &mut self,
         splice: &Splice,
         change: impl FnOnce(&mut toml::Table) -> Option<()>,
     ) -> Result<(), Uneditable> {
-        let by_hand = || {
-            let rule = "is written in a way that this command cannot change; change it by hand";
-            Uneditable(rule.to_owned())
-        };
+        let by_hand = || self.odd("is written in a way that no command can change: do it by hand");
         let mut text = self.text.clone();
         let range = splice.range.clone();
         if text.get(range.clone()).is_none() {
@@ -184,11 +203,6 @@ impl Splice {
     }
 }
 
-fn parsed(text: &str) -> Result<Document<&str>, Uneditable> {
-    // Where it is no TOML has been told by `check`, place and all.
-    Document::parse(text).map_err(|error| Uneditable(format!("is no TOML: {}", error.message())))
-}
-
 fn table<'a>(of: &'a mut toml::Table, name: &str) -> Option<&'a mut toml::Table> {
     of.entry(name.to_owned())
         .or_insert_with(|| toml::Table::new().into())
@@ -200,15 +214,15 @@ fn added(text: &str, form: &Form, leaves: &[Leaf], pair: &str) -> Splice {
     let last = leaves.iter().max_by_key(|leaf| leaf.value.end);
     match (form, last) {
         (Form::Section { header, .. }, None) => {
-            let end = section::line_end(text, header.end);
-            section::line_at(text, end, pair)
+            let end = lines::end(text, header.end);
+            lines::of_its_own(text, end, pair)
         }
         (Form::Section { .. } | Form::Lines, Some(last)) => {
-            let end = section::line_end(text, last.value.end);
-            let start = section::line_start(text, last.start);
+            let end = lines::end(text, last.value.end);
+            let start = lines::start(text, last.start);
             // An indentation, and what stands before the dots.
             let before = text.get(start..last.key_start).unwrap_or_default();
-            section::line_at(text, end, &format!("{before}{pair}"))
+            lines::of_its_own(text, end, &format!("{before}{pair}"))
         }
         (Form::Braces { .. }, Some(last)) => {
             Splice::new(last.value.end..last.value.end, format!(", {pair}"))
@@ -233,8 +247,8 @@ fn in_braces(text: &str, open: usize, leaves: &[Leaf], at: usize) -> Range<usize
     let before = leaves.iter().map(|other| other.value.end);
     match before.filter(|end| *end <= leaf.start).max() {
         Some(end) => end..leaf.value.end,
-        None => match section::comma_after(text, leaf.value.end) {
-            Some(comma) => leaf.start..section::blank_after(text, comma),
+        None => match lines::comma_after(text, leaf.value.end) {
+            Some(comma) => leaf.start..lines::blank_after(text, comma),
             None => leaf.start..leaf.value.end,
         },
     }

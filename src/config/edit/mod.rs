@@ -12,6 +12,7 @@
 //! `toml_edit` only says where everything stands, and the text is cut and filled in there.
 
 mod draft;
+mod lines;
 mod place;
 mod section;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use draft::{Draft, Uneditable};
 
-use super::locate::{self, Found};
+use super::locate::Found;
 use super::problem::Problems;
 use super::reading::Reading;
 use super::{Loaded, Sources};
@@ -36,13 +37,8 @@ pub enum EditError {
     #[error("{0}")]
     Problems(#[from] Problems),
     /// It is written in a way that no program should change.
-    #[error("{path}: {reason}", path = .path.display())]
-    Uneditable {
-        /// The file.
-        path: PathBuf,
-        /// What stands in the way, and what to do.
-        reason: Uneditable,
-    },
+    #[error(transparent)]
+    Uneditable(#[from] Uneditable),
     /// The system did not let us, or somebody else was at it.
     #[error("cannot {verb} {path}: {reason}", path = .path.display())]
     Unwritten {
@@ -63,11 +59,6 @@ impl EditError {
             path,
             reason: error.to_string(),
         }
-    }
-
-    fn at(path: &Path) -> impl FnOnce(Uneditable) -> Self {
-        let path = path.to_owned();
-        move |reason| Self::Uneditable { path, reason }
     }
 }
 
@@ -106,7 +97,7 @@ pub fn edit<T, E: From<EditError>>(
     let before = target.read()?;
     let text = before.as_deref().unwrap_or_default();
     let loaded = checked(sources, &target, before.as_deref())?;
-    let mut draft = Draft::of(text).map_err(EditError::at(&target.shown))?;
+    let mut draft = Draft::of(text, &target.name).map_err(EditError::from)?;
     let value = change(&loaded, &mut draft)?;
     let changed = draft.text() != text;
     let loaded = if changed {
@@ -138,6 +129,3 @@ fn checked(sources: &Sources, target: &Target, text: Option<&str>) -> Result<Loa
     } = Reading::with(sources, Ok(found));
     Ok(Problems::none_or(problems, loaded)?)
 }
-
-/// The most that a file may hold, in bytes.
-const MOST: u64 = locate::MOST;

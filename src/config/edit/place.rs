@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{EditError, MOST};
+use super::EditError;
 use crate::config::Sources;
-use crate::config::locate;
+use crate::config::locate::{self, MOST};
 
 /// The file that is edited.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item, Key, Table, TableLike, Value};
 
-use super::draft::{Splice, Uneditable};
+use super::draft::Splice;
+use super::lines;
 
 /// A key and its value.
 #[derive(Clone, Debug)]
@@ -59,66 +60,71 @@ pub(super) struct Outer {
     pub(super) at: usize,
 }
 
-/// Finds the section `name` of `section`.
+/// Finds the section `name` of `section`. What stands in the way is said in words that follow the file's
+/// name.
 pub(super) fn find(
     document: &Document<&str>,
     section: &str,
     name: &str,
-) -> Result<Option<Entry>, Uneditable> {
+) -> Result<Option<Entry>, String> {
     let text = document.raw();
-    let odd = |rule: String| Uneditable(rule);
     let Some(outer) = document.get(section) else {
         return Ok(None);
     };
     let Some(tables) = outer.as_table_like() else {
-        return Err(odd(format!("`{section}` is no section")));
+        return Err(format!("has `{section}`, which is no section"));
     };
     let Some((key, item)) = tables.get_key_value(name) else {
         return Ok(None);
     };
     let Some(table) = item.as_table_like() else {
-        return Err(odd(format!("`{section}.{name}` is no section")));
+        return Err(format!("has `{section}.{name}`, which is no section"));
     };
-    let leaves = leaves(text, table);
-    let braces = inside(outer);
-    let form = match (item, item.span()) {
-        (Item::Table(own), Some(header)) if !own.is_dotted() && !own.is_implicit() => {
-            Form::Section { header }
-        }
-        (Item::Table(own), _) if own.is_dotted() => Form::Lines,
-        (Item::Value(Value::InlineTable(own)), _) if own.is_dotted() => match &braces {
-            Some(inside) => Form::Dots {
-                inside: inside.clone(),
-                all: pairs(text, tables),
-            },
-            None => Form::Lines,
-        },
-        (Item::Value(Value::InlineTable(_)), Some(span)) => Form::Braces {
-            inside: span.start + 1..span.end.saturating_sub(1),
-        },
-        _ => {
-            let rule =
-                format!("`{section}.{name}` is written in a way that only a hand can change");
-            return Err(odd(rule));
-        }
-    };
+    let inside = inside(outer);
+    let braces = inside.map(|inside| (inside, pairs(text, tables)));
+    let form = form(item, braces.as_ref()).ok_or_else(|| {
+        format!("has `{section}.{name}`, which is written in a way that only a hand can change")
+    })?;
     let value = item.span().unwrap_or_default();
     let start = key.span().map_or(value.start, |key| start(text, key.start));
-    let of = braces.map(|inside| {
-        let entries = pairs(text, tables);
-        let at = entries.iter().position(|pair| pair.value == value);
-        Outer {
-            inside,
-            at: at.unwrap_or(entries.len()),
-            entries,
-        }
+    let of = braces.map(|(inside, entries)| Outer {
+        at: entries
+            .iter()
+            .position(|pair| pair.value == value)
+            .unwrap_or(entries.len()),
+        inside,
+        entries,
     });
     Ok(Some(Entry {
         form,
-        leaves,
+        leaves: leaves(text, table),
         whole: start..value.end,
         of,
     }))
+}
+
+/// How a section is written that stands within `braces`, if it does; `None` for what is too odd.
+fn form(item: &Item, braces: Option<&(Range<usize>, Vec<Leaf>)>) -> Option<Form> {
+    match item {
+        Item::Table(own) if own.is_dotted() => Some(Form::Lines),
+        Item::Table(own) if !own.is_implicit() => Some(Form::Section {
+            header: own.span()?,
+        }),
+        Item::Value(Value::InlineTable(own)) if own.is_dotted() => Some(match braces {
+            Some((inside, all)) => Form::Dots {
+                inside: inside.clone(),
+                all: all.clone(),
+            },
+            None => Form::Lines,
+        }),
+        Item::Value(Value::InlineTable(own)) => {
+            let span = own.span()?;
+            Some(Form::Braces {
+                inside: span.start + 1..span.end.saturating_sub(1),
+            })
+        }
+        Item::Table(_) | Item::Value(_) | Item::ArrayOfTables(_) | Item::None => None,
+    }
 }
 
 /// What stands between the braces of an inline table.
@@ -152,19 +158,18 @@ fn leaves(text: &str, table: &dyn TableLike) -> Vec<Leaf> {
 fn pairs(text: &str, table: &dyn TableLike) -> Vec<Leaf> {
     let mut found = Vec::new();
     for (key, item) in table.iter() {
-        match item.as_table_like().filter(|table| table.is_dotted()) {
-            Some(inner) => found.extend(pairs(text, inner)),
-            None => {
-                let pair = table.get_key_value(key);
-                let spans = pair.and_then(|(key, item)| Some((key.span()?, item.span()?)));
-                found.extend(spans.map(|(at, value)| Leaf {
-                    key: key.to_owned(),
-                    key_start: at.start,
-                    start: start(text, at.start),
-                    value,
-                }));
-            }
+        if let Some(inner) = item.as_table_like().filter(|table| table.is_dotted()) {
+            found.extend(pairs(text, inner));
+            continue;
         }
+        let pair = table.get_key_value(key);
+        let spans = pair.and_then(|(key, item)| Some((key.span()?, item.span()?)));
+        found.extend(spans.map(|(at, value)| Leaf {
+            key: key.to_owned(),
+            key_start: at.start,
+            start: start(text, at.start),
+            value,
+        }));
     }
     found
 }
@@ -180,12 +185,12 @@ fn start(text: &str, level: usize) -> usize {
         .chars()
         .next_back()
         .filter(|last| "\"'".contains(*last));
-    let begin = match quote {
-        Some(quote) => rest[..rest.len() - 1].rfind(quote),
-        None => {
-            let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            Some(rest.trim_end_matches(bare).len())
-        }
+    let begin = if let Some(quote) = quote {
+        let opened = rest.strip_suffix(quote);
+        opened.and_then(|rest| rest.rfind(quote))
+    } else {
+        let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        Some(rest.trim_end_matches(bare).len())
     };
     begin.map_or(level, |begin| start(text, begin))
 }
@@ -217,17 +222,19 @@ pub(super) fn made(
         Some((header, leaves)) => whole_end(text, document, header, leaves),
         None => text.len(),
     };
-    let line = newline(text);
+    let line = lines::newline(text);
     let before = text.get(..at).unwrap_or_default();
     let mut new = String::new();
     if !before.is_empty() && !before.ends_with('\n') {
         new.push_str(line);
     }
-    if !before.is_empty() && !is_blank(last_line(before)) {
+    if !before.is_empty() && !lines::is_blank(lines::last(before)) {
         new.push_str(line);
     }
     let title = format!("[{}.{}]", Key::new(section), Key::new(name));
-    new.push_str(&format!("{title}{line}{pair}{line}"));
+    for piece in [&title, line, pair, line] {
+        new.push_str(piece);
+    }
     Splice::new(at..at, new)
 }
 
@@ -277,12 +284,12 @@ pub(super) fn whole(
 ) -> Range<usize> {
     let values: Vec<_> = leaves.iter().map(|leaf| leaf.value.clone()).collect();
     let end = whole_end(text, document, header, &values);
-    let start = line_start(text, header.start);
+    let start = lines::start(text, header.start);
     let before = text.get(..start).unwrap_or_default();
-    let above = last_line(before);
+    let above = lines::last(before);
     let after = text.get(end..).unwrap_or_default();
-    let meets = is_blank(after.split('\n').next().unwrap_or_default());
-    if !above.is_empty() && is_blank(above) && meets {
+    let meets = lines::is_blank(after.split('\n').next().unwrap_or_default());
+    if !above.is_empty() && lines::is_blank(above) && meets {
         start - above.len()..end
     } else {
         start..end
@@ -298,89 +305,19 @@ fn whole_end(
     values: &[Range<usize>],
 ) -> usize {
     let last = values.iter().map(|value| value.end).max();
-    let end = line_end(text, last.unwrap_or(header.end));
+    let end = lines::end(text, last.unwrap_or(header.end));
     let next = below(document.as_table()).into_iter();
-    let next = next.map(|(header, _)| line_start(text, header.start));
+    let next = next.map(|(header, _)| lines::start(text, header.start));
     let next = next.filter(|start| *start >= end).min();
     let gap = text
         .get(end..next.unwrap_or(text.len()))
         .unwrap_or_default();
     let mut comments = 0;
     for line in gap.split_inclusive('\n') {
-        if is_blank(line) {
+        if lines::is_blank(line) {
             return end + comments;
         }
         comments += line.len();
     }
     if next.is_none() { end + comments } else { end }
-}
-
-/// A line of its own at `at`, which is where one begins, or the end of a text without a last newline.
-pub(super) fn line_at(text: &str, at: usize, content: &str) -> Splice {
-    let line = newline(text);
-    let before = text.get(..at).unwrap_or_default();
-    let first = if before.is_empty() || before.ends_with('\n') {
-        ""
-    } else {
-        line
-    };
-    Splice::new(at..at, format!("{first}{content}{line}"))
-}
-
-/// The lines that a range stands on.
-pub(super) fn lines(text: &str, range: &Range<usize>) -> Range<usize> {
-    line_start(text, range.start)..line_end(text, range.end)
-}
-
-/// Where the line begins that `at` stands on. A byte order mark stands before the first.
-pub(super) fn line_start(text: &str, at: usize) -> usize {
-    let before = text.get(..at).unwrap_or_default();
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    match text.get(start..at) {
-        Some(line) if start == 0 && line.starts_with('\u{feff}') => '\u{feff}'.len_utf8(),
-        _ => start,
-    }
-}
-
-/// Where the line ends that `at` stands on, its newline included.
-pub(super) fn line_end(text: &str, at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    rest.find('\n')
-        .map_or(text.len(), |newline| at + newline + 1)
-}
-
-/// Behind the comma that follows `at`, past blanks and comments.
-pub(super) fn comma_after(text: &str, mut at: usize) -> Option<usize> {
-    loop {
-        let rest = text.get(at..)?;
-        let blank = rest.len() - rest.trim_start().len();
-        let rest = rest.trim_start();
-        if rest.starts_with('#') {
-            at = line_end(text, at + blank);
-        } else {
-            return rest.starts_with(',').then_some(at + blank + 1);
-        }
-    }
-}
-
-/// Behind the blanks that follow `at` on its line.
-pub(super) fn blank_after(text: &str, at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    at + rest.len() - rest.trim_start_matches([' ', '\t']).len()
-}
-
-fn last_line(text: &str) -> &str {
-    text.split_inclusive('\n').next_back().unwrap_or_default()
-}
-
-fn is_blank(line: &str) -> bool {
-    line.trim().is_empty()
-}
-
-/// How this text ends its lines.
-fn newline(text: &str) -> &'static str {
-    match text.find('\n') {
-        Some(at) if text[..at].ends_with('\r') => "\r\n",
-        Some(_) | None => "\n",
-    }
 }

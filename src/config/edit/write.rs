@@ -34,26 +34,28 @@ impl Lock {
         }
         let file = File::open(folder).map_err(EditError::io("open", folder))?;
         let end = Instant::now() + PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < end => {
-                    std::thread::sleep(BETWEEN_TRIES);
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(EditError::Unwritten {
-                        verb: "lock",
-                        path: folder.to_owned(),
-                        reason: "another command has been changing the configuration for 10 s"
-                            .to_owned(),
-                    });
-                }
-                // A file system without locks: what remains is the look before the rename.
-                Err(TryLockError::Error(_)) => break,
+        // A file system without locks is no reason to stop: there is the look before the rename.
+        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+            if Instant::now() >= end {
+                return Err(EditError::Unwritten {
+                    verb: "lock",
+                    path: folder.to_owned(),
+                    reason: "another command has been changing the configuration for 10 s"
+                        .to_owned(),
+                });
             }
+            pause();
         }
         Ok(Self { _folder: file })
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an edit blocks, and no runtime thread makes one"
+)]
+fn pause() {
+    std::thread::sleep(BETWEEN_TRIES);
 }
 
 /// Puts `text` in place of `before`, which is what the file held when it was read.
