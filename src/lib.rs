@@ -28,6 +28,7 @@
 //! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
 //! | [`ledger`] | what was paid and what was saved, a line for each generation |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
+//! | [`metrics`] | what is counted for whoever watches, and the page that shows it |
 //! | [`price`] | what generations cost; pure |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
 //! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
@@ -50,6 +51,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod media;
 pub mod message;
+pub mod metrics;
 pub mod once;
 pub mod price;
 pub mod proxy;
