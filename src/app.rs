@@ -1,6 +1,7 @@
 //! The only place that wires everything: a configuration becomes a bound [`App`], which runs until
 //! it is told to stop, and then drains.
 
+mod figures;
 mod renewal;
 
 use std::io;
@@ -22,11 +23,13 @@ use crate::egress::{Allowed, Egress};
 use crate::fault;
 use crate::jobs::Ends;
 use crate::media::{self, Archive, Settled};
+use crate::metrics::{Metrics, Page};
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
 use crate::tls::{self, Front, Identity};
 use crate::upstream::{SetupError, Upstream};
+use figures::Sources;
 use renewal::Renewal;
 
 /// How long the index may take to be written out at the end.
@@ -144,11 +147,20 @@ impl App {
             ends: ends.collect(),
             callbacks: callbacks.clone(),
             archive: archive.clone(),
+            metrics: Metrics::new(),
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
-        let routes = Arc::new(Routes::new(proxy.clone(), console));
+        let sources = Sources {
+            proxy: proxy.clone(),
+            shelf: shelf.clone(),
+            keeper: keeper.clone(),
+            archive: archive.clone(),
+            callbacks: callbacks.clone(),
+        };
+        let page = Page::new(proxy.metrics(), sources.readings(), clock.now());
+        let routes = Arc::new(Routes::new(proxy.clone(), console, page));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);
         announce(store.clone(), addr, front.as_deref()).await;

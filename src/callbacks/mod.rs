@@ -27,7 +27,7 @@ mod shown;
 mod signature;
 mod verdict;
 
-pub use register::{By, Callbacks, Caller, Means, host};
+pub use register::{By, Callbacks, Caller, Means, Tally, host};
 pub use schedule::Schedule;
 pub use signature::Signer;
 

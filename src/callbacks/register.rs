@@ -1,6 +1,7 @@
 //! Who is to be called, noted before the caller has its answer.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,19 @@ pub struct Callbacks {
     pub(super) unsure: Notify,
     /// The latest failures, by the job's id: for a caller who is noted while its job is forgotten.
     pub(super) failures: Mutex<VecDeque<(String, String)>>,
+    pub(super) delivered: AtomicU64,
+    pub(super) given_up: AtomicU64,
+}
+
+/// What was called since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Callbacks that were received.
+    pub delivered: u64,
+    /// Callbacks that nobody tries any longer.
+    pub given_up: u64,
+    /// Callbacks that are due, or to be repeated.
+    pub waiting: usize,
 }
 
 /// Somebody who submitted a video and gave an address.
@@ -86,7 +100,18 @@ impl Callbacks {
             changed: Notify::new(),
             unsure: Notify::new(),
             failures: Mutex::default(),
+            delivered: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
         })
+    }
+
+    /// What was called since the start.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            delivered: self.delivered.load(Ordering::Relaxed),
+            given_up: self.given_up.load(Ordering::Relaxed),
+            waiting: self.queue().len(),
+        }
     }
 
     /// Whether an address may be called as far as its letters tell.

@@ -90,6 +90,11 @@ impl Console {
         answer.unwrap_or_else(|refusal| refusal.response())
     }
 
+    /// Whether a request shows the admin token, and comes past the guard.
+    pub fn admits(&self, parts: &Parts) -> bool {
+        self.admit(parts).is_ok()
+    }
+
     fn admit(&self, parts: &Parts) -> Result<(), Refusal> {
         self.proxy.check(parts).map_err(Refusal::Guard)?;
         let shown = headers::text(&parts.headers, "authorization")

@@ -97,6 +97,11 @@ impl Agenda {
         true
     }
 
+    /// How many jobs are followed.
+    pub(super) fn len(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
     /// What a poll told about a job, whoever asked: its next one is counted from now.
     pub(super) fn hear(&self, task_id: &str, word: Word, route: Route) {
         let mut book = self.lock();

@@ -43,6 +43,8 @@ pub struct Metrics {
     heads: Timings,
     answers: Timings,
     requests_in_flight: Gauge,
+    connections: Gauge,
+    tunnels: Gauge,
     received: Counter,
     sent: Counter,
 }
@@ -61,8 +63,17 @@ impl Metrics {
 
     /// A request has begun; it counts as under way until what comes back is dropped.
     pub fn request_begins(&self) -> UnderWay {
-        self.requests_in_flight.inc();
-        UnderWay(self.requests_in_flight.clone())
+        UnderWay::of(&self.requests_in_flight)
+    }
+
+    /// A connection is open, until what comes back is dropped.
+    pub fn connection_opens(&self) -> UnderWay {
+        UnderWay::of(&self.connections)
+    }
+
+    /// A WebSocket is open, until what comes back is dropped.
+    pub fn tunnel_opens(&self) -> UnderWay {
+        UnderWay::of(&self.tunnels)
     }
 
     /// A request is over: what it was, and how it was answered, in a word from a list.
@@ -136,15 +147,25 @@ impl Metrics {
         on.register("upstream_answer_seconds", help, self.answers.family());
         let help = "Requests that are being answered";
         on.register("requests_in_flight", help, self.requests_in_flight.clone());
+        let (connections, tunnels) = (self.connections.clone(), self.tunnels.clone());
+        on.register("connections", "Open connections of clients", connections);
+        on.register("tunnels", "Open WebSockets", tunnels);
         let (received, sent) = (self.received.clone(), self.sent.clone());
         on.register("received_bytes", "Bytes of bodies from clients", received);
         on.register("sent_bytes", "Bytes of bodies to clients", sent);
     }
 }
 
-/// A request that is being answered.
+/// Something that goes on: counted in while this lives.
 #[derive(Debug)]
 pub struct UnderWay(Gauge);
+
+impl UnderWay {
+    fn of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {

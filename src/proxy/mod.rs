@@ -14,8 +14,10 @@
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
 //! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
-//! it means.
+//! it means. [`told`] is what is told of a request once it is over, in the log and in figures:
+//! [`answered`] how it was answered, and what [`paths`] say.
 
+mod answered;
 mod auth;
 mod bodies;
 mod callback;
@@ -28,12 +30,14 @@ mod generate;
 mod guard;
 mod lead;
 mod media;
+mod paths;
 mod poll;
 mod reading;
 mod record;
 mod reply;
 mod shown;
 mod standing;
+mod told;
 mod tunnel;
 mod verdict;
 
@@ -44,7 +48,6 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Uri, Version};
 use jiff::Timestamp;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,7 +57,8 @@ use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Endings, Ends, Polls, dialect};
 use crate::media::{Archive, Name};
-use crate::message::{Body, Peer, body, coding, headers};
+use crate::message::{Body, Peer, body, coding};
+use crate::metrics::{Limit, Metrics, Sort};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::{SendError, Upstream};
@@ -64,6 +68,8 @@ pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
 use guard::Guard;
+use paths::not_found;
+pub(crate) use told::{How, Told, unread};
 
 /// The largest answer to a job's deletion, in bytes.
 const LARGEST_DELETION: usize = 1024 * 1024;
@@ -86,6 +92,7 @@ pub struct Proxy {
     clock: Clock,
     tasks: TaskTracker,
     tunnels: CancellationToken,
+    metrics: Metrics,
 }
 
 /// What a proxy is made of.
@@ -106,6 +113,8 @@ pub struct Means {
     pub callbacks: Option<Arc<Callbacks>>,
     /// Who fetches the files behind the links of results.
     pub archive: Arc<Archive>,
+    /// Where events are counted.
+    pub metrics: Metrics,
 }
 
 impl Proxy {
@@ -120,6 +129,7 @@ impl Proxy {
             ends,
             callbacks,
             archive,
+            metrics,
         } = means;
         let endings = Endings::new(shelf.clone(), clock.clone(), ends);
         let endings = endings.archiving(archive.clone());
@@ -139,12 +149,18 @@ impl Proxy {
             clock,
             tasks,
             tunnels: CancellationToken::new(),
+            metrics,
         })
     }
 
     /// How many paid calls are under way.
     pub fn under_way(&self) -> usize {
         self.once.under_way()
+    }
+
+    /// Where events are counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Ends every tunnel: as long as somebody speaks, they have no end that a drain could wait for.
@@ -185,36 +201,37 @@ impl Proxy {
     /// # Cancel safety
     /// Dropping it cancels what is passed through; a paid call that was begun goes on.
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let started = Instant::now();
-        let method = request.method().clone();
-        let path = request.uri().path().to_owned();
+        let told = Told::of(request.extensions());
         let origin = self
             .guard
             .allowed_origin(request.headers())
             .map(str::to_owned);
         let version = request.version();
-        let mut response = match self.route(request).await {
-            Ok(response) => response,
-            Err(error) => refused(&error, version),
+        let mut response = match self.route(request, &told).await {
+            Ok(response) => {
+                told.answered(&response);
+                response
+            }
+            Err(error) => {
+                told.refused(error.code());
+                if let Error::Busy(_) = error {
+                    self.metrics.refused(Limit::Memory);
+                }
+                refused(&error, version)
+            }
         };
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
         }
         name_request(response.headers_mut());
-        let told = |name: &str| headers::text(response.headers(), name).unwrap_or("-");
-        tracing::info!(
-            %method,
-            path = %printable(&media::loggable(&path)),
-            status = response.status().as_u16(),
-            cache = told("cache-status"),
-            head_ms = started.elapsed().as_millis(),
-            id = told("x-request-id"),
-            "request"
-        );
         response
     }
 
-    async fn route(self: &Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Error> {
+    async fn route(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        told: &Told,
+    ) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
         self.check_way(&parts)?;
         self.guard.check(&parts)?;
@@ -222,37 +239,40 @@ impl Proxy {
             return Ok(preflight);
         }
         if Name::is_meant(parts.uri.path()) {
+            told.is(Sort::Media);
             return self.media(&parts).await;
         }
         if !parts.uri.path().starts_with("/v1/") {
             return Err(not_found(&parts));
         }
         let client = self.keys.authenticate(&parts)?;
+        told.comes_from(&client.name);
+        told.is(Sort::Other);
         let target = auth::strip(&mut parts)?;
         self.check_owner(parts.uri.path(), &client).await?;
         if let Some(client) = tunnel::asked_for(&mut parts, &body) {
+            told.is(Sort::WebSocket);
             directives::strip(&mut parts.headers);
             return self.upgrade(parts, target, client).await;
         }
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
-            return self
-                .generate(
-                    Asked {
-                        kind,
-                        parts,
-                        target,
-                        client,
-                    },
-                    body,
-                )
-                .await;
+            told.is(Sort::Generation(kind));
+            let asked = Asked {
+                kind,
+                parts,
+                target,
+                client,
+            };
+            return self.generate(asked, body).await;
         }
-        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path())
-            && let Some(response) = self.poll(&parts, &target, task, &client).await?
-        {
-            return Ok(response);
+        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path()) {
+            told.is(Sort::Poll);
+            if let Some(response) = self.poll(&parts, &target, task, &client).await? {
+                return Ok(response);
+            }
         }
         if let Some(response) = self.content(&parts).await {
+            told.is(Sort::Media);
             return Ok(response);
         }
         self.pass_through(parts, target, body).await
@@ -339,43 +359,6 @@ fn refused(error: &Error, version: Version) -> Response<Body> {
         response.headers_mut().insert(header::CONNECTION, close);
     }
     response
-}
-
-/// The answer to a path that is none of ours; one that exists below `/v1` says so.
-fn not_found(parts: &Parts) -> Error {
-    let path = parts.uri.path();
-    let below = format!("/v1{path}");
-    let known = generation::classify(&parts.method, &below).is_some()
-        || [
-            "/models",
-            "/files",
-            "/videos",
-            "/video",
-            "/images",
-            "/chat",
-            "/audio",
-            "/embeddings",
-        ]
-        .iter()
-        .any(|known| path == *known || path.starts_with(&format!("{known}/")));
-    let hint = if known {
-        format!(" It would be served as {below}: end your client's base URL in /v1.")
-    } else {
-        " The API is below /v1/.".to_owned()
-    };
-    Error::NotFound {
-        method: parts.method.to_string(),
-        path: printable(path),
-        hint,
-    }
-}
-
-/// A path as a log line or a message may show it: bounded, and without control characters.
-fn printable(path: &str) -> String {
-    path.chars()
-        .take(200)
-        .map(|letter| if letter.is_control() { '?' } else { letter })
-        .collect()
 }
 
 /// Every answer has an id; upstream's own, where it gave one.

@@ -7,12 +7,13 @@
 //!
 //! Between that and hyper lies the [`wire`], which ends what would wait for ever and reads
 //! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
-//! The two speak through the connection's [`tally`].
+//! The two speak through the connection's [`tally`]. [`figures`] is who may read `/metrics`.
 
 mod deadline;
 pub mod descriptors;
 mod door;
 mod exchange;
+mod figures;
 mod framing;
 mod pace;
 mod places;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::message::Peer;
+use crate::metrics::Limit;
 use door::{Door, Line};
 use exchange::Service;
 use places::{Places, Seat};
@@ -173,6 +175,8 @@ impl Server {
                 let tally = Arc::new(Tally::default());
                 let seat = self.places.seat(peer, &tally).await;
                 if seat.is_none() {
+                    let metrics = self.reception.routes.metrics();
+                    metrics.refused(Limit::Connections);
                     tracing::debug!(%peer, "an address has its share of connections");
                 }
                 Some(Guest {
@@ -193,7 +197,9 @@ impl Server {
     fn serve(&self, guest: Guest, open: &GracefulShutdown, stop: &CancellationToken) {
         let reception = self.reception.clone();
         let (watcher, stop) = (open.watcher(), stop.clone());
+        let counted = reception.routes.metrics().connection_opens();
         tokio::spawn(async move {
+            let _counted = counted;
             // A handshake that has not ended when the program drains has asked for nothing.
             let received = stop.run_until_cancelled(reception.receive(guest)).await;
             if let Some(connection) = received.flatten()
