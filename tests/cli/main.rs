@@ -15,8 +15,10 @@ mod commands;
 mod configuration;
 mod crash;
 mod ending;
+mod exposition;
 mod https;
 mod large;
+mod observing;
 mod program;
 #[allow(dead_code, reason = "the suite uses more of it")]
 #[path = "../suite/house/receiver.rs"]
