@@ -120,7 +120,7 @@ async fn a_second_instance_names_the_first_and_does_it_no_harm() {
 
     let began = Instant::now();
     let ended = Program::start(&mut home.serving(&sandbox)).end().await;
-    assert!(began.elapsed() < Duration::from_secs(1), "it waited");
+    assert!(began.elapsed() < Duration::from_secs(5), "it waited");
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
     assert!(

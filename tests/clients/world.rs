@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::process::Process;
 
 /// How long a program may take from its start until it accepts connections.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What callbacks are signed with.
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

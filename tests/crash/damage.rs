@@ -26,7 +26,7 @@ use crate::sort::{self, Sort, succeeded};
 use crate::visitor::{Answer, Call};
 
 /// A start takes a fraction of a second; one that is not over by then hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 const DOUBTFUL: &str = "nobody knows";
 

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use reprise::sandbox::{Options, Sandbox};
 use serde_json::Value;
 
-pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// Fails a test that hangs.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {

@@ -257,7 +257,7 @@ async fn the_time_for_an_answer_begins_with_the_end_of_the_request() {
             whole.elapsed()
         );
         assert!(
-            whole.elapsed() < Duration::from_secs(5),
+            whole.elapsed() < Duration::from_secs(15),
             "{:?}",
             whole.elapsed()
         );
@@ -336,7 +336,7 @@ async fn an_early_answer_does_not_wait_for_the_upload() {
                 "{http2} {connection}"
             );
             assert!(
-                said.elapsed() < Duration::from_secs(1),
+                said.elapsed() < Duration::from_secs(3),
                 "{:?}",
                 said.elapsed()
             );

@@ -44,7 +44,7 @@ pub(crate) use host::{Host, Page, Visit};
 pub(crate) use receiver::{Receiver, Reply};
 
 /// How long anything may take.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// The key that upstream sees, and nobody else.
 pub(crate) const UPSTREAM_KEY: &str = "sk-upstream-of-the-suite";
