@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::{self, Books};
 use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
 use crate::config::{self, Config, Problem, Problems};
@@ -22,8 +23,10 @@ use crate::console::Console;
 use crate::egress::{Allowed, Egress};
 use crate::fault;
 use crate::jobs::Ends;
+use crate::ledger::{Ledger, LedgerError, Spent};
+use crate::limits::Limits;
 use crate::media::{self, Archive, Settled};
-use crate::metrics::{Metrics, Page};
+use crate::metrics::Metrics;
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{DiskStore, Keeper, OpenReport, Rules, Served, Shelf, StoreError};
@@ -44,6 +47,7 @@ pub struct App {
     keeper: Arc<Keeper>,
     callbacks: Option<Arc<Callbacks>>,
     archive: Arc<Archive>,
+    ledger: Arc<Ledger>,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -77,6 +81,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The ledger cannot be read: budgets would begin anew.
+    #[error("{0}; without the ledger nobody knows what was spent")]
+    Ledger(#[from] LedgerError),
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {addr}: {source}; stop what listens there, or choose another --listen"
@@ -121,6 +128,9 @@ impl App {
         let front = front(config.tls.clone()).await?;
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
+        let (ledger, spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
+        let metrics = Metrics::new();
+        ledger.count_in(&metrics);
         let token = match secrets.admin_token {
             _ if !config.console.enabled => None,
             Some(token) => Some(token),
@@ -136,30 +146,36 @@ impl App {
         settings.max_connections = descriptors::connections(settings.max_connections);
         let signer = secrets.callback_secret.as_ref().map(callbacks::Signer::new);
         let callbacks = callbacks::of(&config, signer, &shelf, &clock).map_err(SetupError::from)?;
-        let ends = callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>);
         let archive = archive(&config, &shelf, &upstream, (&clock, callbacks.as_ref()))?;
+        let limits = Arc::new(Limits::new(&config));
+        let money = (ledger.clone(), limits.clone());
+        let books = Books::new(&config, money, clock.clone());
+        take_up(&books, store.clone(), spent).await?;
+        // The books first: what follows may do something that only a booked end may cause.
+        let mut ends = vec![books.clone() as Arc<dyn Ends>];
+        ends.extend(callbacks.iter().map(|calls| calls.clone() as Arc<dyn Ends>));
         let proxy = Proxy::new(Means {
             config,
+            limits,
+            books,
             shelf: shelf.clone(),
             upstream,
             clock: clock.clone(),
             tasks: tasks.clone(),
-            ends: ends.collect(),
+            ends,
             callbacks: callbacks.clone(),
             archive: archive.clone(),
-            metrics: Metrics::new(),
+            metrics: metrics.clone(),
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
         let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
         let sources = Sources {
-            proxy: proxy.clone(),
-            shelf: shelf.clone(),
-            keeper: keeper.clone(),
-            archive: archive.clone(),
-            callbacks: callbacks.clone(),
+            kept: (&shelf, &keeper, &ledger),
+            outside: (&archive, callbacks.as_ref()),
+            proxy: &proxy,
         };
-        let page = Page::new(proxy.metrics(), sources.readings(), clock.now());
+        let page = sources.page(&metrics, clock.now());
         let routes = Arc::new(Routes::new(proxy.clone(), console, page));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);
@@ -173,6 +189,7 @@ impl App {
             keeper,
             callbacks,
             archive,
+            ledger,
             tasks,
             addr,
             report,
@@ -225,6 +242,7 @@ impl App {
         }
         self.tasks.spawn(self.proxy.watcher().run(stop.clone()));
         self.tasks.spawn(self.keeper.clone().run(stop.clone()));
+        self.tasks.spawn(self.ledger.clone().run(stop.clone()));
         self.tasks.spawn(self.archive.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
@@ -247,7 +265,7 @@ impl App {
         serving.abort();
         self.proxy.cut_tunnels();
         let under_way = self.proxy.under_way();
-        write_out(&self.shelf).await;
+        write_out(&self.shelf, &self.ledger).await;
         if whole {
             Drained::Whole
         } else {
@@ -257,7 +275,14 @@ impl App {
 }
 
 /// Writes out what is only in memory, if the disk takes it.
-async fn write_out(shelf: &Shelf) {
+async fn write_out(shelf: &Shelf, ledger: &Arc<Ledger>) {
+    // A failure is logged where it happens.
+    if tokio::time::timeout(LAST_WRITE, ledger.flush())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the ledger was not written out in time: the disk does not answer");
+    }
     match tokio::time::timeout(LAST_WRITE, shelf.flush()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -308,6 +333,34 @@ async fn open(
     opening
         .await
         .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))
+}
+
+/// Reads what was spent. The data directory has to be ours.
+async fn open_ledger(
+    dir: std::path::PathBuf,
+    clock: Clock,
+) -> Result<(Arc<Ledger>, Spent), LedgerError> {
+    let opening = tokio::task::spawn_blocking(move || Ledger::open(&dir, &clock));
+    opening
+        .await
+        .unwrap_or_else(|error| Err(LedgerError::Panicked(error.to_string())))
+}
+
+/// Takes up what an earlier process held, and the lines that it did not come to write.
+async fn take_up(
+    books: &Arc<Books>,
+    store: Arc<DiskStore>,
+    spent: Spent,
+) -> Result<(), StartError> {
+    let books = books.clone();
+    let taking = tokio::task::spawn_blocking(move || books.take_up(store.as_ref(), &spent));
+    let taken = taking
+        .await
+        .map_err(|error| StoreError::Panicked(error.to_string()))?;
+    taken.map_err(|error| match error {
+        books::StartError::Store(error) => error.into(),
+        books::StartError::Ledger(error) => error.into(),
+    })
 }
 
 /// The token in the data directory. Without one there is no admin API; all else goes on.

@@ -13,7 +13,7 @@
 //! In a release build a point is nothing at all, and the variable is unknown.
 
 /// Every fail point, in the order in which a start, a run, its polls and a shutdown pass them.
-pub const POINTS: [&str; 29] = [
+pub const POINTS: [&str; 34] = [
     "lock-taken",
     "layout-made",
     "swept",
@@ -37,6 +37,11 @@ pub const POINTS: [&str; 29] = [
     "before-row",
     "after-row",
     "after-record",
+    "before-booking",
+    "before-line",
+    "line-written",
+    "after-line",
+    "after-booking",
     "before-unlink",
     "after-unlink",
     "after-settle",

@@ -20,12 +20,14 @@
 //! | [`server`] | connections and routes |
 //! | [`console`] | the admin API |
 //! | [`proxy`] | the life of a request |
+//! | [`books`] | the money of every run: held, booked, given back |
 //! | [`callbacks`] | who hears of the end of a job, and how |
 //! | [`once`] | paying once: flights, leads, recordings, intents |
 //! | [`jobs`] | video jobs: every shape of their answers, and polls |
 //! | [`media`] | what results link to: links found and rewritten, files fetched, kept and served |
 //! | [`upstream`] | the way to the API, and the only one with the real key |
 //! | [`egress`] | the way to addresses that answers and clients name: checked, without a key |
+//! | [`limits`] | how much a client may use: by the minute, at once, and in dollars |
 //! | [`ledger`] | what was paid and what was saved, a line for each generation |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
 //! | [`metrics`] | what is counted for whoever watches, and the page that shows it |
@@ -39,6 +41,7 @@
 //! A room uses only rooms below it in this table; a test holds that.
 
 pub mod app;
+pub mod books;
 pub mod callbacks;
 pub mod cli;
 pub mod clock;
@@ -49,6 +52,7 @@ pub mod fault;
 pub mod generation;
 pub mod jobs;
 pub mod ledger;
+pub mod limits;
 pub mod media;
 pub mod message;
 pub mod metrics;

@@ -2,30 +2,44 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::callbacks::Callbacks;
+use crate::ledger::Ledger;
 use crate::media::Archive;
-use crate::metrics::Reading;
+use crate::metrics::{Metrics, Page, Reading};
 use crate::proxy::Proxy;
 use crate::store::{Keeper, Shelf};
 
 /// Whom the figures are read from.
-pub(super) struct Sources {
-    pub(super) proxy: Arc<Proxy>,
-    pub(super) shelf: Shelf,
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) archive: Arc<Archive>,
-    pub(super) callbacks: Option<Arc<Callbacks>>,
+pub(super) struct Sources<'a> {
+    pub(super) proxy: &'a Arc<Proxy>,
+    pub(super) kept: (&'a Shelf, &'a Arc<Keeper>, &'a Arc<Ledger>),
+    /// Who deals with addresses that others name.
+    pub(super) outside: (&'a Arc<Archive>, Option<&'a Arc<Callbacks>>),
 }
 
-impl Sources {
-    /// All of them. Each takes a moment to read, and none blocks.
-    pub(super) fn readings(self) -> Vec<Reading> {
-        let mut all = Vec::from(of_runs(&self.proxy));
-        all.extend(of_what_is_kept(&self.shelf, &self.keeper));
-        all.extend(of_files(&self.archive));
-        all.extend(self.callbacks.iter().flat_map(of_calls));
-        all
+impl Sources<'_> {
+    /// The page with all of them, and with what `metrics` counts. Each takes a moment to read, and none
+    /// blocks.
+    pub(super) fn page(self, metrics: &Metrics, started: Timestamp) -> Page {
+        let (shelf, keeper, ledger) = self.kept;
+        let (archive, callbacks) = self.outside;
+        let mut all = Vec::from(of_runs(self.proxy));
+        all.extend(of_what_is_kept(shelf, keeper));
+        all.push(of_lines(ledger));
+        all.extend(of_files(archive));
+        all.extend(callbacks.into_iter().flat_map(of_calls));
+        Page::new(metrics, all, started)
     }
+}
+
+fn of_lines(ledger: &Arc<Ledger>) -> Reading {
+    let ledger = ledger.clone();
+    let help = "Bytes of lines that are not in the ledger's files yet";
+    Reading::gauge("ledger_waiting_bytes", help, move || {
+        count(ledger.waiting())
+    })
 }
 
 fn of_runs(proxy: &Arc<Proxy>) -> [Reading; 3] {

@@ -10,6 +10,7 @@ mod demo;
 mod jobs;
 mod log;
 mod origin;
+mod prices;
 mod progress;
 mod sandbox;
 mod serve;
@@ -76,6 +77,8 @@ enum Command {
     Jobs(jobs::JobsArgs),
     /// What is kept
     Cache(cache::CacheArgs),
+    /// What models cost
+    Prices(prices::PricesArgs),
 }
 
 /// Why a command did not do what it was asked to do.
@@ -108,7 +111,9 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Certificate(_) | StartError::Upstream(_) => Self::Usage(error.to_string()),
-            StartError::Store(_) | StartError::Listen { .. } => Self::Runtime(error.to_string()),
+            StartError::Store(_) | StartError::Ledger(_) | StartError::Listen { .. } => {
+                Self::Runtime(error.to_string())
+            }
         }
     }
 }
@@ -150,6 +155,13 @@ pub fn main() -> ExitCode {
                 ..ServeArgs::default()
             };
             cache::run(args, &sources(&cli.common, &serve))
+        }
+        Some(Command::Prices(args)) => {
+            let serve = ServeArgs {
+                upstream: args.upstream.clone().or(cli.serve.upstream),
+                ..ServeArgs::default()
+            };
+            prices::run(&args, &sources(&cli.common, &serve))
         }
     };
     match result {

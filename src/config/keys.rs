@@ -1,6 +1,6 @@
 //! Every key there is: the one list that file, environment, resolver and documentation agree on.
 
-use Stand::{Built, Later, Refused};
+use Stand::{Built, Refused};
 
 /// Whether this version does what a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +8,10 @@ pub(super) enum Stand {
     /// It does.
     Built,
     /// Not yet; setting it is told at start.
+    #[allow(
+        dead_code,
+        reason = "no key stands so now; one of the next feature may"
+    )]
     Later,
     /// MONEY: not yet, and going on without it would cost money or safety; setting it is an error.
     Refused,
@@ -109,23 +113,23 @@ pub(super) const KEYS: &[Key] = &[
     key("callbacks.allow", Built, "private networks that callbacks may reach"),
     key("callbacks.secret_env", Built, "signs callbacks"),
     key("callbacks.attempts", Built, "how often a callback is tried"),
-    key("limits.requests_per_minute", Refused, "limits the requests of a client"),
-    key("limits.generations_per_minute", Refused, "limits the paid requests of a client"),
-    key("limits.concurrent_generations", Refused, "limits the paid requests at once"),
+    key("limits.requests_per_minute", Built, "limits the requests of a client"),
+    key("limits.generations_per_minute", Built, "limits the paid requests of a client"),
+    key("limits.concurrent_generations", Built, "limits the paid requests at once"),
     key("limits.usd_per_day", Refused, "limits the dollars of a day"),
     key("limits.usd_per_month", Refused, "limits the dollars of a month"),
     key("clients.*.key_hash", Built, "lets a client in"),
-    key("clients.*.requests_per_minute", Refused, "limits the requests of a client"),
-    key("clients.*.generations_per_minute", Refused, "limits the paid requests of a client"),
-    key("clients.*.concurrent_generations", Refused, "limits the paid requests at once"),
+    key("clients.*.requests_per_minute", Built, "limits the requests of a client"),
+    key("clients.*.generations_per_minute", Built, "limits the paid requests of a client"),
+    key("clients.*.concurrent_generations", Built, "limits the paid requests at once"),
     key("clients.*.usd_per_day", Refused, "limits the dollars of a day"),
     key("clients.*.usd_per_month", Refused, "limits the dollars of a month"),
-    key("prices.*.per_million_tokens", Later, "counts dollars spent and saved"),
-    key("prices.*.per_second", Later, "counts dollars spent and saved"),
-    key("prices.*.per_image", Later, "counts dollars spent and saved"),
-    key("prices.*.per_request", Later, "counts dollars spent and saved"),
-    key("prices.*.input_per_million", Later, "counts dollars spent and saved"),
-    key("prices.*.output_per_million", Later, "counts dollars spent and saved"),
+    key("prices.*.per_million_tokens", Built, "counts dollars spent and saved"),
+    key("prices.*.per_second", Built, "counts dollars spent and saved"),
+    key("prices.*.per_image", Built, "counts dollars spent and saved"),
+    key("prices.*.per_request", Built, "counts dollars spent and saved"),
+    key("prices.*.input_per_million", Built, "counts dollars spent and saved"),
+    key("prices.*.output_per_million", Built, "counts dollars spent and saved"),
     key("console.enabled", Built, "serves the admin API"),
     key("console.token_env", Built, "the variable with the admin token"),
     key("server.max_connections", Built, "limits the connections at once"),

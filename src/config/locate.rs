@@ -10,7 +10,10 @@ use super::environment::CONFIG;
 use super::problem::{Place, Problem};
 
 /// The most that is read of a configuration file, in bytes: a thousand clients are a tenth of it.
-const MOST: u64 = 1 << 20;
+pub(super) const MOST: u64 = 1 << 20;
+
+/// The file of the current folder.
+const HERE: &str = "proxy.toml";
 
 /// A configuration file that was found.
 pub(super) struct Found {
@@ -25,33 +28,54 @@ pub(super) struct Found {
 /// The configuration file: the one that was named (it must be there), else the first that there
 /// is, else none.
 pub(super) fn config_file(sources: &Sources) -> Result<Option<Found>, Problem> {
+    if let Some((path, place)) = named(sources) {
+        return read(&sources.cwd, &path, |name, error| {
+            Problem::at(&place, format!("cannot read {name}: {error}"))
+        })
+        .map(Some);
+    }
+    if let Some(path) = first_there(sources) {
+        return read(&sources.cwd, &path, |name, error| {
+            Problem::about(name, format!("cannot be read: {error}"))
+        })
+        .map(Some);
+    }
+    Ok(None)
+}
+
+/// The file that a command changes: the one that is read, else where one is to be made.
+pub(super) fn to_edit(sources: &Sources) -> PathBuf {
+    let path = named(sources).map(|(path, _)| path);
+    path.or_else(|| first_there(sources))
+        // Not in the current folder: it would be another one at the next start.
+        .or_else(|| usual(sources))
+        .unwrap_or_else(|| PathBuf::from(HERE))
+}
+
+/// The file that a flag or a variable names, there or not.
+fn named(sources: &Sources) -> Option<(PathBuf, Place)> {
     let by_flag = sources
         .flag_config
         .clone()
         .map(|path| (path, Place::Flag("--config")));
     let by_variable = said(&sources.env, CONFIG)
         .map(|path| (PathBuf::from(path), Place::Variable(CONFIG.to_owned())));
-    if let Some((path, place)) = by_flag.or(by_variable) {
-        return read(&sources.cwd, &path, |name, error| {
-            Problem::at(&place, format!("cannot read {name}: {error}"))
-        })
-        .map(Some);
-    }
-    let home = folder(&sources.env, "XDG_CONFIG_HOME", ".config");
-    let usual = home.map(|home| home.join("reprise/proxy.toml"));
-    for path in [Some(PathBuf::from("proxy.toml")), usual]
+    by_flag.or(by_variable)
+}
+
+/// The first file that is there of those that nobody has to name.
+fn first_there(sources: &Sources) -> Option<PathBuf> {
+    // What cannot be looked at is no reason to go on with the defaults: it may hold the limits.
+    [Some(PathBuf::from(HERE)), usual(sources)]
         .into_iter()
         .flatten()
-    {
-        // What cannot be looked at is no reason to go on with the defaults: it may hold the limits.
-        if sources.cwd.join(&path).try_exists().unwrap_or(true) {
-            return read(&sources.cwd, &path, |name, error| {
-                Problem::about(name, format!("cannot be read: {error}"))
-            })
-            .map(Some);
-        }
-    }
-    Ok(None)
+        .find(|path| sources.cwd.join(path).try_exists().unwrap_or(true))
+}
+
+/// `$XDG_CONFIG_HOME/reprise/proxy.toml`, or the same below `~/.config`.
+fn usual(sources: &Sources) -> Option<PathBuf> {
+    let home = folder(&sources.env, "XDG_CONFIG_HOME", ".config")?;
+    Some(home.join("reprise/proxy.toml"))
 }
 
 /// `$XDG_DATA_HOME/reprise`, or `~/.local/share/reprise`.

@@ -24,6 +24,7 @@ mod address;
 mod admin_token;
 mod cache;
 mod callback_secret;
+pub mod edit;
 mod environment;
 mod file;
 mod keys;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::locate::Found;
 use super::problem::{Place, Problem};
 use super::proxies::Proxies;
 use super::reader::Reader;
@@ -24,8 +25,13 @@ pub(super) struct Reading {
 impl Reading {
     /// Reads all there is, and stops at no problem.
     pub(super) fn of(sources: &Sources) -> Self {
+        Self::with(sources, locate::config_file(sources))
+    }
+
+    /// Reads all there is, with `found` as the file.
+    pub(super) fn with(sources: &Sources, found: Result<Option<Found>, Problem>) -> Self {
         let mut settings = Settings::default();
-        let found = locate::config_file(sources).unwrap_or_else(|problem| {
+        let found = found.unwrap_or_else(|problem| {
             settings.problems.push(problem);
             settings.in_part = true;
             None

@@ -17,7 +17,6 @@ use super::pick::{note_of, pick};
 use super::refusal::Refusal;
 use crate::generation;
 use crate::message::{Body, body};
-use crate::once::Resolution;
 use crate::store::Store;
 
 /// The largest body of a request: a decision takes a few hundred bytes.
@@ -86,14 +85,7 @@ impl Console {
         })?;
         let resolution = decision.clone().resolution().map_err(Refusal::BadRequest)?;
         let key = note_of(&self.census().await?, key)??;
-        let task = match &resolution {
-            Resolution::Task(id) => Some(id.clone()),
-            Resolution::Rerun | Resolution::Forget => None,
-        };
-        let intent = self.proxy.once().resolve(key, resolution).await?;
-        if let Some(task) = task {
-            self.proxy.watch_job(task.as_str(), &intent.path);
-        }
+        let intent = self.proxy.resolve(key, resolution).await?;
         json(&decision.done(key, intent.kind))
     }
 

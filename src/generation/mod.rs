@@ -6,11 +6,13 @@
 //! 2. [`request`] gives a generation its name, a [`Fingerprint`]: two requests with the same one
 //!    are the same generation. [`query`] takes the credential out of it; `json` and `multipart`
 //!    read the body by its meaning; `left_out` lists what does not change the result, which
-//!    `metadata` cuts out of a text.
+//!    `metadata` cuts out of a text. The same pass notes how much is asked for, its [`Extent`].
 //! 3. [`outcome`] says whether an answer is worth keeping. [`events`] follows an event stream to
 //!    its end, [`task`] reads the id and the [`state`] of a video job.
+//! 4. [`run`] names one run, by the time it was asked for.
 
 pub mod events;
+pub mod extent;
 mod facts;
 pub mod fingerprint;
 mod json;
@@ -24,10 +26,12 @@ pub mod path;
 mod percent;
 pub mod query;
 pub mod request;
+pub mod run;
 pub mod state;
 pub mod task;
 mod top;
 
+pub use extent::{Extent, Quality};
 pub use fingerprint::Fingerprint;
 pub use kind::{Kind, classify};
 pub use outcome::judge;
@@ -35,3 +39,5 @@ pub use path::{escapes_root, has_nul, job_ids};
 pub(crate) use percent::decode as percent_decoded;
 pub use query::{key_of, without_key};
 pub use request::{Identity, Request};
+pub use run::{asked_at, new_run};
+pub(crate) use top::members as json_members;

@@ -8,6 +8,7 @@ use futures_util::{FutureExt, stream};
 use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use multer::Field;
 
+use super::extent::{Member, Value};
 use super::facts::Facts;
 use super::{Kind, left_out, metadata};
 
@@ -89,8 +90,11 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize,
         }
         let name = field.name()?.to_owned();
         let head = Head::of(&field, &name)?;
-        let (content, first) = if kind == Kind::Video && name == "metadata" && !head.is_file {
-            (metadata_hash(&field.bytes().await.ok()?), Bytes::new())
+        let (content, first, length) = if kind == Kind::Video && name == "metadata" && !head.is_file
+        {
+            let content = field.bytes().await.ok()?;
+            facts.size.note_metadata(&content);
+            (metadata_hash(&content), Bytes::new(), content.len())
         } else {
             content_hash(&mut field).await?
         };
@@ -98,6 +102,12 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize,
             "model" => facts.note_model(&first),
             "stream" => facts.stream = matches!(&*first, b"true" | b"True" | b"1"),
             _ => {}
+        }
+        if !head.is_file {
+            facts.body += u64::try_from(length).unwrap_or(u64::MAX);
+            if let Some(member) = Member::in_form(kind, name.as_bytes()) {
+                facts.size.note(member, Value::Text(&first));
+            }
         }
         if !left_out::in_form(kind, name.as_bytes()) {
             head.hash(&name, &mut hasher);
@@ -108,17 +118,19 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize,
     Some((count, Reading { digest, facts }))
 }
 
-/// The hash of what a part holds, and the first piece of it.
-async fn content_hash(field: &mut Field<'_>) -> Option<(blake3::Hash, Bytes)> {
+/// The hash of what a part holds, the first piece of it, and its length.
+async fn content_hash(field: &mut Field<'_>) -> Option<(blake3::Hash, Bytes, usize)> {
     let mut content = Hasher::new();
     let mut first = Bytes::new();
+    let mut length = 0;
     while let Some(chunk) = field.chunk().await.ok()? {
         content.update(&chunk);
+        length += chunk.len();
         if first.is_empty() {
             first = chunk;
         }
     }
-    Some((content.finalize(), first))
+    Some((content.finalize(), first, length))
 }
 
 /// The hash of what counts of a video's field `metadata`. An object that holds nothing else stays as

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::facts::Facts;
-use super::{Fingerprint, Kind, json, multipart, query};
+use super::{Extent, Fingerprint, Kind, json, multipart, query};
 
 /// What the hash is for, with the version of its format. A new one makes every kept generation
 /// unfindable, so it changes only where the old one would give a wrong answer.
@@ -45,6 +45,8 @@ pub struct Identity {
     pub stream: bool,
     /// A JSON body with a top-level `temperature` of 0, or a `seed` that is not null.
     pub deterministic: bool,
+    /// How much it asks for.
+    pub extent: Extent,
 }
 
 /// The body as it counts.
@@ -92,7 +94,9 @@ impl Request<'_> {
             Meaning::Form(digest) => put(b'm', digest.as_bytes()),
             Meaning::Raw => put(b'r', self.body),
         }
+        let extent = facts.extent(self.kind);
         Identity {
+            extent,
             fingerprint: Fingerprint::from_bytes(*hasher.finalize().as_bytes()),
             model: facts.model,
             stream: facts.stream,
@@ -102,19 +106,19 @@ impl Request<'_> {
 
     fn read_body(&self) -> (Meaning, Facts) {
         if self.body.is_empty() || self.encodings().next().is_some() {
-            return (Meaning::Raw, Facts::default());
+            return (Meaning::Raw, Facts::unread(self.body));
         }
         let content_type = self.headers.get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());
         if let Some(form) = content_type.filter(|value| is_form(value)) {
             return match multipart::read(self.body, form, self.kind) {
                 Some(reading) => (Meaning::Form(reading.digest), reading.facts),
-                None => (Meaning::Raw, Facts::default()),
+                None => (Meaning::Raw, Facts::unread(self.body)),
             };
         }
         match json::read(self.body, self.kind) {
             Some(reading) => (Meaning::Json(reading.encoding), reading.facts),
-            None => (Meaning::Raw, Facts::of_raw(self.body)),
+            None => (Meaning::Raw, Facts::of_raw(self.body, self.kind)),
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 /// The members of the object `json` that are called `names`, as they are written, in that order;
 /// `None` when `json` is no JSON object. Of a repeated name the last counts, as in most readers.
-pub(super) fn members<'a, const N: usize>(
+pub(crate) fn members<'a, const N: usize>(
     json: &'a [u8],
     names: [&str; N],
 ) -> Option<[Option<&'a RawValue>; N]> {

@@ -34,6 +34,25 @@ pub trait Ends: Send + Sync + 'static {
     /// When it could not be remembered. A job that has not succeeded stays kept then, and its end is
     /// told again at its next poll; of a success the others hear all the same.
     fn ended(&self, end: &End) -> Result<(), StoreError>;
+
+    /// Hears of the end of a running job before anything of it is durable: of every end, once for each
+    /// time that it is tried, in the job's turn as [`ended`](Self::ended). May write into `record` what
+    /// is to be kept with a success.
+    ///
+    /// # Errors
+    /// When the end must not be noted now. The job goes on as running, and its end is told again at its
+    /// next poll.
+    fn before(&self, _end: &End, _record: &mut Record) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// A job is not followed any more: it has ended, or is not kept any longer. May be told again, and
+    /// without [`ended`](Self::ended) when its file is lost. Does not block.
+    fn gone(&self, _task_id: &str) {}
+
+    /// A job was found to run that this process has not submitted: at the start, or by an import. May
+    /// be told again. If it has ended meanwhile, [`gone`](Self::gone) follows. Does not block.
+    fn found(&self, _task_id: &str, _client: &str) {}
 }
 
 /// The end of one job.
@@ -114,6 +133,18 @@ impl Endings {
         self
     }
 
+    pub(super) fn gone(&self, task_id: &str) {
+        for listener in self.ends.iter() {
+            listener.gone(task_id);
+        }
+    }
+
+    pub(super) fn found(&self, task_id: &str, client: &str) {
+        for listener in self.ends.iter() {
+            listener.found(task_id, client);
+        }
+    }
+
     /// Makes what is kept agree with what upstream said; `true` when the job is over.
     pub(super) async fn note(&self, question: &Question, answer: &Arc<PollAnswer>) -> bool {
         let Some(poll) = answer.about(&question.task_id) else {
@@ -178,6 +209,7 @@ impl Endings {
 
     async fn keep(&self, end: End, shown: Shown) -> Result<(), StoreError> {
         let (id, ends) = (end.task_id.clone(), self.ends.clone());
+        let (first, listeners) = (end.clone(), self.ends.clone());
         let place = (end.key, id.clone());
         let now = self.clock.now();
         let (archive, teller) = (self.archive.clone(), self.archive.clone());
@@ -186,6 +218,7 @@ impl Endings {
             let Some(task) = entry.record.task.as_mut().filter(|task| task.id == id) else {
                 return Ok(Change::Nothing);
             };
+            let ran = task.state == TaskState::Running;
             task.total_tokens = shown.tokens.or(task.total_tokens);
             if let Some(archive) = &archive {
                 let lifetime = archive.settings().link_lifetime;
@@ -203,6 +236,10 @@ impl Endings {
             }
             // It has succeeded: nothing that stood before comes back in its place.
             entry.record.previous = None;
+            if ran {
+                let key = entry.record.key;
+                before(&listeners, &End { key, ..first }, &mut entry.record)?;
+            }
             Ok(Change::Put(Box::new(entry)))
         };
         let tell = move |entry: &Entry| {
@@ -228,7 +265,9 @@ impl Endings {
         let decide = move |entry: &Entry| match &entry.record.task {
             Some(task) if task.id == id => {
                 if task.state == TaskState::Running {
-                    tell(&ends, &cancelled(&entry.record, id))?;
+                    let end = cancelled(&entry.record, id);
+                    before(&ends, &end, &mut entry.record.clone())?;
+                    tell(&ends, &end)?;
                 }
                 Ok(Change::Remove)
             }
@@ -249,6 +288,7 @@ impl Endings {
             Some(task) if runs(task, &end.task_id) => {
                 let key = entry.record.key;
                 let end = End { key, ..end };
+                before(&ends, &end, &mut entry.record.clone())?;
                 tell(&ends, &end)?;
                 log(&end);
                 Ok(Change::Remove)
@@ -264,6 +304,11 @@ impl Endings {
 
 fn runs(task: &Task, id: &str) -> bool {
     task.id == id && task.state == TaskState::Running
+}
+
+fn before(ends: &[Arc<dyn Ends>], end: &End, record: &mut Record) -> Result<(), StoreError> {
+    let mut listeners = ends.iter();
+    listeners.try_for_each(|listener| listener.before(end, record))
 }
 
 fn tell(ends: &[Arc<dyn Ends>], end: &End) -> Result<(), StoreError> {

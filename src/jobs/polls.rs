@@ -82,7 +82,7 @@ impl Polls {
     /// As [`Shelf::change`](crate::store::Shelf::change), and when its end could not be told.
     pub async fn deleted(&self, key: Fingerprint, task_id: &str) -> Result<(), StoreError> {
         self.endings.deleted(key, task_id).await?;
-        self.agenda.forget(task_id);
+        self.leave(task_id);
         Ok(())
     }
 
@@ -146,7 +146,7 @@ impl Polls {
         fault::point("after-note");
         let task_id = &question.task_id;
         if over {
-            self.agenda.forget(task_id);
+            self.leave(task_id);
         } else {
             let route = Route::of_poll(question.target.path());
             self.agenda.hear(task_id, Word::of(&answer, task_id), route);
@@ -165,7 +165,7 @@ impl Polls {
                     "a job was given up: nothing new was heard of it for jobs.deadline. It may have been \
                      paid for; the next identical request runs"
                 );
-                self.agenda.forget(task_id);
+                self.leave(task_id);
             }
             Err(error) => tracing::warn!(task = task_id, %error, "a job could not be given up"),
         }
@@ -180,7 +180,7 @@ impl Polls {
         let end = unseen(submit, task_id, Outcome::Succeeded);
         match self.endings.succeed_unseen(end).await {
             Ok(()) => {
-                self.agenda.forget(task_id);
+                self.leave(task_id);
                 true
             }
             Err(error) => {
@@ -188,6 +188,18 @@ impl Polls {
                 false
             }
         }
+    }
+
+    /// Follows a job no more. Its slot goes back even when its end was never told, or was told while
+    /// somebody found it running.
+    pub(super) fn leave(&self, task_id: &str) {
+        self.agenda.forget(task_id);
+        self.endings.gone(task_id);
+    }
+
+    /// Tells of a job that is found to run.
+    pub(super) fn found(&self, task_id: &str, client: &str) {
+        self.endings.found(task_id, client);
     }
 
     pub(super) fn agenda(&self) -> &Agenda {

@@ -125,10 +125,14 @@ impl Watcher {
 
     /// Follows every job that runs and is not followed yet; says whether all could be read.
     async fn take_up_once(&self, stop: CancellationToken) -> bool {
+        let polls = self.polls.clone();
         let looking = self.shelf.blocking(move |store| {
             let mut running = Vec::new();
             let looked = store.open_work(&mut |record| {
-                running.extend(running_job(record));
+                if let Some((id, route)) = running_job(record) {
+                    polls.found(&id, &record.client);
+                    running.push((id, route));
+                }
                 if stop.is_cancelled() {
                     ControlFlow::Break(())
                 } else {
@@ -157,14 +161,14 @@ impl Watcher {
         let agenda = self.polls.agenda();
         let found = match self.find(id).await {
             Ok(Some(found)) => found,
-            Ok(None) => return agenda.forget(id),
+            Ok(None) => return self.polls.leave(id),
             Err(error) => {
                 tracing::warn!(task = %id, %error, "a job is not asked for: the store cannot say what it is");
                 return;
             }
         };
         let Ok(target) = route.path(id).parse::<Uri>() else {
-            return agenda.forget(id);
+            return self.polls.leave(id);
         };
         let question = Question {
             key: found.key,

@@ -54,47 +54,14 @@ impl Sort {
     }
 }
 
-/// What a client may have too much of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Limit {
-    /// `limits.requests_per_minute`.
-    Requests,
-    /// `limits.generations_per_minute`.
-    Generations,
-    /// `limits.concurrent_generations`.
-    Concurrent,
-    /// `limits.usd_per_day`.
-    UsdPerDay,
-    /// `limits.usd_per_month`.
-    UsdPerMonth,
-    /// `server.max_connections`, or the share of one address.
-    Connections,
-    /// The memory for large bodies.
-    Memory,
-}
-
-impl Limit {
-    /// Every limit.
-    pub const ALL: [Self; 7] = [
-        Self::Requests,
-        Self::Generations,
-        Self::Concurrent,
-        Self::UsdPerDay,
-        Self::UsdPerMonth,
-        Self::Connections,
-        Self::Memory,
-    ];
-
-    /// The word for it in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Generations => "generations",
-            Self::Concurrent => "concurrent",
-            Self::UsdPerDay => "usd_per_day",
-            Self::UsdPerMonth => "usd_per_month",
-            Self::Connections => "connections",
-            Self::Memory => "memory",
-        }
-    }
-}
+/// What a client, or all of them, may have too much of: limits of clients by their keys in the
+/// configuration, places for connections, and memory for large bodies.
+pub(super) const LIMITS: [&str; 7] = [
+    "requests_per_minute",
+    "generations_per_minute",
+    "concurrent_generations",
+    "usd_per_day",
+    "usd_per_month",
+    "connections",
+    "memory",
+];

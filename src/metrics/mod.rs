@@ -25,8 +25,8 @@ use prometheus_client::registry::Registry;
 use crate::generation::Kind;
 use crate::price::Usd;
 use dollars::Sums;
-use labels::{Labels, word};
-pub use labels::{Limit, Sort};
+pub use labels::Sort;
+use labels::{LIMITS, Labels, word};
 pub use page::{Form, Page, Reading};
 use timing::Timings;
 
@@ -54,9 +54,8 @@ impl Metrics {
     /// them, so that its first event is an increase to whoever watches.
     pub fn new() -> Self {
         let metrics = Self::default();
-        for limit in Limit::ALL {
-            let limit = word("limit", limit.as_str());
-            drop(metrics.refusals.get_or_create(&[limit]));
+        for limit in LIMITS {
+            drop(metrics.refusals.get_or_create(&[word("limit", limit)]));
         }
         metrics
     }
@@ -98,10 +97,10 @@ impl Metrics {
         self.errors.get_or_create(&[word("code", code)]).inc();
     }
 
-    /// A client met a limit: its request, or its connection, was refused.
-    pub fn refused(&self, limit: Limit) {
-        let labels = [word("limit", limit.as_str())];
-        self.refusals.get_or_create(&labels).inc();
+    /// A client met a limit: its request, or its connection, was refused. `limit` is its key in the
+    /// configuration, or `connections` or `memory`.
+    pub fn refused(&self, limit: &'static str) {
+        self.refusals.get_or_create(&[word("limit", limit)]).inc();
     }
 
     /// A generation has an outcome, in the ledger's word for it, and cost or saved so much.

@@ -186,7 +186,7 @@ fn plain(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::generation::Kind;
-    use crate::metrics::{Limit, Sort};
+    use crate::metrics::Sort;
     use crate::price::Usd;
 
     fn page() -> Page {
@@ -194,7 +194,7 @@ mod tests {
         let video = Sort::Generation(Kind::Video);
         metrics.request(video, "hit");
         metrics.request(video, "hit");
-        metrics.refused(Limit::UsdPerDay);
+        metrics.refused("usd_per_day");
         let spent = Usd::from_billionths(100_000_000);
         for _ in 0..3 {
             metrics.generation((Kind::Video, "paid"), "anna", spent, Usd::ZERO);
@@ -225,7 +225,7 @@ mod tests {
             "# TYPE reprise_kept_bytes gauge\nreprise_kept_bytes 7\n",
             "reprise_evictions_total{reason=\"room\"} 2\nreprise_evictions_total{reason=\"age\"} 3\n",
             "reprise_refusals_total{limit=\"usd_per_day\"} 1\n",
-            "reprise_refusals_total{limit=\"requests\"} 0\n",
+            "reprise_refusals_total{limit=\"requests_per_minute\"} 0\n",
             "reprise_bypasses_total{reason=\"no-store\"} 1\n",
             "reprise_spent_dollars_total{client=\"anna\"} 0.3\n",
             "reprise_upstream_head_seconds_bucket{le=\"0.25\",kind=\"video\"} 0\n",

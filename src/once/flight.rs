@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 
 use super::Recording;
+use crate::limits::Refusal;
 use crate::store::{Entry, Intent};
 
 /// A generation under way, as everyone who waits for it sees it.
@@ -55,6 +56,13 @@ pub enum Ending {
     Failed(Failure),
     /// The lead went away before anything was sent: whoever follows may lead.
     Released,
+    /// The lead was refused to its client: whoever follows for another one may lead.
+    Declined {
+        /// Whose limit it is.
+        client: Arc<str>,
+        /// Which, and when to come back.
+        refusal: Refusal,
+    },
 }
 
 /// Why an answer that arrived whole is not kept.

@@ -11,9 +11,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::generation::Fingerprint;
-use crate::store::{Intent, IntentState, Record, Shelf, Store, StoreError};
+use crate::store::{Intent, IntentState, Record, Shelf, Stake, Store, StoreError};
 
 /// How many groups of generations can write notes without waiting for each other.
 const STRIPES: usize = 64;
@@ -41,6 +42,8 @@ struct Note {
     doubt: Option<Intent>,
     /// What stood before the first of them.
     before: Option<Intent>,
+    /// What is held for those that are under way or in doubt.
+    stakes: Vec<Stake>,
 }
 
 /// One run's part in the note. Dropped without a word, the note stays: the outcome is unknown.
@@ -72,13 +75,16 @@ impl Pledges {
                 if let Some(note) = notes.get_mut(&written.key) {
                     // The answer that one of them keeps must not pass for the other's after a crash.
                     written.reason = Some(SHARED.to_owned());
+                    let own = written.stakes();
+                    written.beside = note.stakes.clone();
                     store.put_intent(&written)?;
+                    note.stakes.extend(own);
                     note.live += 1;
                     return Ok(());
                 }
                 let before = store.intent(&written.key)?;
                 if before.is_some() {
-                    // Counted with the ledger's lines once there is one; until then the log tells.
+                    // The ledger's line of a run that is paid says it too.
                     let key = written.key.short();
                     tracing::warn!(key, "runs again although an earlier run's outcome is unknown: a possible double payment");
                 }
@@ -90,6 +96,7 @@ impl Pledges {
                 let note = Note {
                     live: 1,
                     before,
+                    stakes: written.stakes(),
                     ..Note::default()
                 };
                 notes.insert(written.key, note);
@@ -168,22 +175,23 @@ impl Pledges {
             .await
     }
 
-    /// Ends one run's part; `end` decides for the last one what becomes of the note.
+    /// Ends one run's part; `end` decides for the last one what becomes of the note. Returns what was
+    /// held for the runs of an earlier note, once it is gone for good.
     async fn end(
         &self,
         key: Fingerprint,
         end: impl FnOnce(&mut Note, &dyn Store) -> Result<(), StoreError> + Send + 'static,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Stake>, StoreError> {
         let notes = self.notes.clone();
         self.shelf
             .writing(move |store| {
                 let mut notes = stripe(&notes, &key);
                 let Some(note) = notes.get_mut(&key) else {
-                    return Ok(());
+                    return Ok(Vec::new());
                 };
                 note.live = note.live.saturating_sub(1);
                 if note.live > 0 {
-                    return end(note, store);
+                    return end(note, store).map(|()| Vec::new());
                 }
                 // Out of the map before anything can go wrong: nobody waits for a note of no run.
                 let mut note = notes.remove(&key).unwrap_or_default();
@@ -196,55 +204,99 @@ impl Pledges {
 
 impl Note {
     /// The last run has ended: what it and the others leave.
-    fn conclude(self, key: &Fingerprint, store: &dyn Store) -> Result<(), StoreError> {
+    ///
+    /// MONEY: what is held in doubt is held by the note that stands on disk, so that a restart finds the
+    /// same; what an earlier note held is free when that is replaced.
+    fn conclude(self, key: &Fingerprint, store: &dyn Store) -> Result<Vec<Stake>, StoreError> {
+        let earlier = self.before.as_ref().map(Intent::stakes);
+        let earlier = earlier.unwrap_or_default();
         match (self.doubt, self.kept, self.before) {
             // It says so already.
-            (Some(_), _, _) => Ok(()),
-            (None, true, _) | (None, false, None) => store.remove_intent(key).map(drop),
-            (None, false, Some(before)) => store.put_intent(&Intent {
-                state: IntentState::Unknown,
-                ..before
-            }),
+            (Some(_), _, _) => Ok(earlier),
+            (None, true, _) | (None, false, None) => store.remove_intent(key).map(|_| earlier),
+            (None, false, Some(before)) => {
+                store.put_intent(&Intent {
+                    state: IntentState::Unknown,
+                    ..before
+                })?;
+                Ok(Vec::new())
+            }
         }
+    }
+
+    fn forget(&mut self, run: Option<Uuid>) {
+        self.stakes.retain(|stake| Some(stake.run) != run);
     }
 }
 
 impl Pledge {
-    /// The answer is durable. A note that cannot be removed does no harm while the answer is kept.
-    pub async fn settle(mut self) {
+    /// The answer is durable, and so is its line in the ledger. A note that cannot be removed does no
+    /// harm while the answer is kept.
+    ///
+    /// Returns what was held for runs that nobody waits for any longer: an earlier note is gone.
+    pub async fn settle(mut self) -> Vec<Stake> {
         self.told = true;
-        let key = self.intent.key;
-        let settled = self.pledges.end(key, |note, _| {
+        let (key, run) = (self.intent.key, self.intent.run);
+        let settled = self.pledges.end(key, move |note, _| {
             note.kept = true;
+            note.forget(run);
             Ok(())
         });
-        if let Err(error) = settled.await {
+        settled.await.unwrap_or_else(|error| {
             tracing::warn!(key = key.short(), %error, "an intent that is settled could not be removed");
-        }
+            Vec::new()
+        })
     }
 
-    /// Upstream proved that nothing ran: what stood before stands again.
+    /// The answer is durable and its line in the ledger is not: the note stays as it is, for the next
+    /// start to find that the run is not booked.
+    pub async fn leave(mut self) {
+        self.told = true;
+        let intent = self.intent.clone();
+        let left = self.pledges.end(intent.key, |note, _| {
+            note.doubt.get_or_insert(intent);
+            Ok(())
+        });
+        // Nothing is written, so it only fails by a panic.
+        let _ = left.await;
+    }
+
+    /// Upstream proved that nothing ran: what stood before stands again. Returns the same as
+    /// [`settle`](Self::settle).
     ///
     /// # Errors
     /// When the note could not be taken back: the next identical request will be asked about it.
-    pub async fn withdraw(mut self) -> Result<(), StoreError> {
+    pub async fn withdraw(mut self) -> Result<Vec<Stake>, StoreError> {
         self.told = true;
-        self.pledges.end(self.intent.key, |_, _| Ok(())).await
+        let (key, run) = (self.intent.key, self.intent.run);
+        let withdrawn = self.pledges.end(key, move |note, _| {
+            note.forget(run);
+            Ok(())
+        });
+        withdrawn.await
     }
 
-    /// Nobody knows whether it ran: the note says why, and stays until somebody resolves it.
-    pub async fn doubt(mut self, reason: String) {
+    /// Nobody knows whether it ran: the note says why, and stays until somebody resolves it. Returns the
+    /// same as [`settle`](Self::settle).
+    pub async fn doubt(mut self, reason: String) -> Vec<Stake> {
         self.told = true;
         let unknown = self.unknown(Some(reason));
         let key = unknown.key;
         let doubted = self.pledges.end(key, move |note, store| {
+            let beside = note.stakes.iter();
+            let beside = beside.filter(|stake| Some(stake.run) != unknown.run);
+            let unknown = Intent {
+                beside: beside.cloned().collect(),
+                ..unknown
+            };
             note.doubt = Some(unknown.clone());
             store.put_intent(&unknown)
         });
-        if let Err(error) = doubted.await {
+        doubted.await.unwrap_or_else(|error| {
             // The note as it was first written stands, and says the same without the reason.
             tracing::warn!(key = key.short(), %error, "the reason for an unknown outcome could not be written");
-        }
+            Vec::new()
+        })
     }
 
     fn unknown(&self, reason: Option<String>) -> Intent {
@@ -304,6 +356,7 @@ pub fn is_settled(intent: &Intent, kept: &Record) -> bool {
         && intent.reason.is_none()
         && kept.key == intent.key
         && kept.created_at >= intent.started_at
+        && (intent.run.is_none() || kept.run == intent.run)
 }
 
 fn stripe<'a>(notes: &'a [Mutex<Notes>; STRIPES], key: &Fingerprint) -> MutexGuard<'a, Notes> {

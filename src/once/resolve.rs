@@ -254,7 +254,10 @@ fn record(intent: &Intent, id: &TaskId, now: Timestamp) -> Record {
         headers: vec![("content-type".to_owned(), "application/json".into())],
         created_at: now,
         elapsed_ms: 0,
-        usd: None,
+        // It is the run that the note was about: what is held for it is settled by the job's end.
+        usd: intent.run.map(|_| intent.usd.dollars()),
+        run: intent.run,
+        extent: intent.extent,
         previous: None,
         media: Vec::new(),
         task: Some(Task {

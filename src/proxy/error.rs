@@ -1,7 +1,9 @@
 //! The one place where an error becomes an answer: the OpenAI envelope, a status, and a message
 //! that says what to do next.
 
-use http::header::{self, HeaderValue};
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::json;
 
@@ -9,6 +11,7 @@ use super::reply::CACHE_STATUS;
 use crate::config::UnknownOutcome;
 use crate::generation::Fingerprint;
 use crate::jobs::PollError;
+use crate::limits::Refusal;
 use crate::message::{Body, body};
 use crate::once::Failure;
 use crate::store::StoreError;
@@ -113,6 +116,8 @@ pub(crate) enum Error {
          a new request; nothing was sent upstream."
     )]
     IdempotencyMismatch,
+    #[error("{0}")]
+    Limited(#[from] Refusal),
     #[error("No such task.")]
     TaskNotFound,
     #[error("Upstream cannot be reached; nothing was sent and nothing paid: {0}")]
@@ -240,6 +245,11 @@ impl Error {
             Self::Expectation => form(417, INVALID, "expectation_failed", true),
             Self::Loop => form(508, "api_error", "loop_detected", true),
             Self::Busy(_) => form(503, "api_error", "server_busy", false),
+            // No SDK tries again after a 402.
+            Self::Limited(Refusal::Budget(_)) => {
+                form(402, "insufficient_quota", "insufficient_quota", true)
+            }
+            Self::Limited(_) => form(429, "rate_limit_error", "rate_limit_exceeded", false),
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
             Self::Unreachable(_) | Self::Poll(PollError::Body(_)) => {
@@ -266,6 +276,15 @@ impl Error {
         self.form().code
     }
 
+    /// Which limit was met, in the word of metrics.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Limited(refusal) => Some(refusal.limit().as_str()),
+            Self::Busy(_) => Some("memory"),
+            _ => None,
+        }
+    }
+
     /// The answer: envelope, status, and whether a client should try again.
     pub(crate) fn response(&self) -> Response<Body> {
         let mut response = self.form().answer(&self.to_string());
@@ -283,6 +302,11 @@ impl Error {
         if let Self::Busy(seconds) = self {
             let after = HeaderValue::from(*seconds);
             response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
+        if let Self::Limited(refusal) = self
+            && !matches!(refusal, Refusal::Budget(_))
+        {
+            name_wait(refusal.retry_after(), response.headers_mut());
         }
         response
     }
@@ -332,6 +356,14 @@ impl Form {
         }
         response
     }
+}
+
+/// In whole seconds (RFC 9110 §10.2.3), and in milliseconds, which the stock SDKs prefer.
+fn name_wait(wait: Duration, headers: &mut HeaderMap) {
+    let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    let seconds = HeaderValue::from(millis.div_ceil(1000));
+    headers.insert(header::RETRY_AFTER, seconds);
+    headers.insert("retry-after-ms", HeaderValue::from(millis));
 }
 
 fn of_send(error: &SendError) -> Form {

@@ -30,6 +30,10 @@ pub(super) struct Passing {
     pub(super) kind: Option<Kind>,
 }
 
+/// Marks an answer that leaves open whether a run was paid for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeftOpen;
+
 impl Passing {
     /// What is no generation at all.
     pub(super) const NO_GENERATION: Self = Self {
@@ -148,6 +152,7 @@ async fn warn_off(kind: Kind, answer: Response<Body>) -> Response<Body> {
     let unknown =
         !head.status.is_success() && text.is_none_or(|text| leaves_open(kind, head.status, &text));
     if unknown {
+        head.extensions.insert(LeftOpen);
         let stop = HeaderValue::from_static("false");
         head.headers.insert("x-should-retry", stop);
     }

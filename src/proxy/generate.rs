@@ -9,17 +9,18 @@ use http::{HeaderMap, HeaderValue, Response, Uri};
 
 use super::auth::Client;
 use super::directives::{self, Directives};
-use super::forward::Passing;
 use super::lead::Run;
 use super::reading;
 use super::reply::{self, Status};
 use super::shown;
 use super::standing::Standing;
 use super::{Error, Proxy, Told};
+use crate::books::Claim;
 use crate::clock;
 use crate::config::{KindPolicy, Mode, Scope};
 use crate::generation::{Identity, Kind, Request};
-use crate::message::{Body, body, headers};
+use crate::message::body::full;
+use crate::message::{Body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
 use crate::store::{Binding, Entry};
 
@@ -68,11 +69,11 @@ impl Proxy {
         self.check_idempotency(&asked, &identity, &wishes, &body)
             .await?;
         if let Some(why) = passed_by {
-            return self.bypass(asked, body::full(body), (why, &wishes)).await;
+            return self.bypass(asked, full(body), (why, &wishes)).await;
         }
         if policy.mode == Mode::Deterministic && !identity.deterministic {
             return self
-                .bypass(asked, body::full(body), ("not-deterministic", &wishes))
+                .bypass(asked, full(body), ("not-deterministic", &wishes))
                 .await;
         }
         let query = Query {
@@ -94,6 +95,7 @@ impl Proxy {
         let (caller, body) = self.caller(&mut asked, body).await?;
         let caller = caller.as_ref();
         let base = self.base(&asked.parts);
+        let claim = Claim::new(&asked.client.name, asked.kind, &identity);
         let mut looks = 0;
         let mut run = Some(Run {
             upstreams: self.upstreams(caller),
@@ -113,10 +115,12 @@ impl Proxy {
                         Standing::Gone => was,
                     };
                     self.note_caller(&entry, caller).await;
+                    self.books.hit(&claim, entry.record.usd);
                     return Ok(self.hit(&entry, file, &base).await);
                 }
                 Found::Joined(entry) => {
                     self.note_caller(&entry, caller).await;
+                    self.books.joined(&claim, entry.record.usd);
                     return self.joined(&entry).await;
                 }
                 Found::Absent => return Err(Error::NotCached),
@@ -128,14 +132,15 @@ impl Proxy {
                         let reason = "the run ended before it was sent".to_owned();
                         return Err(Error::StoreUnavailable(reason));
                     };
+                    let (lead, admitted) = self.admit_lead(lead, &claim)?;
                     let flight = lead.flight();
-                    self.tasks.spawn(self.clone().run(lead, run));
+                    self.tasks.spawn(self.clone().run(lead, run, admitted));
                     (flight, Role::Leader(reason))
                 }
             };
             let leads = matches!(role, Role::Leader(_));
             let noted = self.note_after(&flight, caller, leads);
-            if let Turn::Answer(response) = self.follow(query, &flight, role).await? {
+            if let Turn::Answer(response) = self.follow(query, (&flight, &claim), role).await? {
                 if let Some(noted) = noted {
                     // It only fails by a panic, which is reported by itself.
                     let _ = noted.await;
@@ -146,9 +151,16 @@ impl Proxy {
     }
 
     /// Waits for a flight as everyone does who asked for it, its leader included.
-    async fn follow(&self, query: &Query, flight: &Flight, role: Role) -> Result<Turn, Error> {
+    async fn follow(
+        &self,
+        query: &Query,
+        (flight, claim): (&Flight, &Claim),
+        role: Role,
+    ) -> Result<Turn, Error> {
         let first = matches!(role, Role::Leader(_));
-        let (mut response, status) = match flight.answer().await {
+        let stage = flight.answer().await;
+        self.note_joined(&stage, (role, claim));
+        let (mut response, status) = match stage {
             Stage::Live(answer) => (reply::arriving(&answer, first, None), role.stored()),
             Stage::Ended(Ending::Kept { entry, answer }) => {
                 let stored = (entry.record.status, &entry.record.headers);
@@ -174,10 +186,30 @@ impl Proxy {
             Stage::Ended(Ending::Failed(failure)) => {
                 return Err(Error::of_failure(query.key, failure, query.unknown_outcome));
             }
-            Stage::Ended(Ending::Released) | Stage::Waiting => return Ok(Turn::Again),
+            Stage::Ended(Ending::Declined {
+                client: of,
+                refusal,
+            }) if *of == *claim.client => {
+                self.limits.refused_too(&refusal);
+                return Err(refusal.into());
+            }
+            Stage::Ended(Ending::Released | Ending::Declined { .. }) | Stage::Waiting => {
+                return Ok(Turn::Again);
+            }
         };
         reply::mark(response.headers_mut(), status, None);
         Ok(Turn::Answer(response))
+    }
+
+    /// One who has followed to an answer was spared a run of its own.
+    fn note_joined(&self, stage: &Stage, (role, claim): (Role, &Claim)) {
+        match (role, stage) {
+            (Role::Follower, Stage::Live(_)) => self.books.joined(claim, None),
+            (Role::Follower, Stage::Ended(Ending::Kept { entry, .. })) => {
+                self.books.joined(claim, entry.record.usd);
+            }
+            (Role::Leader(_) | Role::Follower, _) => {}
+        }
     }
 
     async fn hit(&self, entry: &Entry, file: Option<File>, base: &str) -> Response<Body> {
@@ -208,32 +240,8 @@ impl Proxy {
         Ok(response)
     }
 
-    async fn bypass(
-        &self,
-        asked: Asked,
-        body: Body,
-        (why, wishes): (&'static str, &Directives),
-    ) -> Result<Response<Body>, Error> {
-        // MONEY: whoever wants only what is kept pays for nothing, whatever the reason to pass by.
-        if wishes.freshness.only_if_cached {
-            return Err(Error::NotCached);
-        }
-        let Asked {
-            kind,
-            mut parts,
-            target,
-            ..
-        } = asked;
-        directives::strip(&mut parts.headers);
-        let passing = Passing {
-            why,
-            kind: Some(kind),
-        };
-        self.forward(parts, target, body, passing).await
-    }
-
     /// The whole body, which is what a generation is recognised by.
-    async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    pub(super) async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
         let announced = headers::text(headers, "content-length").and_then(|text| text.parse().ok());
         self.bodies.collect(body, announced).await
     }
@@ -267,7 +275,12 @@ impl Proxy {
     }
 
     /// What the request is recognised by; a large one is read on a thread that may take its time.
-    async fn identify(&self, asked: &Asked, take: u32, body: &Bytes) -> Result<Identity, Error> {
+    pub(super) async fn identify(
+        &self,
+        asked: &Asked,
+        take: u32,
+        body: &Bytes,
+    ) -> Result<Identity, Error> {
         let scope = match self.config.cache.scope {
             Scope::Shared => None,
             Scope::Client => Some(asked.client.name.clone()),

@@ -7,7 +7,7 @@
 //! 2. the request, once;
 //! 3. the answer into the recording, shown to clients as far as it may be;
 //! 4. the verdict: did it succeed, was nothing run, or does nobody know;
-//! 5. the record, durable, before the answer's last byte is shown;
+//! 5. the record and its line in the ledger, durable, before the answer's last byte is shown ([`bill`](super::bill));
 //! 6. the flight's end, for everyone who waits; only then the end of the answer, so that whoever has
 //!    all of it and asks again does not board a flight that is over.
 
@@ -18,9 +18,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
+use super::admit::Admission;
+use super::bill::Bill;
 use super::record::{self, Taken};
 use super::verdict::Judged;
 use super::{Proxy, Told};
+use crate::books::{Books, Stake};
 use crate::callbacks::Caller;
 use crate::config::UnknownOutcome;
 use crate::fault;
@@ -62,12 +65,17 @@ impl Run {
 }
 
 /// A paid call that has been sent, until its flight ends.
-struct Call {
+pub(super) struct Call {
     /// MONEY: before the lead, so that in a panic the note is in doubt before the flight ends;
     /// otherwise somebody could board in between and find neither.
-    pledge: Option<Pledge>,
+    pub(super) pledge: Option<Pledge>,
+    /// Before the lead: whoever hears of the end may ask again at once.
+    admission: Admission,
+    /// What is held for it, until it is known what became of that.
+    pub(super) stake: Option<Stake>,
+    pub(super) books: Arc<Books>,
     lead: Lead,
-    run: Run,
+    pub(super) run: Run,
     started: Instant,
 }
 
@@ -77,18 +85,30 @@ impl Proxy {
     /// # Cancel safety
     /// MONEY: never dropped while the process lives; it is a task that only the drain waits for.
     /// If the process dies, the intent stands.
-    pub(super) async fn run(self: Arc<Self>, mut lead: Lead, run: Run) {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut lead: Lead,
+        run: Run,
+        (admission, mut stake): (Admission, Stake),
+    ) {
         fault::point("before-intent");
-        let pledge = match self.prepare(&lead, &run).await {
+        let pledge = match self.prepare(&lead, &run, &stake).await {
             Ok(pledge) => pledge,
-            Err(reason) => return lead.end(Ending::Failed(Failure::Store(reason))),
+            Err(reason) => {
+                drop((admission, stake));
+                return lead.end(Ending::Failed(Failure::Store(reason)));
+            }
         };
         fault::point("after-intent");
         lead.about_to_send();
+        stake.sent(pledge.is_some());
         fault::point("before-send");
         let mut call = Call {
             lead,
             pledge,
+            admission,
+            stake: Some(stake),
+            books: self.books.clone(),
             run,
             started: Instant::now(),
         };
@@ -115,7 +135,12 @@ impl Proxy {
     }
 
     /// Nothing is sent unless it can be remembered.
-    async fn prepare(&self, lead: &Lead, run: &Run) -> Result<Option<Pledge>, String> {
+    async fn prepare(
+        &self,
+        lead: &Lead,
+        run: &Run,
+        stake: &Stake,
+    ) -> Result<Option<Pledge>, String> {
         let least = self.config.cache.min_free;
         let free = self
             .shelf
@@ -132,7 +157,10 @@ impl Proxy {
             .check_writable()
             .await
             .map_err(|error| error.to_string())?;
-        if !run.is_pledged(self.config.cache.policy(run.kind).unknown_outcome) {
+        let booking = self.books.check_writable().await;
+        booking.map_err(|error| error.to_string())?;
+        let policy = self.config.cache.policy(run.kind).unknown_outcome;
+        if !run.is_pledged(policy) && !self.books.is_bounded(&run.client) {
             return Ok(None);
         }
         let intent = Intent {
@@ -144,6 +172,10 @@ impl Proxy {
             started_at: self.clock.now(),
             state: IntentState::Pending,
             reason: None,
+            run: Some(stake.run()),
+            usd: stake.expected(),
+            extent: (run.kind == Kind::Video).then(|| stake.extent()),
+            beside: Vec::new(),
         };
         let pledge = self.once.pledge(intent).await;
         pledge.map(Some).map_err(|error| error.to_string())
@@ -164,11 +196,26 @@ impl Proxy {
 
     /// The run succeeded: durable first, then the intent goes, then the last byte.
     async fn keep(&self, mut call: Call, mut taken: Taken) {
+        if let Some(task) = &taken.task {
+            call.admission.for_job(task);
+        }
+        let bill = self.bill(&call, &taken).await;
+        if call.pledge.is_none() {
+            // MONEY: no note says that it ran, so it is booked before it is kept.
+            call.book(bill.usd).await;
+        }
         fault::point("before-record");
-        let entry = match self.entry(&call, &mut taken).await {
+        let entry = match self.entry(&call, &mut taken, &bill).await {
             Ok(entry) => entry,
-            Err(error) => return call.not_kept(taken, &error).await,
+            Err(error) => return call.not_kept(taken, (&error, &bill)).await,
         };
+        let booked = if bill.is_job {
+            call.hand_to_job();
+            true
+        } else {
+            call.book(bill.usd).await
+        };
+        call.admission.kept();
         fault::point("after-record");
         if let Some(task) = &entry.record.task {
             self.watch_job(&task.id, &entry.record.path);
@@ -178,17 +225,21 @@ impl Proxy {
         self.note_upstreams(&entry, call.run.upstreams.take()).await;
         // Before anybody hears of the end: who asks for a younger answer at once must not find the
         // note of a run that is over.
-        if let Some(pledge) = call.pledge {
-            pledge.settle().await;
-        }
+        call.settle(booked).await;
         fault::point("after-settle");
         let answer = taken.answer;
+        drop(call.admission);
         call.lead.end(Ending::Kept { entry, answer });
         fault::point("after-flight");
         taken.recorder.end();
     }
 
-    async fn entry(&self, call: &Call, taken: &mut Taken) -> Result<Arc<Entry>, StoreError> {
+    async fn entry(
+        &self,
+        call: &Call,
+        taken: &mut Taken,
+        bill: &Bill,
+    ) -> Result<Arc<Entry>, StoreError> {
         let run = &call.run;
         let task = match run.kind {
             Kind::Video => taken.task.take(),
@@ -209,7 +260,9 @@ impl Proxy {
             headers: store::keepable(&taken.answer.headers),
             created_at: now,
             elapsed_ms: u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            usd: None,
+            usd: bill.recorded,
+            run: Some(bill.run),
+            extent: bill.extent,
             previous: None,
             media: Vec::new(),
             task: task.map(|id| Task {
@@ -241,13 +294,14 @@ impl Proxy {
 
 impl Call {
     /// No head came. Only when nothing was sent does the intent go.
-    async fn fail(self, error: SendError) {
+    async fn fail(mut self, error: SendError) {
         let reason = error.to_string();
-        match (self.pledge, error.may_have_been_sent()) {
-            (Some(pledge), true) => pledge.doubt(reason.clone()).await,
-            (Some(pledge), false) => withdraw(pledge).await,
-            (None, _) => {}
+        if error.may_have_been_sent() {
+            self.be_in_doubt(reason.clone()).await;
+        } else {
+            self.withdraw().await;
         }
+        drop(self.admission);
         self.lead.end(Ending::Failed(match error {
             SendError::Unreachable(reason) => Failure::Unreachable(reason),
             SendError::Cut(_) | SendError::Client(_) => Failure::Cut(reason),
@@ -257,40 +311,38 @@ impl Call {
 
     /// Upstream said no: its answer passes, and nothing of it stays. The intent goes before the
     /// answer does, since the client may ask again at once.
-    async fn pass(self, taken: Taken) {
-        if let Some(pledge) = self.pledge {
-            withdraw(pledge).await;
-        }
+    async fn pass(mut self, taken: Taken) {
+        self.withdraw().await;
+        drop(self.admission);
         taken.end(self.lead, NotKept::Refused);
     }
 
     /// The answer is whole, and leaves open whether a run was paid for.
-    async fn doubt(self, taken: Taken, reason: String) {
-        if let Some(pledge) = self.pledge {
-            pledge.doubt(reason).await;
-        }
+    async fn doubt(mut self, taken: Taken, reason: String) {
+        self.be_in_doubt(reason).await;
+        drop(self.admission);
         taken.end(self.lead, NotKept::Unknown);
     }
 
     /// The answer broke off after the run was accepted.
-    async fn cut(self, taken: Taken, reason: String) {
-        if let Some(pledge) = self.pledge {
-            pledge.doubt(reason.clone()).await;
-        }
+    async fn cut(mut self, taken: Taken, reason: String) {
+        self.be_in_doubt(reason.clone()).await;
+        drop(self.admission);
         self.lead.end(Ending::Failed(Failure::Cut(reason.clone())));
         taken.recorder.fail(&reason);
     }
 
     /// MONEY: the caller has what was paid for; the intent stands, so that nobody pays for the same
     /// again without being asked.
-    async fn not_kept(self, taken: Taken, error: &StoreError) {
+    async fn not_kept(mut self, taken: Taken, (error, bill): (&StoreError, &Bill)) {
         let key = self.lead.key().short();
         tracing::error!(key, %error, "an answer that was paid for could not be kept");
-        if let Some(pledge) = self.pledge {
-            pledge
-                .doubt(format!("its answer could not be kept: {error}"))
-                .await;
+        if !bill.is_job {
+            self.book(bill.usd).await;
         }
+        let reason = format!("its answer could not be kept: {error}");
+        self.be_in_doubt(reason).await;
+        drop(self.admission);
         taken.end(self.lead, NotKept::StoreFailed);
     }
 }
@@ -301,11 +353,5 @@ impl Taken {
         let answer = self.answer;
         lead.end(Ending::Passed { answer, why });
         self.recorder.end();
-    }
-}
-
-async fn withdraw(pledge: Pledge) {
-    if let Err(error) = pledge.withdraw().await {
-        tracing::warn!(%error, "an intent could not be taken back; the next identical request is asked about it");
     }
 }

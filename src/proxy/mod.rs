@@ -2,6 +2,7 @@
 //!
 //! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
+//!    [`admit`] counts the request for it.
 //! 3. [`generation::classify`] tells what it is:
 //!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
 //!    - a WebSocket, which becomes a [`tunnel`];
@@ -9,17 +10,21 @@
 //!    - everything else, which is passed through ([`forward`]).
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
+//! [`admit`] lets a paid call begin, if the limits of its client do; [`bill`] says what it has cost, and
+//! [`metered`] what one has that is passed by.
 //! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
 //! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
-//! it means. [`told`] is what is told of a request once it is over, in the log and in figures:
-//! [`answered`] how it was answered, and what [`paths`] say.
+//! it means. [`told`] is what is told of a request once it is over: how it was [`answered`], [`paths`].
 
+mod admit;
 mod answered;
 mod auth;
+mod bill;
 mod bodies;
+mod bypass;
 mod callback;
 mod content;
 mod cors;
@@ -30,6 +35,7 @@ mod generate;
 mod guard;
 mod lead;
 mod media;
+mod metered;
 mod paths;
 mod poll;
 mod reading;
@@ -37,6 +43,7 @@ mod record;
 mod reply;
 mod shown;
 mod standing;
+mod stray;
 mod told;
 mod tunnel;
 mod verdict;
@@ -51,14 +58,16 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::books::Books;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::config::{Config, Scope};
 use crate::generation;
 use crate::jobs::{Endings, Ends, Polls, dialect};
+use crate::limits::{Limits, Standing};
 use crate::media::{Archive, Name};
 use crate::message::{Body, Peer, body, coding};
-use crate::metrics::{Limit, Metrics, Sort};
+use crate::metrics::{Metrics, Sort};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::{SendError, Upstream};
@@ -68,7 +77,6 @@ pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
 use guard::Guard;
-use paths::not_found;
 pub(crate) use told::{How, Told, unread};
 
 /// The largest answer to a job's deletion, in bytes.
@@ -85,6 +93,8 @@ pub struct Proxy {
     shelf: Shelf,
     upstream: Arc<Upstream>,
     once: Once,
+    limits: Arc<Limits>,
+    books: Arc<Books>,
     polls: Polls,
     callbacks: Option<Arc<Callbacks>>,
     archive: Arc<Archive>,
@@ -107,6 +117,10 @@ pub struct Means {
     pub clock: Clock,
     /// What a drain waits for: paid calls run in it.
     pub tasks: TaskTracker,
+    /// What its clients may use.
+    pub limits: Arc<Limits>,
+    /// What their runs cost.
+    pub books: Arc<Books>,
     /// Who hears of the ends of jobs.
     pub ends: Vec<Arc<dyn Ends>>,
     /// Who is called back about them; `None`: nobody.
@@ -126,11 +140,14 @@ impl Proxy {
             upstream,
             clock,
             tasks,
-            ends,
+            limits,
+            books,
+            mut ends,
             callbacks,
             archive,
             metrics,
         } = means;
+        ends.push(Arc::new(admit::Leaving(limits.clone())));
         let endings = Endings::new(shelf.clone(), clock.clone(), ends);
         let endings = endings.archiving(archive.clone());
         let polls = Polls::new(upstream.clone(), endings, config.jobs, tasks.clone());
@@ -139,6 +156,8 @@ impl Proxy {
             keys: Keys::new(&config),
             bodies: Bodies::new(config.cache.max_request_body),
             once: Once::new(shelf.clone(), clock.clone()),
+            limits,
+            books,
             config,
             shelf,
             upstream,
@@ -188,12 +207,14 @@ impl Proxy {
     /// # Errors
     /// When the store cannot say what it holds.
     pub async fn reconcile(&self) -> Result<(), StoreError> {
-        self.once.reconcile().await
+        self.once.reconcile().await?;
+        self.count_running_jobs().await;
+        Ok(())
     }
 
-    /// Whether a generation could be kept now.
+    /// Whether a generation could be kept and booked now.
     pub async fn can_keep(&self) -> bool {
-        self.shelf.check_writable().await.is_ok()
+        self.shelf.check_writable().await.is_ok() && self.books.check_writable().await.is_ok()
     }
 
     /// Answers one request, whatever it is. Never fails: an error is an answer too.
@@ -207,19 +228,23 @@ impl Proxy {
             .allowed_origin(request.headers())
             .map(str::to_owned);
         let version = request.version();
-        let mut response = match self.route(request, &told).await {
+        let mut standing = None;
+        let mut response = match self.route(request, &told, &mut standing).await {
             Ok(response) => {
                 told.answered(&response);
                 response
             }
             Err(error) => {
                 told.refused(error.code());
-                if let Error::Busy(_) = error {
-                    self.metrics.refused(Limit::Memory);
+                if let Some(limit) = error.limit() {
+                    self.metrics.refused(limit);
                 }
                 refused(&error, version)
             }
         };
+        if let Some(standing) = standing {
+            standing.tell(response.headers_mut());
+        }
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
         }
@@ -231,6 +256,7 @@ impl Proxy {
         self: &Arc<Self>,
         request: Request<Body>,
         told: &Told,
+        standing: &mut Option<Standing>,
     ) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
         self.check_way(&parts)?;
@@ -243,11 +269,12 @@ impl Proxy {
             return self.media(&parts).await;
         }
         if !parts.uri.path().starts_with("/v1/") {
-            return Err(not_found(&parts));
+            return Err(stray::not_found(&parts));
         }
         let client = self.keys.authenticate(&parts)?;
         told.comes_from(&client.name);
         told.is(Sort::Other);
+        self.count(&client, standing)?;
         let target = auth::strip(&mut parts)?;
         self.check_owner(parts.uri.path(), &client).await?;
         if let Some(client) = tunnel::asked_for(&mut parts, &body) {

@@ -1,9 +1,4 @@
-//! What is said of a path: in a log line, as one of few patterns, and to whoever has lost the way.
-
-use http::request::Parts;
-
-use super::Error;
-use crate::generation;
+//! What is said of a path, in lines of the log: as it is, and as one of few patterns.
 
 /// The words that paths are made of.
 const WORDS: [&str; 64] = [
@@ -93,35 +88,6 @@ pub(super) fn pattern(path: &str) -> String {
         said.push_str("/…");
     }
     said
-}
-
-/// The answer to a path that is none of ours; one that exists below `/v1` says so.
-pub(super) fn not_found(parts: &Parts) -> Error {
-    let path = parts.uri.path();
-    let below = format!("/v1{path}");
-    let known = generation::classify(&parts.method, &below).is_some()
-        || [
-            "/models",
-            "/files",
-            "/videos",
-            "/video",
-            "/images",
-            "/chat",
-            "/audio",
-            "/embeddings",
-        ]
-        .iter()
-        .any(|known| path == *known || path.starts_with(&format!("{known}/")));
-    let hint = if known {
-        format!(" It would be served as {below}: end your client's base URL in /v1.")
-    } else {
-        " The API is below /v1/.".to_owned()
-    };
-    Error::NotFound {
-        method: parts.method.to_string(),
-        path: printable(path),
-        hint,
-    }
 }
 
 /// A path as a log line or a message may show it: bounded, and without control characters.

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use super::answer::{Answer, Ask, Payload};
-use super::bill::{Kind, Usage, price};
+use super::bill::{Kind, Usage};
 use super::form::{Form, Unreadable};
 use super::{World, assets, refusal};
 
@@ -72,5 +72,5 @@ fn charge(world: &World, model: &str, length: usize) {
         tokens_in: length as u64 / 4 + 1,
         ..Usage::default()
     };
-    world.till.charge(Kind::Audio, price(model, usage));
+    world.till.charge(Kind::Audio, model, usage);
 }

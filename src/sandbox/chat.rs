@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Ask, Event};
-use super::bill::{Kind, Usage, price};
+use super::bill::{Kind, Usage};
 use super::form::{Form, is_true, said};
 use super::{World, refusal};
 
@@ -22,7 +22,7 @@ pub(super) struct Turn {
     pub(super) tokens_out: u64,
     /// Whether events are wanted.
     pub(super) stream: bool,
-    /// Whether a stream of chat completions ends with a chunk of usage.
+    /// Whether a stream of chat completions, or of text completions, ends with a chunk of usage.
     pub(super) include_usage: bool,
 }
 
@@ -64,7 +64,7 @@ fn run(world: &World, form: &Form, model: &str, prompt: &str) -> Turn {
         tokens_out: text.split_inclusive(' ').count() as u64,
         ..Usage::default()
     };
-    world.till.charge(Kind::Chat, price(model, usage));
+    world.till.charge(Kind::Chat, model, usage);
     let options = form.fields.get("stream_options");
     Turn {
         id: world.ids.word(24),
@@ -132,6 +132,11 @@ pub(super) fn completion(turn: &Turn) -> Answer {
         .collect();
     events.insert(1.min(events.len()), Event::ping());
     events.push(Event::data(&body("", Some("stop"))));
+    if turn.include_usage {
+        let mut last = body("", None);
+        last["choices"] = json!([]);
+        events.push(Event::data(&with_usage(last, turn)));
+    }
     events.push(Event::done());
     Answer::events(events)
 }

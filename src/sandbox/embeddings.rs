@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Ask};
-use super::bill::{Kind, Usage, price};
+use super::bill::{Kind, Usage};
 use super::form::{Form, number, said};
 use super::{World, refusal};
 
@@ -176,7 +176,7 @@ fn charge(world: &World, model: &str, tokens: u64) {
         tokens_in: tokens,
         ..Usage::default()
     };
-    world.till.charge(Kind::Embeddings, price(model, usage));
+    world.till.charge(Kind::Embeddings, model, usage);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::answer::{Answer, Ask, Event};
-use super::bill::{Kind, Usage, price};
+use super::bill::{Kind, Usage};
 use super::form::Form;
 use super::storage::{self, Form as Object};
 use super::{World, assets, refusal};
@@ -36,10 +36,12 @@ pub(super) async fn answer(world: &World, ask: &Ask, task: Task) -> Answer {
     if prompt.is_empty() {
         return bad("prompt is required");
     }
-    let count = form.number("n").unwrap_or(1);
-    if !(1..=MOST).contains(&count) {
+    let asked = form.number("n").unwrap_or(1);
+    if !(1..=MOST).contains(&asked) {
         return bad("n must be between 1 and 10");
     }
+    // A stream brings one picture.
+    let count = if form.is_true("stream") { 1 } else { asked };
     if task == Task::Edit && !has_image(&form) {
         return bad("image is required");
     }
@@ -52,7 +54,7 @@ pub(super) async fn answer(world: &World, ask: &Ask, task: Task) -> Answer {
         images: count,
         seconds: 0.0,
     };
-    world.till.charge(Kind::Images, price(&model, usage));
+    world.till.charge(Kind::Images, &model, usage);
     let run = Run {
         world,
         mark: format!("img-{}", world.ids.word(16)),

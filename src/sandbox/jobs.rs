@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::bill::billionths;
 use super::locked;
 
 /// Jobs that are remembered; the oldest are forgotten.
@@ -131,15 +132,15 @@ impl Jobs {
             .map(|job| job.look(Instant::now()))
     }
 
-    /// Dollars that failed jobs have given back.
-    pub(super) fn refunded(&self) -> f64 {
+    /// What failed jobs have given back, in billionths of a dollar.
+    pub(super) fn refunded(&self) -> u64 {
         let now = Instant::now();
         let failed = |job: &&Job| job.order.fails && job.has_ended(now);
         locked(&self.0)
             .by_id
             .values()
             .filter(failed)
-            .map(|job| job.order.usd)
+            .map(|job| billionths(job.order.usd))
             .sum()
     }
 }
@@ -263,10 +264,10 @@ mod tests {
         let jobs = Jobs::new(Duration::MAX);
         jobs.add(order("a", true), Timestamp::UNIX_EPOCH);
         assert_eq!(jobs.look("a").unwrap().phase, Phase::NotStarted);
-        assert!(jobs.refunded().abs() < 1e-9);
+        assert_eq!(jobs.refunded(), 0);
         jobs.finish();
         assert_eq!(jobs.look("a").unwrap().phase, Phase::Failed);
-        assert!((jobs.refunded() - 0.5).abs() < 1e-9);
+        assert_eq!(jobs.refunded(), 500_000_000);
         jobs.set_job_time(Duration::ZERO);
         jobs.add(order("b", false), Timestamp::UNIX_EPOCH);
         assert_eq!(jobs.look("b").unwrap().phase, Phase::Succeeded);

@@ -47,7 +47,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use bill::Bill;
+pub use bill::{Bill, Charge};
 pub use options::{Options, PollShape, SubmitShape};
 pub use script::{FaultBuilder, Gate};
 pub use seen::Seen;
@@ -149,6 +149,11 @@ impl Sandbox {
     /// The runs that would have been paid for so far.
     pub fn bill(&self) -> Bill {
         self.world.bill()
+    }
+
+    /// Each of those runs, the oldest first; the last 100,000.
+    pub fn charges(&self) -> Vec<Charge> {
+        self.world.till.charges()
     }
 
     /// The last 10,000 requests, oldest first, each written down once its body was read.

@@ -46,5 +46,8 @@ pub(super) fn pricing() -> Answer {
         })
     };
     let data: Vec<Value> = MODELS.iter().map(row).collect();
-    Answer::json(&json!({"success": true, "data": data, "group_ratio": {"default": 1}}))
+    Answer::json(&json!({
+        "success": true, "data": data, "group_ratio": {"default": 1},
+        "usable_group": {"default": "default group"}, "auto_groups": ["default"],
+    }))
 }

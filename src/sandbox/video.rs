@@ -5,11 +5,14 @@ use hyper::header::HeaderName;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Ask};
-use super::bill::{Kind, Usage, price};
+use super::bill::{Charge, Kind, Usage, price};
 use super::form::{Form, Unreadable, number};
 use super::jobs::Order;
 use super::options::SubmitShape;
 use super::{World, refusal};
+
+/// Pictures in a second.
+const FPS: u32 = 24;
 
 /// Fields of a form that stay at its top; all others belong to `metadata`.
 const TOP: [&str; 13] = [
@@ -44,7 +47,12 @@ pub(super) async fn submit(world: &World, ask: &Ask, origin: Origin<'_>) -> Answ
     match order(world, ask, origin).await {
         Err(refused) => refused,
         Ok(order) => {
-            world.till.charge(Kind::Video, order.usd);
+            let charge = Charge {
+                model: order.model.clone(),
+                task: Some(order.id.clone()),
+                usd: order.usd,
+            };
+            world.till.take(Kind::Video, charge);
             let now = world.clock.now();
             let answer = accepted(world.options.submit_shape, &order, now.as_second());
             world.jobs.add(order, now);
@@ -104,10 +112,11 @@ async fn order(world: &World, ask: &Ask, origin: Origin<'_>) -> Result<Order, An
 
 /// Names and measures a job.
 fn accept(world: &World, form: &Form, model: String, metadata: Map<String, Value>) -> Order {
-    let seconds = seconds(form, &metadata);
+    let frames = frames(form, &metadata);
     let (width, height) = frame(form, &metadata, &model);
-    let tokens = width * height * 24 * u64::from(seconds) / 1024;
-    let length = f64::from(seconds);
+    let tokens = width * height * u64::from(frames) / 1024;
+    let length = f64::from(frames) / f64::from(FPS);
+    let seconds = frames.div_ceil(FPS);
     let usage = Usage {
         tokens_out: tokens,
         seconds: length,
@@ -178,40 +187,77 @@ fn seconds(form: &Form, metadata: &Map<String, Value>) -> u32 {
     u32::try_from(asked.unwrap_or(5).clamp(1, 60)).unwrap_or(60)
 }
 
-/// Width and height in pixels: `size`, else the resolution (in `metadata` or the model's name) and ratio.
+/// Pictures in a clip: `metadata.frames` before the length.
+fn frames(form: &Form, metadata: &Map<String, Value>) -> u32 {
+    let asked = metadata.get("frames").and_then(number);
+    let asked = asked.and_then(|frames| u32::try_from(frames).ok());
+    let most = 60 * FPS;
+    asked.map_or_else(
+        || seconds(form, metadata) * FPS,
+        |frames| frames.clamp(1, most),
+    )
+}
+
+/// Width and height in pixels: the resolution (in `metadata`, else in the model's name) with the ratio,
+/// else `size`.
 fn frame(form: &Form, metadata: &Map<String, Value>, model: &str) -> (u64, u64) {
-    let pair = |text: &str, by: char| {
-        let (a, b) = text.split_once(by)?;
-        Some((a.parse::<u64>().ok()?, b.parse::<u64>().ok()?))
-    };
-    let sane = |(a, b): &(u64, u64)| (1..=8192).contains(a) && (1..=8192).contains(b);
-    if let Some(size) = form
-        .text("size")
-        .and_then(|size| pair(size, 'x'))
-        .filter(sane)
-    {
-        return size;
+    let text = |name: &str| metadata.get(name).and_then(Value::as_str);
+    let asked = text("resolution").and_then(lines);
+    let lines = asked.or_else(|| lines(model.rsplit('-').next().unwrap_or_default()));
+    let size = form.text("size").and_then(|size| sides(size, 'x', 8192));
+    match (lines, size) {
+        (None, Some(size)) => size,
+        (lines, _) => {
+            let (wide, high) = text("ratio")
+                .and_then(|ratio| sides(ratio, ':', 100))
+                .unwrap_or((16, 9));
+            let (long, short) = landscape(lines.unwrap_or(720), wide.max(high), wide.min(high));
+            if wide >= high {
+                (long, short)
+            } else {
+                (short, long)
+            }
+        }
     }
-    let text = |name: &str| {
-        metadata
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let resolution = if text("resolution").is_empty() {
-        model
-    } else {
-        text("resolution")
-    };
-    let short = [("480p", 480), ("1080p", 1080), ("4k", 2160)]
-        .iter()
-        .find(|(name, _)| resolution.ends_with(name))
-        .map_or(720, |(_, short)| *short);
-    let (wide, high) = pair(text("ratio"), ':').filter(sane).unwrap_or((16, 9));
-    if wide >= high {
-        (short * wide / high, short)
-    } else {
-        (short, short * high / wide)
+}
+
+/// The lines of a landscape picture: `720p`, `4k`.
+fn lines(resolution: &str) -> Option<u64> {
+    match resolution {
+        "480p" => Some(480),
+        "720p" => Some(720),
+        "768p" => Some(768),
+        "1080p" => Some(1080),
+        "2k" => Some(1440),
+        "4k" => Some(2160),
+        _ => None,
+    }
+}
+
+/// Two numbers from 1 to `most`.
+fn sides(text: &str, by: char, most: u64) -> Option<(u64, u64)> {
+    let (a, b) = text.split_once(by)?;
+    let (a, b) = (a.parse().ok()?, b.parse().ok()?);
+    let sane = |side: &u64| (1..=most).contains(side);
+    (sane(&a) && sane(&b)).then_some((a, b))
+}
+
+/// The long and the short side that the models really make.
+fn landscape(lines: u64, wide: u64, high: u64) -> (u64, u64) {
+    match (wide, high) {
+        (16, 9) if lines == 480 => (864, 496),
+        (16, 9) => (lines * 16 / 9, lines),
+        (4, 3) if lines == 480 => (752, 560),
+        (4, 3) if lines == 720 => (1112, 834),
+        (4, 3) if lines == 1080 => (1664, 1248),
+        (1, 1) => (lines * 4 / 3, lines * 4 / 3),
+        (21, 9) if lines == 480 => (992, 432),
+        (21, 9) if lines == 720 => (1470, 630),
+        (21, 9) if lines == 1080 => (2206, 946),
+        _ => {
+            let area = lines * lines * 16 / 9;
+            ((area * wide / high).isqrt(), (area * high / wide).isqrt())
+        }
     }
 }
 
@@ -258,7 +304,7 @@ mod tests {
                 "by metadata",
                 "m-1080p",
                 json!({"metadata": {"resolution": "480p", "ratio": "1:1"}}),
-                (480, 480),
+                (640, 640),
             ),
             (
                 "upright",
@@ -267,6 +313,12 @@ mod tests {
                 (720, 1280),
             ),
             ("by size", "m", json!({"size": "720x1280"}), (720, 1280)),
+            (
+                "of area",
+                "m-4k",
+                json!({"size": "720x1280", "metadata": {"ratio": "3:4"}}),
+                (2494, 3325),
+            ),
             (
                 "absurd",
                 "m",

@@ -35,7 +35,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::message::Peer;
-use crate::metrics::Limit;
 use door::{Door, Line};
 use exchange::Service;
 use places::{Places, Seat};
@@ -176,7 +175,7 @@ impl Server {
                 let seat = self.places.seat(peer, &tally).await;
                 if seat.is_none() {
                     let metrics = self.reception.routes.metrics();
-                    metrics.refused(Limit::Connections);
+                    metrics.refused("connections");
                     tracing::debug!(%peer, "an address has its share of connections");
                 }
                 Some(Guest {

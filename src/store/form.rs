@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::blob_hash::BlobHash;
 use super::codec::Flaw;
@@ -15,9 +16,10 @@ use super::hold::Hold;
 use super::medium::Medium;
 use super::medium_form::MediumForm;
 use super::record::{Entry, HeaderBytes, Payload, PollRecord, Record, Task, TaskState};
-use crate::generation::{Fingerprint, Kind};
+use crate::generation::{Extent, Fingerprint, Kind};
 
-/// The record of formats 1 and 2, which differ in `media` alone: format 1 has none.
+/// The record of formats 1 and 2, which differ in `media` alone: format 1 has none. Neither had `run` or
+/// `extent` at first.
 ///
 /// MONEY: both are read for ever. A field that older versions may skip can join them; any other
 /// change needs a new format, and a form beside this one.
@@ -35,6 +37,10 @@ pub(super) struct RecordForm {
     elapsed_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     usd: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extent: Option<Extent>,
     body: Section,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task: Option<TaskForm>,
@@ -122,6 +128,8 @@ impl RecordForm {
             created_at,
             elapsed_ms,
             usd,
+            run,
+            extent,
             task,
             previous,
             media,
@@ -137,6 +145,8 @@ impl RecordForm {
             created_at,
             elapsed_ms,
             usd,
+            run,
+            extent,
             body: Section::of(&entry.body),
             task: task_form(task, &entry.polls)?,
             previous,
@@ -157,6 +167,8 @@ impl RecordForm {
             created_at,
             elapsed_ms,
             usd,
+            run,
+            extent,
             body,
             task,
             previous,
@@ -182,6 +194,8 @@ impl RecordForm {
             created_at,
             elapsed_ms,
             usd,
+            run,
+            extent,
             task,
             previous,
             media: media.into_iter().map(Medium::from).collect(),

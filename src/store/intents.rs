@@ -9,17 +9,19 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::error::StoreError;
 use super::files;
-use super::record::{Intent, IntentState};
-use crate::generation::{Fingerprint, Kind};
+use super::record::{Intent, IntentState, Stake};
+use crate::generation::{Extent, Fingerprint, Kind};
+use crate::price::Usd;
 
 const FORMAT: u64 = 1;
 /// No intent of ours is longer, in bytes; longer ones are not read.
 const FILE_MAX: u64 = 1024 * 1024;
 
-/// An intent of format 1.
+/// An intent of format 1. At first it had none of the fields behind `reason`.
 #[derive(Serialize, Deserialize)]
 struct IntentForm {
     format: u64,
@@ -33,6 +35,18 @@ struct IntentForm {
     state: IntentState,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    usd: Usd,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extent: Option<Extent>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<Stake>,
+}
+
+fn is_nothing(usd: &Usd) -> bool {
+    *usd == Usd::ZERO
 }
 
 /// The files under `pending/`.
@@ -67,6 +81,10 @@ impl Intents {
             started_at,
             state,
             reason,
+            run,
+            usd,
+            extent,
+            beside,
         } = intent.clone();
         let form = IntentForm {
             format: FORMAT,
@@ -78,6 +96,10 @@ impl Intents {
             started_at,
             state,
             reason,
+            run,
+            usd,
+            extent,
+            beside,
         };
         let mut bytes = serde_json::to_vec(&form)
             .map_err(|_| StoreError::Refused("the intent has no form in JSON"))?;
@@ -153,6 +175,10 @@ fn parse(key: &Fingerprint, bytes: &[u8]) -> Result<Intent, String> {
         started_at,
         state,
         reason,
+        run,
+        usd,
+        extent,
+        beside,
     } = form;
     if format != FORMAT {
         return Err(format!("it has format {format}"));
@@ -169,6 +195,10 @@ fn parse(key: &Fingerprint, bytes: &[u8]) -> Result<Intent, String> {
         started_at,
         state,
         reason,
+        run,
+        usd,
+        extent,
+        beside,
     })
 }
 
@@ -198,6 +228,10 @@ fn salvage(key: &Fingerprint, bytes: &[u8], path: &Path, flaw: &str) -> Intent {
             .unwrap_or(Timestamp::UNIX_EPOCH),
         state: IntentState::Unknown,
         reason: Some(format!("{} is damaged: {flaw}", path.display())),
+        run: serde_json::from_value(field("run")).unwrap_or_default(),
+        usd: serde_json::from_value(field("usd")).unwrap_or_default(),
+        extent: serde_json::from_value(field("extent")).unwrap_or_default(),
+        beside: serde_json::from_value(field("beside")).unwrap_or_default(),
     }
 }
 

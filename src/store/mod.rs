@@ -99,7 +99,7 @@ pub use open::OpenReport;
 pub use outbox::{Delivery, DeliveryChange, DeliveryId, DeliveryState};
 pub use purge::{Purge, Purged, purge, remove};
 pub use record::{
-    Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Task, TaskState,
+    Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Stake, Task, TaskState,
 };
 pub use shelf::{Change, Shelf};
 pub use token::admin_token;

@@ -8,12 +8,14 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 use super::blob_hash::BlobHash;
 use super::blobs::Blob;
 use super::hold::Hold;
 use super::medium::{Medium, MediumState};
-use crate::generation::{Fingerprint, Kind};
+use crate::generation::{Extent, Fingerprint, Kind};
+use crate::price::Usd;
 
 /// One kept generation: what is known about it and the bytes that were paid for.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,8 +86,12 @@ pub struct Record {
     pub created_at: Timestamp,
     /// From sending the request to the answer's last byte, in milliseconds.
     pub elapsed_ms: u64,
-    /// What it cost in US dollars, when that is known.
+    /// What it cost in US dollars, when that is known; while its job runs, what it is estimated at.
     pub usd: Option<f64>,
+    /// The run that brought it; `None` where an older version kept it.
+    pub run: Option<Uuid>,
+    /// How much the request of a job asked for: what its cost is made from at its end.
+    pub extent: Option<Extent>,
     /// The job that the answer started, for kinds that are jobs.
     pub task: Option<Task>,
     /// Where the job that this one took the place of is kept, until this one has succeeded.
@@ -173,6 +179,37 @@ pub struct Intent {
     pub state: IntentState,
     /// Why the outcome is unknown, for people.
     pub reason: Option<String>,
+    /// The run; `None` where an older version wrote the note.
+    pub run: Option<Uuid>,
+    /// What is held for it.
+    pub usd: Usd,
+    /// How much its request asks for.
+    pub extent: Option<Extent>,
+    /// Other runs of the same generation that the note stands for as well.
+    pub beside: Vec<Stake>,
+}
+
+impl Intent {
+    /// What is held for the runs that the note stands for, itself first.
+    pub fn stakes(&self) -> Vec<Stake> {
+        let own = self.run.map(|run| Stake {
+            run,
+            client: self.client.clone(),
+            usd: self.usd,
+        });
+        own.into_iter().chain(self.beside.iter().cloned()).collect()
+    }
+}
+
+/// Money that is held for a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stake {
+    /// The run.
+    pub run: Uuid,
+    /// Whose money it is.
+    pub client: String,
+    /// How much.
+    pub usd: Usd,
 }
 
 /// What is known about a paid call without a kept answer.

@@ -8,10 +8,11 @@
 //! - [`tunnel`] the way through a proxy, where the environment names one;
 //! - [`outgoing`] our open connections, to recognise a request that comes back to us;
 //! - [`failure`] why an answer did not come, and whether anything was sent;
+//! - [`public`] what anybody may read there, asked for without the key;
 //! - [`received`] an answer's body while it arrives;
 //! - [`scrub`] the key, should an answer show it, replaced before anybody sees it.
 //!
-//! Every request to the API leaves through [`Upstream::send`], which is the only place where the real
+//! Every request to the API itself leaves through [`Upstream::send`], which is the only place where the real
 //! key is put in. What goes to other addresses has a way of its own, `egress`, and no key.
 
 mod attempt;
@@ -20,6 +21,7 @@ mod failure;
 mod go_ahead;
 mod link;
 mod outgoing;
+pub mod public;
 mod received;
 mod scrub;
 mod tunnel;

@@ -19,6 +19,7 @@ mod exposition;
 mod https;
 mod large;
 mod observing;
+mod prices;
 mod program;
 #[allow(dead_code, reason = "the suite uses more of it")]
 #[path = "../suite/house/receiver.rs"]

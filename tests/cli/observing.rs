@@ -461,7 +461,7 @@ async fn the_figures_are_exact() {
         ("reprise_bypasses_total{reason=\"no-store\"}", 1),
         ("reprise_bypasses_total{reason=\"not-a-generation\"}", 1),
         ("reprise_errors_total{code=\"invalid_api_key\"}", 1),
-        ("reprise_refusals_total{limit=\"requests\"}", 0),
+        ("reprise_refusals_total{limit=\"requests_per_minute\"}", 0),
         ("reprise_upstream_head_seconds_count{kind=\"images\"}", 3),
         ("reprise_upstream_answer_seconds_count{kind=\"images\"}", 3),
         ("reprise_upstream_head_seconds_count{kind=\"other\"}", 1),

@@ -15,8 +15,11 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// their back-off (0.5 s each, 0.5 s and 1 s between), so that every attempt of the SDK times out.
 const SLOW: &str = "5s";
 
-/// The one key of the world that knows its clients.
+/// A key of the world that knows its clients.
 const KEY: &str = "rp-the-key-of-the-client-suites";
+
+/// The one that may ask twelve times a minute: as soon as that is used up, once in five seconds.
+const HASTY_KEY: &str = "rp-the-hasty-key-of-the-client-suites";
 
 /// A client and the script that drives it.
 pub(crate) struct Script {
@@ -61,7 +64,8 @@ impl Script {
             .env("SLOW_BILL", slow.bill_url())
             .env("GUARDED_BASE_URL", guarded.base_url())
             .env("GUARDED_BILL", guarded.bill_url())
-            .env("GUARDED_KEY", KEY);
+            .env("GUARDED_KEY", KEY)
+            .env("HASTY_KEY", HASTY_KEY);
         if let (Some(variable), Some(roots), Some(others)) =
             (self.roots, world.roots(), slow.roots())
         {
@@ -123,10 +127,11 @@ impl Script {
 
 /// The configuration of a proxy that knows its clients and gives up on upstream before it answers.
 fn guarded() -> String {
-    let hash = blake3::hash(KEY.as_bytes());
+    let [hash, hasty] = [KEY, HASTY_KEY].map(|key| blake3::hash(key.as_bytes()));
     format!(
         "upstream.response_timeout = '1s'\ncache.chat.unknown_outcome = 'ask'\n\
-         clients.suite.key_hash = 'blake3:{hash}'\n"
+         clients.suite.key_hash = 'blake3:{hash}'\nclients.hasty.key_hash = 'blake3:{hasty}'\n\
+         clients.hasty.requests_per_minute = 12\n"
     )
 }
 

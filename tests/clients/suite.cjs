@@ -243,6 +243,34 @@ check("five identical calls at once are one run", async () => {
   });
 });
 
+check("a client over its limit is told how long to wait, waits, and is let in", async () => {
+  let calls = 0;
+  const counted = (...request) => {
+    calls += 1;
+    return fetch(...request);
+  };
+  const options = { baseURL: process.env.GUARDED_BASE_URL, apiKey: process.env.HASTY_KEY, fetch: counted };
+  const hasty = new OpenAI({ ...options, maxRetries: 0 });
+  const error = await errorOf(
+    (async () => {
+      for (let nth = 0; nth < 100; nth += 1) await hasty.models.list();
+    })(),
+  );
+  assert.ok(error instanceof OpenAI.RateLimitError, error);
+  assert.deepEqual([error.code, error.type], ["rate_limit_exceeded", "rate_limit_error"]);
+  const told = (name) => error.headers.get(name);
+  assert.equal(told("x-ratelimit-limit-requests"), "12");
+  assert.equal(told("x-ratelimit-remaining-requests"), "0");
+  const wait = Number(told("retry-after-ms"));
+  assert.ok(wait > 0 && wait <= 5000, told("retry-after-ms"));
+  assert.equal(Number(told("retry-after")), Math.ceil(wait / 1000));
+  calls = 0;
+  const begun = performance.now();
+  await new OpenAI({ ...options, maxRetries: 2 }).models.list();
+  assert.equal(calls, 2, "refused once, let in after the wait");
+  assert.ok(performance.now() - begun < 20_000, "it slept for longer than it was told to");
+});
+
 check("a client that times out and retries does not pay again, and finds its answer later", async () => {
   const options = { baseURL: SLOW_BASE_URL };
   const hasty = new OpenAI({ ...options, maxRetries: 2, timeout: 500 });

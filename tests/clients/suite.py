@@ -315,6 +315,30 @@ def at_once():
 
 
 @check
+def limits():
+    """a client over its limit is told how long to wait, waits, and is let in"""
+    hasty = openai.OpenAI(base_url=os.environ["GUARDED_BASE_URL"], api_key=os.environ["HASTY_KEY"], max_retries=0)
+    error = None
+    for _ in range(100):
+        try:
+            hasty.models.list()
+        except openai.RateLimitError as refused:
+            error = refused
+            break
+    assert error is not None, "nobody was refused"
+    headers = error.response.headers
+    assert (error.code, error.type) == ("rate_limit_exceeded", "rate_limit_error"), error.body
+    assert headers["x-ratelimit-limit-requests"] == "12", headers
+    assert headers["x-ratelimit-remaining-requests"] == "0", headers
+    wait = int(headers["retry-after-ms"])
+    assert 0 < wait <= 5000 and int(headers["retry-after"]) == -(-wait // 1000), headers
+    begun = time.monotonic()
+    answer = hasty.with_options(max_retries=2).models.with_raw_response.list()
+    assert answer.retries_taken == 1, answer.retries_taken
+    assert time.monotonic() - begun < 20, "it slept for longer than it was told to"
+
+
+@check
 def impatience():
     """a client that times out and retries does not pay again, and finds its answer later"""
     generations = [

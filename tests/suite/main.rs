@@ -20,6 +20,7 @@ mod jobs;
 mod joins;
 mod keeping;
 mod leaving;
+mod limits;
 mod media_egress;
 mod media_links;
 mod media_serve;

@@ -506,6 +506,8 @@ fn image(body: &[u8]) -> Entry {
             created_at: jiff::Timestamp::UNIX_EPOCH,
             elapsed_ms: 1,
             usd: None,
+            run: None,
+            extent: None,
             task: None,
             previous: None,
             media: Vec::new(),

@@ -135,6 +135,8 @@ fn entry_of(task: &str, state: TaskState) -> Arc<Entry> {
         created_at: now,
         elapsed_ms: 1,
         usd: None,
+        run: None,
+        extent: None,
         task: Some(task),
         previous: None,
         media: Vec::new(),

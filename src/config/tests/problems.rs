@@ -255,8 +255,8 @@ fn half_a_certificate_is_none() {
 
 #[test]
 fn what_is_not_built_is_told_or_refused() {
-    let told = [
-        ("[media]\narchive = false", &[][..]),
+    let told: [(&str, &[&str]); 10] = [
+        ("[media]\narchive = false", &[]),
         ("[console]\nenabled = false\ntoken_env = 'T'", &[]),
         ("[server]\nmax_connections = 1\nheader_timeout = '1s'", &[]),
         ("[media]\nmax_file = '1GiB'\nlink_lifetime = '1h'", &[]),
@@ -265,10 +265,14 @@ fn what_is_not_built_is_told_or_refused() {
         ("[callbacks]\nallow = ['10.0.0.0/8']", &[]),
         (
             "[prices.a]\nper_image = 1\n[prices.b]\nper_second = 1\nper_request = 2",
-            &["prices ("],
+            &[],
         ),
         ("public_url = 'http://a/'", &[]),
-        ("[limits]\nusd_per_day = 0\nrequests_per_minute = 0", &[]),
+        ("[limits]\nusd_per_day = 0\nrequests_per_minute = 60", &[]),
+        (
+            "[limits]\ngenerations_per_minute = 60\nconcurrent_generations = 1",
+            &[],
+        ),
     ];
     for (toml, expected) in told {
         let lines = Scene::with(toml).loaded().not_yet;
@@ -280,9 +284,6 @@ fn what_is_not_built_is_told_or_refused() {
     let refused = [
         "[limits]\nusd_per_day = 0.5",
         "[limits]\nusd_per_month = 1",
-        "[limits]\nrequests_per_minute = 60",
-        "[limits]\ngenerations_per_minute = 60",
-        "[limits]\nconcurrent_generations = 1",
         &format!("[clients.a]\nkey_hash = '{}'\nusd_per_day = 1", hash("k")),
     ];
     for toml in refused {
@@ -293,10 +294,10 @@ fn what_is_not_built_is_told_or_refused() {
         assert!(all && !problems.is_empty(), "{toml}: {problems}");
     }
     let line = Scene::empty()
-        .var("REPRISE_LIMITS__REQUESTS_PER_MINUTE", "60")
+        .var("REPRISE_LIMITS__USD_PER_DAY", "60")
         .problems();
     assert!(
-        line.starts_with("REPRISE_LIMITS__REQUESTS_PER_MINUTE: `limits.requests_per_minute` ("),
+        line.starts_with("REPRISE_LIMITS__USD_PER_DAY: `limits.usd_per_day` ("),
         "{line}"
     );
 }

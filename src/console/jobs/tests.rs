@@ -27,6 +27,10 @@ fn intent(n: u8, state: IntentState) -> Intent {
         started_at: at(10),
         state,
         reason: (state == IntentState::Unknown).then(|| "cut".to_owned()),
+        run: None,
+        usd: crate::price::Usd::ZERO,
+        extent: None,
+        beside: Vec::new(),
     }
 }
 
@@ -51,6 +55,8 @@ fn entry(n: u8, task: Option<TaskState>) -> Entry {
             created_at: at(5),
             elapsed_ms: 1,
             usd: None,
+            run: None,
+            extent: None,
             previous: None,
             media: Vec::new(),
             task,

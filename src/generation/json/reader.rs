@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::encoding::{ARRAY, EMPTY_OBJECT, Encoding, FALSE, NULL, TEXT, TRUE, ZERO};
 use super::number::{self, Number};
 use super::{NotCanonical, text};
+use crate::generation::extent::{Member, Value};
 use crate::generation::facts::Facts;
 use crate::generation::{Kind, left_out, metadata};
 
@@ -26,7 +27,7 @@ pub(in crate::generation) fn read(body: &[u8], kind: Kind) -> Option<Reading> {
         at: 0,
         kind,
         out: Encoding::default(),
-        facts: Facts::default(),
+        facts: Facts::unread(body),
     };
     reader.whole().ok()?;
     Some(Reading {
@@ -158,16 +159,18 @@ impl Reader<'_> {
         self.string()?;
         let value = self.out.mark();
         let name = self.out.text_at(key);
-        let (inside, left_out) = match place {
+        let (inside, left_out, sized) = match place {
             Place::Top => {
                 let known = Name::of(name);
                 let left_out = name.is_some_and(|name| left_out::at_top(self.kind, name));
-                (Place::Member(known), left_out)
+                let sized = name.and_then(Member::at_top);
+                (Place::Member(known), left_out, sized)
             }
             Place::Member(Name::Metadata) if self.kind == Kind::Video => {
-                (Place::Inside, name.is_some_and(left_out::in_metadata))
+                let left_out = name.is_some_and(left_out::in_metadata);
+                (Place::Inside, left_out, name.and_then(Member::in_metadata))
             }
-            Place::Member(_) | Place::Inside => (Place::Inside, false),
+            Place::Member(_) | Place::Inside => (Place::Inside, false, None),
         };
         self.skip_space();
         if self.peek() != Some(b':') {
@@ -177,6 +180,9 @@ impl Reader<'_> {
         self.skip_space();
         let written = self.at;
         self.value(depth, inside)?;
+        if let Some(member) = sized {
+            self.note_size(member, value, written);
+        }
         let absent = match inside {
             Place::Member(name) => self.weigh(name, value, written),
             Place::Top | Place::Inside => false,
@@ -204,6 +210,16 @@ impl Reader<'_> {
         false
     }
 
+    /// Notes what a member whose value stood at `from` and has just been written at `value` says of
+    /// the request's size.
+    fn note_size(&mut self, member: Member, value: usize, from: usize) {
+        let said = match self.out.text_at(value) {
+            Some(text) => Value::Text(text),
+            None => Value::Number(self.body.get(from..self.at).unwrap_or_default()),
+        };
+        self.facts.size.note(member, said);
+    }
+
     /// A whole number of seconds is the same as a string and as a number: the documentation says
     /// string, clients send both. Only for video, and only in the one way a number is printed.
     fn fold_seconds(&mut self, value: usize) {
@@ -229,6 +245,7 @@ impl Reader<'_> {
         let Ok(text) = serde_json::from_slice::<String>(token) else {
             return false;
         };
+        self.facts.size.note_metadata(text.as_bytes());
         match metadata::counted(&text) {
             None => return true,
             Some(Cow::Borrowed(_)) => {}

@@ -71,6 +71,8 @@ impl World {
             created_at: now,
             elapsed_ms: 1,
             usd: None,
+            run: None,
+            extent: None,
             task: Some(Task {
                 id: id.to_owned(),
                 state: TaskState::Running,

@@ -28,6 +28,8 @@ fn running_job_of(task_id: &str) -> Entry {
             created_at: now,
             elapsed_ms: 1,
             usd: None,
+            run: None,
+            extent: None,
             task: Some(Task {
                 id: task_id.to_owned(),
                 state: TaskState::Running,

@@ -13,6 +13,10 @@ fn intent(clock: &Clock) -> Intent {
         started_at: clock.now(),
         state: IntentState::Pending,
         reason: None,
+        run: None,
+        usd: crate::price::Usd::ZERO,
+        extent: None,
+        beside: Vec::new(),
     }
 }
 
@@ -122,6 +126,8 @@ fn an_answer_settles_the_note_of_its_own_run_only() {
         created_at: at,
         elapsed_ms: 0,
         usd: None,
+        run: None,
+        extent: None,
         task: None,
         previous: None,
         media: Vec::new(),

@@ -26,6 +26,10 @@ fn intent(n: u8, kind: Kind) -> Intent {
         started_at: at(0),
         state: IntentState::Unknown,
         reason: Some("cut".into()),
+        run: None,
+        usd: crate::price::Usd::ZERO,
+        extent: None,
+        beside: Vec::new(),
     }
 }
 

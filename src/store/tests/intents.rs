@@ -12,6 +12,10 @@ pub(super) fn intent(n: u8) -> Intent {
         started_at: at(i64::from(n)),
         state: IntentState::Pending,
         reason: None,
+        run: None,
+        usd: crate::price::Usd::ZERO,
+        extent: None,
+        beside: Vec::new(),
     }
 }
 

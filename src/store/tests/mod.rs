@@ -65,6 +65,8 @@ fn image(n: u8) -> Entry {
             created_at: at(i64::from(n)),
             elapsed_ms: 1_234,
             usd: Some(0.0368),
+            run: None,
+            extent: None,
             previous: None,
             media: Vec::new(),
             task: None,

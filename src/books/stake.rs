@@ -1,0 +1,156 @@
+//! The money of one run.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Books, Claim, asked_at};
+use crate::generation::Extent;
+use crate::ledger::{LedgerError, Line, Outcome};
+use crate::limits::Hold;
+use crate::price::{Price, Usage, Usd, cost};
+
+/// What is held for one run, and what its line will say.
+///
+/// MONEY: it is told how the run ended, in one of the ways below. One that is dropped without a word has
+/// sent nothing, and its money is given back; or it has, and the outcome is unknown.
+#[must_use = "what is held is given back when it is dropped"]
+pub struct Stake {
+    books: Arc<Books>,
+    claim: Claim,
+    run: Uuid,
+    price: Option<Price>,
+    expected: Usd,
+    hold: Option<Hold>,
+    sent: Option<Noted>,
+}
+
+/// Whether a durable note stands for a run that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noted {
+    /// One does, so that what is held in doubt has somebody to resolve it.
+    Durably,
+    /// None does: nobody would ever give back what is held in doubt.
+    Nowhere,
+}
+
+impl Stake {
+    pub(super) fn new(
+        books: Arc<Books>,
+        claim: Claim,
+        (price, expected): (Option<Price>, Usd),
+        hold: Hold,
+    ) -> Self {
+        Self {
+            books,
+            claim,
+            run: hold.run(),
+            price,
+            expected,
+            hold: Some(hold),
+            sent: None,
+        }
+    }
+
+    /// The run's name.
+    pub fn run(&self) -> Uuid {
+        self.run
+    }
+
+    /// What is held for it.
+    pub fn expected(&self) -> Usd {
+        self.expected
+    }
+
+    /// How much the request asks for.
+    pub fn extent(&self) -> Extent {
+        self.claim.extent
+    }
+
+    /// What it has cost, by what its answer says was used.
+    pub fn cost(&self, usage: &Usage) -> Usd {
+        let (kind, extent) = (self.claim.kind, &self.claim.extent);
+        let price = self.price.as_ref();
+        price.map_or(Usd::ZERO, |price| cost(price, kind, extent, usage))
+    }
+
+    /// An amount as a record has it: nothing where no price is known.
+    pub fn recorded(&self, usd: Usd) -> Option<f64> {
+        self.price.map(|_| usd.dollars())
+    }
+
+    /// From here on it may have been paid for, whatever happens; `noted` says whether a durable note
+    /// stands for it.
+    pub fn sent(&mut self, noted: bool) {
+        self.sent = Some(if noted {
+            Noted::Durably
+        } else {
+            Noted::Nowhere
+        });
+    }
+
+    /// It ran, and cost `usd`. The line is durable when this returns `Ok`; the money is spent in any
+    /// case.
+    ///
+    /// # Errors
+    /// When the line is not durable: it waits for the disk, and a note that stands has to stay.
+    pub async fn paid(mut self, usd: Usd) -> Result<(), LedgerError> {
+        let line = self.line(Outcome::Paid, usd);
+        let booked = self.books.ledger.commit(line).await;
+        if let Some(hold) = self.hold.take() {
+            hold.settle(usd);
+        }
+        booked
+    }
+
+    /// It failed, and cost nothing.
+    pub fn failed(mut self) {
+        self.books
+            .ledger
+            .note(&self.line(Outcome::Failed, Usd::ZERO));
+        self.hold = None;
+    }
+
+    /// Nobody knows whether it ran. What is held stays so while a note stands.
+    pub async fn unknown(mut self) {
+        let line = self.line(Outcome::Unknown, Usd::ZERO);
+        if let Err(error) = self.books.ledger.commit(line).await {
+            tracing::warn!(%error, "the line of an unknown outcome waits for the disk");
+        }
+        self.let_go();
+    }
+
+    /// It has submitted a job, which holds the money from now on, by the run's name.
+    pub fn job(mut self) {
+        if let Some(hold) = self.hold.take() {
+            hold.keep();
+        }
+    }
+
+    fn let_go(&mut self) {
+        if let (Some(hold), Some(Noted::Durably)) = (self.hold.take(), self.sent) {
+            hold.keep();
+        }
+    }
+
+    fn line(&self, outcome: Outcome, usd: Usd) -> Line {
+        let time = asked_at(self.run, self.books.clock.now());
+        Line {
+            usd_spent: usd,
+            run: Some(self.run),
+            unpriced: self.price.is_none(),
+            ..self.claim.line(time, outcome)
+        }
+    }
+}
+
+impl Drop for Stake {
+    /// A panic, or a client that left a call which ends with it.
+    fn drop(&mut self) {
+        if self.hold.is_some() && self.sent.is_some() {
+            let line = self.line(Outcome::Unknown, Usd::ZERO);
+            self.books.ledger.note(&line);
+            self.let_go();
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What an earlier process left: what of it is booked, what is still held, and what nobody knows.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::ending::run_of;
+use super::{Books, Claim, asked_at};
+use crate::generation::Extent;
+use crate::ledger::{LedgerError, Line, Outcome, Spent};
+use crate::price::Usd;
+use crate::store::{Intent, Record, Stake, Store, StoreError, TaskState};
+
+/// Why the money of an earlier process cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot say what is kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger cannot be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// What stands in the store about runs.
+struct Left {
+    intents: Vec<Intent>,
+    /// The records of running jobs.
+    jobs: Vec<Record>,
+}
+
+impl Books {
+    /// Takes up the money of an earlier process: what it `spent`, what it held for runs whose outcome is
+    /// unknown and for jobs that run, and the lines that it did not come to write. To be called before
+    /// anything else touches the notes. Blocks.
+    ///
+    /// # Errors
+    /// When the store or the ledger cannot be read or written.
+    pub fn take_up(&self, store: &dyn Store, spent: &Spent) -> Result<(), StartError> {
+        let now = self.clock.now();
+        for (client, sums) in &spent.clients {
+            let sums = (sums.day, sums.month);
+            self.limits.budgets().opened(client, sums, now);
+        }
+        let left = Left::find(store)?;
+        let booked = match left.earliest() {
+            Some(since) => self.ledger.booked_blocking(since)?,
+            None => HashMap::new(),
+        };
+        for intent in &left.intents {
+            self.take_up_note(store, intent, &booked)?;
+        }
+        for job in &left.jobs {
+            self.take_up_job(job, &booked);
+        }
+        Ok(())
+    }
+
+    fn take_up_note(
+        &self,
+        store: &dyn Store,
+        intent: &Intent,
+        booked: &HashMap<Uuid, Outcome>,
+    ) -> Result<(), StartError> {
+        let kept = store.get(&intent.key)?.map(|entry| entry.record);
+        for stake in intent.stakes() {
+            let known = booked.get(&stake.run);
+            let own = kept.as_ref().filter(|kept| kept.run == Some(stake.run));
+            match (own, known) {
+                (_, Some(Outcome::Paid | Outcome::Failed)) => {}
+                // A job's line is written at its end, and what it holds is taken up with it.
+                (Some(record), _) if record.task.is_some() => {}
+                (Some(record), _) => self.book_kept(record, &stake)?,
+                (None, Some(_)) => self.hold_in_doubt(&stake, intent),
+                (None, None) => {
+                    let line = self.doubtful(intent, &stake);
+                    self.ledger.commit_blocking(line)?;
+                    self.hold_in_doubt(&stake, intent);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The process ended between keeping an answer and booking it.
+    fn book_kept(&self, record: &Record, stake: &Stake) -> Result<(), StartError> {
+        let usd = record.usd.map(Usd::from_dollars);
+        let time = asked_at(stake.run, record.created_at);
+        self.ledger.commit_blocking(Line {
+            usd_spent: usd.unwrap_or_default(),
+            run: Some(stake.run),
+            unpriced: usd.is_none(),
+            ..Claim::of_record(record).line(time, Outcome::Paid)
+        })?;
+        let spent = usd.unwrap_or_default();
+        self.limits.budgets().book(&stake.client, spent, time);
+        Ok(())
+    }
+
+    fn doubtful(&self, intent: &Intent, stake: &Stake) -> Line {
+        let claim = Claim {
+            client: stake.client.clone(),
+            kind: intent.kind,
+            model: intent.model.clone(),
+            key: intent.key,
+            extent: Extent::default(),
+        };
+        let price = self.prices.load().of(intent.model.as_deref());
+        Line {
+            run: Some(stake.run),
+            unpriced: price.is_none(),
+            ..claim.line(asked_at(stake.run, intent.started_at), Outcome::Unknown)
+        }
+    }
+
+    fn hold_in_doubt(&self, stake: &Stake, intent: &Intent) {
+        let at = asked_at(stake.run, intent.started_at);
+        let held = (stake.run, stake.usd);
+        self.limits.budgets().take_up(&stake.client, held, at);
+    }
+
+    fn take_up_job(&self, record: &Record, booked: &HashMap<Uuid, Outcome>) {
+        let Some(task) = &record.task else {
+            return;
+        };
+        let run = run_of(record, &task.id);
+        if let Some(Outcome::Paid | Outcome::Failed) = booked.get(&run) {
+            // Its end was booked and not kept: it will be told once more.
+            self.booked().insert(run);
+            return;
+        }
+        let usd = record.usd.map(Usd::from_dollars).unwrap_or_default();
+        let at = asked_at(run, task.started_at);
+        self.limits
+            .budgets()
+            .take_up(&record.client, (run, usd), at);
+    }
+}
+
+impl Left {
+    fn find(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut jobs = Vec::new();
+        store.open_work(&mut |record| {
+            let task = record.task.as_ref();
+            if task.is_some_and(|task| task.state == TaskState::Running) {
+                jobs.push(record.clone());
+            }
+            ControlFlow::Continue(())
+        })?;
+        let intents = store.intents()?;
+        Ok(Self { intents, jobs })
+    }
+
+    /// When the first of these runs was asked for.
+    fn earliest(&self) -> Option<Timestamp> {
+        let noted = self.intents.iter().flat_map(|intent| {
+            let stakes = intent.stakes().into_iter();
+            stakes.map(|stake| asked_at(stake.run, intent.started_at))
+        });
+        let running = self.jobs.iter().filter_map(|record| {
+            let task = record.task.as_ref()?;
+            Some(asked_at(run_of(record, &task.id), task.started_at))
+        });
+        noted.chain(running).min()
+    }
+}

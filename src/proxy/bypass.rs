@@ -1,0 +1,74 @@
+//! A generation that has nothing to do with what is kept: `no-store`, or its kind is off.
+
+use std::time::Duration;
+
+use http::Response;
+
+use super::directives::{self, Directives};
+use super::forward::Passing;
+use super::generate::Asked;
+use super::{Error, Proxy};
+use crate::books::Claim;
+use crate::message::{Body, body, peek};
+
+/// The largest body that is looked at before it is passed by, in bytes, and how long its end is waited
+/// for: a prompt comes at once.
+const LOOKED_AT: u64 = 256 * 1024;
+const LOOKING: Duration = Duration::from_millis(500);
+
+impl Proxy {
+    /// Passes a generation by what is kept: it is paid like any other, and nothing of it stays.
+    ///
+    /// # Errors
+    /// When its client may not, or no answer's head came.
+    pub(super) async fn bypass(
+        &self,
+        asked: Asked,
+        body: Body,
+        (why, wishes): (&'static str, &Directives),
+    ) -> Result<Response<Body>, Error> {
+        // MONEY: whoever wants only what is kept pays for nothing, whatever the reason to pass by.
+        if wishes.freshness.only_if_cached {
+            return Err(Error::NotCached);
+        }
+        let (claim, body) = self.claim_to_pass(&asked, wishes.take, body).await?;
+        let (admission, mut stake) = self.admit(&claim)?;
+        let path = asked.parts.uri.path().to_owned();
+        let Asked {
+            kind,
+            mut parts,
+            target,
+            ..
+        } = asked;
+        directives::strip(&mut parts.headers);
+        let passing = Passing {
+            why,
+            kind: Some(kind),
+        };
+        stake.sent(false);
+        let answer = self.forward(parts, target, body, passing).await;
+        let answer = self.metered(answer, stake, (kind, path)).await?;
+        Ok(admission.within(answer))
+    }
+
+    /// What a generation that is passed by asks for. Its body is read for that where there is a budget to
+    /// hold it by; else as far as it can be looked at without holding it up.
+    async fn claim_to_pass(
+        &self,
+        asked: &Asked,
+        take: u32,
+        body: Body,
+    ) -> Result<(Claim, Body), Error> {
+        let client = &asked.client.name;
+        let (seen, body) = if self.books.is_bounded(client) {
+            let whole = self.collect(&asked.parts.headers, body).await?;
+            (Some(whole.clone()), body::full(whole))
+        } else {
+            peek(body, LOOKED_AT, LOOKING).await
+        };
+        let identity = self
+            .identify(asked, take, &seen.unwrap_or_default())
+            .await?;
+        Ok((Claim::new(client, asked.kind, &identity), body))
+    }
+}
