@@ -21,6 +21,9 @@ const KEY: &str = "rp-the-key-of-the-client-suites";
 /// The one that may ask twelve times a minute: as soon as that is used up, once in five seconds.
 const HASTY_KEY: &str = "rp-the-hasty-key-of-the-client-suites";
 
+/// The one whose budget no generation fits in.
+const POOR_KEY: &str = "rp-the-poor-key-of-the-client-suites";
+
 /// A client and the script that drives it.
 pub(crate) struct Script {
     /// The client's name, for messages.
@@ -65,7 +68,8 @@ impl Script {
             .env("GUARDED_BASE_URL", guarded.base_url())
             .env("GUARDED_BILL", guarded.bill_url())
             .env("GUARDED_KEY", KEY)
-            .env("HASTY_KEY", HASTY_KEY);
+            .env("HASTY_KEY", HASTY_KEY)
+            .env("POOR_KEY", POOR_KEY);
         if let (Some(variable), Some(roots), Some(others)) =
             (self.roots, world.roots(), slow.roots())
         {
@@ -127,11 +131,12 @@ impl Script {
 
 /// The configuration of a proxy that knows its clients and gives up on upstream before it answers.
 fn guarded() -> String {
-    let [hash, hasty] = [KEY, HASTY_KEY].map(|key| blake3::hash(key.as_bytes()));
+    let [hash, hasty, poor] = [KEY, HASTY_KEY, POOR_KEY].map(|key| blake3::hash(key.as_bytes()));
     format!(
         "upstream.response_timeout = '1s'\ncache.chat.unknown_outcome = 'ask'\n\
          clients.suite.key_hash = 'blake3:{hash}'\nclients.hasty.key_hash = 'blake3:{hasty}'\n\
-         clients.hasty.requests_per_minute = 12\n"
+         clients.hasty.requests_per_minute = 12\nclients.poor.key_hash = 'blake3:{poor}'\n\
+         clients.poor.usd_per_day = 0.000001\n"
     )
 }
 

@@ -271,6 +271,22 @@ check("a client over its limit is told how long to wait, waits, and is let in", 
   assert.ok(performance.now() - begun < 20_000, "it slept for longer than it was told to");
 });
 
+check("a budget that is used up is told once, and not retried", async () => {
+  let calls = 0;
+  const counted = (...request) => {
+    calls += 1;
+    return fetch(...request);
+  };
+  const options = { baseURL: process.env.GUARDED_BASE_URL, apiKey: process.env.POOR_KEY, fetch: counted };
+  const poor = new OpenAI({ ...options, maxRetries: 2 });
+  const messages = [{ role: "user", content: "too dear" }];
+  const error = await errorOf(poor.chat.completions.create({ model: "grok-4.5", messages }));
+  assert.equal(error.status, 402, error);
+  assert.deepEqual([error.code, error.type], ["insufficient_quota", "insufficient_quota"]);
+  assert.match(error.message, /usd_per_day/);
+  assert.equal(calls, 1);
+});
+
 check("a client that times out and retries does not pay again, and finds its answer later", async () => {
   const options = { baseURL: SLOW_BASE_URL };
   const hasty = new OpenAI({ ...options, maxRetries: 2, timeout: 500 });

@@ -339,6 +339,24 @@ def limits():
 
 
 @check
+def budgets():
+    """a budget that is used up is told once, and not retried"""
+    calls = []
+    http_client = openai.DefaultHttpxClient(event_hooks={"request": [calls.append]})
+    poor = openai.OpenAI(
+        base_url=os.environ["GUARDED_BASE_URL"], api_key=os.environ["POOR_KEY"], max_retries=2, http_client=http_client
+    )
+    try:
+        poor.chat.completions.create(model="grok-4.5", messages=[{"role": "user", "content": "too dear"}])
+        raise AssertionError("nobody was refused")
+    except openai.APIStatusError as error:
+        assert error.status_code == 402, error
+        assert (error.code, error.type) == ("insufficient_quota", "insufficient_quota"), error.body
+        assert "usd_per_day" in error.message, error.message
+    assert len(calls) == 1, calls
+
+
+@check
 def impatience():
     """a client that times out and retries does not pay again, and finds its answer later"""
     generations = [

@@ -23,6 +23,7 @@
     allow(dead_code, reason = "a release build has no fail points to kill at")
 )]
 
+mod books;
 mod damage;
 mod dice;
 mod disk;

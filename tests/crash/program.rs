@@ -92,6 +92,11 @@ impl Launch {
         launch
     }
 
+    /// Whether it is started with this variable.
+    pub(crate) fn has(&self, variable: &str) -> bool {
+        self.env.iter().any(|(name, _)| name == variable)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
         command

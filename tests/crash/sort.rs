@@ -3,6 +3,7 @@
 use reprise::sandbox::Sandbox;
 use serde_json::{Value, json};
 
+use crate::books;
 use crate::program::Launch;
 use crate::visitor::{Answer, Call};
 
@@ -80,6 +81,11 @@ impl Sort {
 
     /// What its program is told beside the rest.
     pub(crate) fn configure(self, launch: &mut Launch) {
+        // Of what has no price it would note the same.
+        if self != Self::Embedding {
+            let (name, value) = books::BUDGET;
+            *launch = launch.with(name, value);
+        }
         if self == Self::ChatAsk {
             *launch = launch.with("REPRISE_CACHE__CHAT__UNKNOWN_OUTCOME", "ask");
         }

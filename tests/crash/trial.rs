@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::books;
 use crate::home::{Home, Memory};
 use crate::long;
 use crate::program::Program;
@@ -86,6 +87,9 @@ impl Trial<'_> {
         assert!(settled || self.doubtful, "{named}: a note stays");
         let ended = program.kill().await;
         assert!(!ended.log.contains("panicked"), "{named}: {}", ended.log);
+        if !self.doubtful && self.home.launch.has(books::BUDGET.0) {
+            books::check(self.home, self.sort, named);
+        }
         if !long() {
             return;
         }

@@ -24,6 +24,7 @@ mod limits;
 mod media_egress;
 mod media_links;
 mod media_serve;
+mod money;
 mod pass_through;
 mod paying_once;
 mod retries;

@@ -1,0 +1,306 @@
+//! What runs cost: held before they are sent, booked at their end, never more than a budget has.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use reprise::clock::Clock;
+use reprise::config::Price;
+use serde_json::{Value, json};
+
+use crate::house::{Answer, Call, House, Plan, until};
+
+const IMAGES: &str = "/v1/images/generations";
+const VIDEO: &str = "/v1/video/generations";
+const CHAT: &str = "/v1/chat/completions";
+const EPSILON: f64 = 1e-9;
+
+/// A house where a run of the model `m` costs one dollar, and a day has so many. Jobs end when the test
+/// says so.
+fn house(usd_per_day: f64) -> Plan {
+    House::new()
+        .sandbox(|options| options.job_time = Duration::from_hours(1))
+        .config(move |config| {
+            config.jobs.min_poll_interval = Duration::from_nanos(1);
+            config.limits.usd_per_day = usd_per_day;
+            let dollar = Price {
+                per_request: Some(1.0),
+                ..Price::default()
+            };
+            config.prices.insert("m".to_owned(), dollar);
+        })
+}
+
+/// A request on this path that is like no other.
+fn ask(house: &House, path: &str, n: usize) -> Call {
+    let text = format!("a boat {n}");
+    let body = match path {
+        CHAT => json!({"model": "m", "messages": [{"role": "user", "content": text}]}),
+        _ => json!({"model": "m", "prompt": text}),
+    };
+    house.client().post(path).json(&body)
+}
+
+/// Every line of the ledger.
+fn lines(house: &House) -> Vec<Value> {
+    let Ok(pages) = std::fs::read_dir(house.data_dir().join("ledger")) else {
+        return Vec::new();
+    };
+    let texts = pages.map(|page| std::fs::read_to_string(page.unwrap().path()).unwrap());
+    let texts: Vec<String> = texts.collect();
+    let lines = texts.iter().flat_map(|text| text.lines());
+    lines
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// The lines of this outcome.
+fn booked(house: &House, outcome: &str) -> Vec<Value> {
+    let mut lines = lines(house);
+    lines.retain(|line| line["outcome"] == outcome);
+    lines
+}
+
+fn dollars(lines: &[Value], field: &str) -> f64 {
+    lines.iter().map(|line| line[field].as_f64().unwrap()).sum()
+}
+
+fn is_refused(answer: &Answer) -> bool {
+    if answer.status != 402 {
+        return false;
+    }
+    assert_eq!(answer.error_code(), "insufficient_quota");
+    assert_eq!(answer.json()["error"]["type"], "insufficient_quota");
+    assert_eq!(answer.header("x-should-retry"), "false");
+    assert!(!answer.headers.contains_key("retry-after"));
+    true
+}
+
+async fn poll(house: &House, submit: &Answer) -> Answer {
+    let task = submit.json()["task_id"].as_str().unwrap().to_owned();
+    house.client().get(&format!("{VIDEO}/{task}")).send().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_at_once_pay_for_the_ten_that_a_budget_has() {
+    for path in [IMAGES, CHAT, VIDEO] {
+        let mut house = house(10.0).await;
+        let gate = house.hold(&format!("POST {path}"));
+        let calls: Vec<_> = (0..50).map(|n| ask(&house, path, n).begin()).collect();
+        gate.arrived(10).await;
+        until(|| calls.iter().filter(|call| call.is_over()).count() == 40).await;
+        gate.release();
+        let mut answered = Vec::new();
+        for call in calls {
+            let answer = call.answer().await;
+            if !is_refused(&answer) {
+                assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+                answered.push(answer);
+            }
+        }
+        assert_eq!((answered.len(), house.billed()), (10, 10), "{path}");
+        for n in 50..52 {
+            assert!(is_refused(&ask(&house, path, n).send().await), "{path}");
+            house.restart().await;
+        }
+        if path == VIDEO {
+            assert_eq!(booked(&house, "paid").len(), 0, "they run");
+            house.sandbox.finish_jobs();
+            for submit in &answered {
+                assert_eq!(poll(&house, submit).await.status, 200);
+            }
+        }
+        let paid = booked(&house, "paid");
+        assert_eq!(paid.len(), 10, "{path}");
+        assert!(
+            (dollars(&paid, "usd_spent") - 10.0).abs() < EPSILON,
+            "{path}"
+        );
+        assert!(is_refused(&ask(&house, path, 52).send().await), "{path}");
+        assert_eq!(house.billed(), 10, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_which_budget_and_when_it_resets() {
+    let clock = Clock::system();
+    let house = house(1.5).clock(&clock).await;
+    assert_eq!(ask(&house, IMAGES, 1).send().await.status, 200);
+    let refused = ask(&house, IMAGES, 2).send().await;
+    assert!(is_refused(&refused), "{}", refused.text());
+    let tomorrow = clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let tomorrow = tomorrow.tomorrow().unwrap();
+    let message = refused.error_message();
+    for part in [
+        "estimated at $1.00",
+        "usd_per_day has $0.50 left of $1.50",
+        &format!("resets at {tomorrow}T00:00:00Z"),
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    // What is kept is free, and what nobody knows a price of as well.
+    assert!(ask(&house, IMAGES, 1).send().await.is_hit());
+    let unpriced = json!({"model": "nobody-s", "prompt": "a boat"});
+    let unpriced = house.client().post(IMAGES).json(&unpriced);
+    assert_eq!(unpriced.send().await.status, 200);
+    assert_eq!(house.billed(), 2);
+    let unpriced = booked(&house, "paid").into_iter();
+    let unpriced: Vec<_> = unpriced.filter(|line| line["unpriced"] == true).collect();
+    assert_eq!(unpriced.len(), 1);
+    // Another day has a budget of its own.
+    clock.jump(SignedDuration::from_hours(24));
+    assert_eq!(ask(&house, IMAGES, 2).send().await.status, 200);
+    assert!(is_refused(&ask(&house, IMAGES, 3).send().await));
+    clock.jump(SignedDuration::from_hours(-24));
+    assert!(
+        is_refused(&ask(&house, IMAGES, 3).send().await),
+        "still spent"
+    );
+}
+
+#[tokio::test]
+async fn a_job_holds_its_money_to_its_end() {
+    let mut house = house(1.0).await;
+    let failing = json!({"model": "m", "prompt": "a boat [fail]"});
+    let submit = house.client().post(VIDEO).json(&failing).send().await;
+    assert!(is_refused(&ask(&house, VIDEO, 1).send().await));
+    house.restart().await;
+    assert!(is_refused(&ask(&house, VIDEO, 1).send().await), "it runs");
+    house.sandbox.finish_jobs();
+    poll(&house, &submit).await;
+    let failed = booked(&house, "failed");
+    assert_eq!(failed.len(), 1);
+    assert!(failed[0]["task"].is_string() && failed[0]["run"].is_string());
+
+    let submit = ask(&house, VIDEO, 1).send().await;
+    assert_eq!(submit.status, 200, "given back");
+    house.sandbox.finish_jobs();
+    for _ in 0..2 {
+        assert_eq!(poll(&house, &submit).await.status, 200);
+    }
+    let task = submit.json()["task_id"].as_str().unwrap().to_owned();
+    let other = house.client().get(&format!("/v1/videos/{task}"));
+    assert_eq!(other.send().await.status, 200);
+    let paid = booked(&house, "paid");
+    assert_eq!(paid.len(), 1, "once, whoever shows its end");
+    assert_eq!(paid[0]["task"], task.as_str());
+    assert!(is_refused(&ask(&house, VIDEO, 2).send().await), "spent");
+}
+
+#[tokio::test]
+async fn what_nobody_knows_stays_held_until_somebody_runs_it_again() {
+    let mut house = house(2.0).await;
+    house.sandbox.on("POST /v1/images").close_before_head();
+    assert_eq!(ask(&house, IMAGES, 1).send().await.status, 502);
+    assert_eq!(booked(&house, "unknown").len(), 1);
+    assert_eq!(ask(&house, IMAGES, 2).send().await.status, 200);
+    assert!(is_refused(&ask(&house, IMAGES, 3).send().await), "in doubt");
+    house.restart().await;
+    assert!(is_refused(&ask(&house, IMAGES, 3).send().await), "in doubt");
+    assert_eq!(booked(&house, "unknown").len(), 1, "one line");
+
+    let mut house = self::house(2.0).await;
+    house.sandbox.on("POST /v1/images").close_before_head();
+    assert_eq!(ask(&house, IMAGES, 1).send().await.status, 502);
+    let again = ask(&house, IMAGES, 1).cache_control("no-cache").send();
+    assert_eq!(again.await.status, 200);
+    let paid = booked(&house, "paid");
+    assert_eq!(paid[0]["possible_double_payment"], true);
+    // Nobody waits for the first one any longer: of two dollars one is left.
+    house.restart().await;
+    assert_eq!(ask(&house, IMAGES, 2).send().await.status, 200);
+    assert!(is_refused(&ask(&house, IMAGES, 3).send().await));
+}
+
+#[tokio::test]
+async fn a_chat_of_unknown_outcome_is_held_where_there_is_a_budget() {
+    let mut house = house(2.0).await;
+    house.sandbox.on("POST /v1/chat").close_before_head();
+    assert_eq!(ask(&house, CHAT, 1).send().await.status, 502);
+    house.restart().await;
+    assert_eq!(ask(&house, CHAT, 2).send().await.status, 200);
+    assert!(is_refused(&ask(&house, CHAT, 3).send().await));
+    // It is run again without a question, and that settles it.
+    let house = self::house(3.0).await;
+    house.sandbox.on("POST /v1/chat").close_before_head();
+    assert_eq!(ask(&house, CHAT, 1).send().await.status, 502);
+    assert_eq!(ask(&house, CHAT, 1).send().await.status, 200);
+    assert_eq!(booked(&house, "paid")[0]["possible_double_payment"], true);
+    assert_eq!(ask(&house, CHAT, 2).send().await.status, 200);
+    assert_eq!(ask(&house, CHAT, 3).send().await.status, 200);
+    assert!(is_refused(&ask(&house, CHAT, 4).send().await));
+}
+
+#[tokio::test]
+async fn what_is_passed_by_is_paid_like_the_rest() {
+    let house = house(2.0).await;
+    let bypass = |n| ask(&house, IMAGES, n).cache_control("no-store").send();
+    let fault = house.sandbox.on("POST /v1/images");
+    fault.answer(400, "application/json", "{\"error\":{}}");
+    assert_eq!(bypass(1).await.status, 400);
+    for n in [1, 1] {
+        assert_eq!(bypass(n).await.status, 200);
+    }
+    let refused = bypass(2).await;
+    assert!(is_refused(&refused), "{}", refused.text());
+    let paid = booked(&house, "paid");
+    assert_eq!(paid.len(), 2, "durable with the last byte");
+    assert!((dollars(&paid, "usd_spent") - 2.0).abs() < EPSILON);
+    assert_eq!(house.billed(), 2);
+    until(|| booked(&house, "failed").len() == 1).await;
+}
+
+#[tokio::test]
+async fn what_was_saved_is_written_too() {
+    let house = house(0.0).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&house, IMAGES, 1).send().await.status, 200);
+        assert_eq!(ask(&house, VIDEO, 1).send().await.status, 200);
+    }
+    until(|| lines(&house).len() == 5).await;
+    for (outcome, kind) in [("hit", "images"), ("joined", "video")] {
+        let saved = booked(&house, outcome);
+        assert_eq!(saved.len(), 2, "{outcome}");
+        assert!(saved.iter().all(|line| line["kind"] == kind));
+        assert!((dollars(&saved, "usd_saved") - 2.0).abs() < EPSILON);
+        assert!(dollars(&saved, "usd_spent") < EPSILON);
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_says_what_upstream_bills() {
+    let house = house(0.0).await;
+    let picture = json!({"model": "grok-imagine-image", "prompt": "a boat", "n": 2});
+    let words = json!({"model": "grok-4.5", "messages": [{"role": "user", "content": "boats?"}]});
+    let clip = json!({"model": "doubao-seedance-2-0-720p", "prompt": "a boat", "seconds": "5"});
+    let second = json!({"model": "happyhorse-1.0-t2v", "prompt": "a boat", "seconds": 5});
+    let failing = json!({"model": "happyhorse-1.0-t2v", "prompt": "a boat [fail]"});
+    for (path, body) in [(IMAGES, &picture), (CHAT, &words)] {
+        for directive in ["no-store", "max-age=1000"] {
+            let call = house.client().post(path).json(body);
+            assert_eq!(call.cache_control(directive).send().await.status, 200);
+        }
+    }
+    let mut jobs = Vec::new();
+    for body in [&clip, &second, &failing] {
+        jobs.push(house.client().post(VIDEO).json(body).send().await);
+    }
+    house.sandbox.finish_jobs();
+    for job in &jobs {
+        assert_eq!(poll(&house, job).await.status, 200);
+    }
+    let last: BTreeMap<String, f64> = lines(&house)
+        .iter()
+        .map(|line| {
+            let run = line["run"].as_str().unwrap().to_owned();
+            (run, line["usd_spent"].as_f64().unwrap())
+        })
+        .collect();
+    assert_eq!(last.len(), 7, "one run, one line");
+    let (spent, bill) = (last.values().sum::<f64>(), house.sandbox.bill().usd);
+    assert!(
+        bill > 1.0 && (spent - bill).abs() < 1e-6,
+        "{spent} of {bill}: {:?}",
+        lines(&house)
+    );
+}
