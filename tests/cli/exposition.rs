@@ -90,9 +90,14 @@ impl Page {
         }
     }
 
+    /// One figure by its name and labels, as it was written; what was not written has not happened.
+    pub(crate) fn text(&self, series: &str) -> &str {
+        self.figures.get(series).map_or("0", String::as_str)
+    }
+
     /// One count by its name and labels; what was not written has not happened.
     pub(crate) fn of(&self, series: &str) -> u64 {
-        let value = self.figures.get(series).map_or("0", String::as_str);
+        let value = self.text(series);
         value
             .parse()
             .unwrap_or_else(|_| panic!("no count: {series} {value}"))

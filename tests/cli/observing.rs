@@ -13,6 +13,7 @@ use crate::exposition::Page;
 use crate::program::{Home, Program};
 
 const ANNA: &str = "key-canary-of-anna";
+const CARL: &str = "key-canary-of-carl";
 /// In every prompt, key and query.
 const CANARY: &str = "canary";
 
@@ -123,10 +124,8 @@ fn check(line: &Value, expected: &Value) {
     assert!(total > 0.0 && upstream <= total, "{line}");
 }
 
-fn of_anna(mut request: Ask) -> Ask {
-    let key = format!("Bearer {ANNA}").parse().unwrap();
-    request.headers_mut().insert("authorization", key);
-    request
+fn of_anna(request: Ask) -> Ask {
+    with(request, "authorization", &format!("Bearer {ANNA}"))
 }
 
 fn with(mut request: Ask, name: &'static str, value: &str) -> Ask {
@@ -409,7 +408,18 @@ async fn the_log_can_be_silent_about_requests() {
 
 #[tokio::test]
 async fn the_figures_are_exact() {
-    let stage = Stage::at("info", "").await;
+    let hash = blake3::hash(CARL.as_bytes()).to_hex();
+    let more = format!(
+        "[prices.\"grok-imagine-image\"]\nper_request = 0.5\n\
+         [clients.carl]\nkey_hash = \"blake3:{hash}\"\nusd_per_day = 0.1\n"
+    );
+    let stage = Stage::at("info", &more).await;
+    let of_carl = format!("Bearer {CARL}");
+    let poor = send(with(stage.image("three"), "authorization", &of_carl)).await;
+    assert_eq!(
+        (poor.status, poor.code().as_str()),
+        (402, "insufficient_quota")
+    );
     answered(stage.image("one")).await;
     for _ in 0..3 {
         answered(stage.image("one")).await;
@@ -428,14 +438,21 @@ async fn the_figures_are_exact() {
         loop {
             let page = stage.figures().await;
             let files = page.of("reprise_media_files_total{outcome=\"kept\"}");
-            if others(&page) >= 8 && files >= 1 {
+            if others(&page) >= 9 && files >= 1 {
                 return page;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     })
     .await;
-    assert_eq!(others(&page), 8);
+    assert_eq!(others(&page), 9);
+    for (series, dollars) in [
+        ("reprise_spent_dollars_total{client=\"anna\"}", "1.0"),
+        ("reprise_saved_dollars_total{client=\"anna\"}", "1.5"),
+        ("reprise_spent_dollars_total{client=\"carl\"}", "0"),
+    ] {
+        assert_eq!(page.text(series), dollars, "{series}");
+    }
     for (series, value) in [
         (
             "reprise_requests_total{kind=\"images\",outcome=\"stored\"}",
@@ -458,6 +475,24 @@ async fn the_figures_are_exact() {
             "reprise_requests_total{kind=\"unread\",outcome=\"refused\"}",
             1,
         ),
+        (
+            "reprise_requests_total{kind=\"images\",outcome=\"refused\"}",
+            1,
+        ),
+        (
+            "reprise_generations_total{kind=\"images\",outcome=\"paid\"}",
+            2,
+        ),
+        (
+            "reprise_generations_total{kind=\"images\",outcome=\"hit\"}",
+            3,
+        ),
+        (
+            "reprise_generations_total{kind=\"images\",outcome=\"failed\"}",
+            1,
+        ),
+        ("reprise_refusals_total{limit=\"usd_per_day\"}", 1),
+        ("reprise_errors_total{code=\"insufficient_quota\"}", 1),
         ("reprise_bypasses_total{reason=\"no-store\"}", 1),
         ("reprise_bypasses_total{reason=\"not-a-generation\"}", 1),
         ("reprise_errors_total{code=\"invalid_api_key\"}", 1),
