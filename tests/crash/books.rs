@@ -25,20 +25,10 @@ pub(crate) fn check(home: &Home, sort: Sort, named: &str) {
         assert!(once, "{named}: run {run} is {outcome} twice");
         last.insert(run, (outcome, line["usd_spent"].as_f64().unwrap()));
     }
-    let of = |wanted: &str| {
-        last.values()
-            .filter(|(outcome, _)| outcome == wanted)
-            .count() as u64
-    };
+    let of = |wanted: &str| last.values().filter(|(outcome, _)| outcome == wanted).count() as u64;
     let (paid, unknown, bill) = (of("paid"), of("unknown"), home.sandbox.bill());
-    let told = format!(
-        "{named}: paid {paid}, unknown {unknown}, billed {}: {last:?}",
-        bill.total()
-    );
-    assert!(
-        paid <= bill.total() && bill.total() <= paid + unknown,
-        "{told}"
-    );
+    let told = format!("{named}: paid {paid}, unknown {unknown}, billed {}: {last:?}", bill.total());
+    assert!(paid <= bill.total() && bill.total() <= paid + unknown, "{told}");
     let spent: f64 = last.values().map(|(_, usd)| usd).sum();
     if paid == bill.total() && is_told(sort) {
         assert!((spent - bill.usd).abs() < 1e-6, "{told}: {}", bill.usd);
