@@ -225,7 +225,7 @@ impl Told {
                     target: TARGET,
                     id = id.map(printable),
                     client,
-                    %method,
+                    method = printable(method.as_str()),
                     route = %pattern(uri.path()),
                     path,
                     kind = said.sort.as_str(),
