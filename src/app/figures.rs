@@ -23,11 +23,10 @@ impl Sources<'_> {
     /// The page with all of them, and with what `metrics` counts. Each takes a moment to read, and none
     /// blocks.
     pub(super) fn page(self, metrics: &Metrics, started: Timestamp) -> Page {
-        let (shelf, keeper, ledger) = self.kept;
         let (archive, callbacks) = self.outside;
         let mut all = Vec::from(of_runs(self.proxy));
-        all.extend(of_what_is_kept(shelf, keeper));
-        all.push(of_lines(ledger));
+        all.extend(of_what_is_kept(self.kept.0, self.kept.1));
+        all.push(of_lines(self.kept.2));
         all.extend(of_files(archive));
         all.extend(callbacks.into_iter().flat_map(of_calls));
         Page::new(metrics, all, started)

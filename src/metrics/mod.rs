@@ -149,9 +149,10 @@ impl Metrics {
         let (connections, tunnels) = (self.connections.clone(), self.tunnels.clone());
         on.register("connections", "Open connections of clients", connections);
         on.register("tunnels", "Open WebSockets", tunnels);
-        let (received, sent) = (self.received.clone(), self.sent.clone());
-        on.register("received_bytes", "Bytes of bodies from clients", received);
-        on.register("sent_bytes", "Bytes of bodies to clients", sent);
+        let help = "Bytes of bodies from clients";
+        on.register("received_bytes", help, self.received.clone());
+        let help = "Bytes of bodies to clients";
+        on.register("sent_bytes", help, self.sent.clone());
     }
 }
 
