@@ -88,10 +88,8 @@ impl Stage {
                 }
             }
         };
-        match tokio::time::timeout(crate::call::PATIENCE, found).await {
-            Ok(line) => line,
-            Err(_) => panic!("nothing is told of {what}:\n{}", self.program.err()),
-        }
+        let found = tokio::time::timeout(crate::call::PATIENCE, found).await;
+        found.unwrap_or_else(|_| panic!("nothing is told of {what}:\n{}", self.program.err()))
     }
 
     /// The line of the request that was answered so; what it says beside its times is `expected`.
@@ -406,6 +404,61 @@ async fn the_log_can_be_silent_about_requests() {
     assert!(!ended.err.contains("\"request\""), "{}", ended.err);
 }
 
+/// What is counted by then.
+const COUNTS: [(&str, u64); 24] = [
+    (
+        "reprise_requests_total{kind=\"images\",outcome=\"stored\"}",
+        1,
+    ),
+    ("reprise_requests_total{kind=\"images\",outcome=\"hit\"}", 3),
+    (
+        "reprise_requests_total{kind=\"images\",outcome=\"bypass\"}",
+        1,
+    ),
+    (
+        "reprise_requests_total{kind=\"images\",outcome=\"failed\"}",
+        1,
+    ),
+    (
+        "reprise_requests_total{kind=\"other\",outcome=\"bypass\"}",
+        1,
+    ),
+    (
+        "reprise_requests_total{kind=\"unread\",outcome=\"refused\"}",
+        1,
+    ),
+    (
+        "reprise_requests_total{kind=\"images\",outcome=\"refused\"}",
+        1,
+    ),
+    (
+        "reprise_generations_total{kind=\"images\",outcome=\"paid\"}",
+        2,
+    ),
+    (
+        "reprise_generations_total{kind=\"images\",outcome=\"hit\"}",
+        3,
+    ),
+    (
+        "reprise_generations_total{kind=\"images\",outcome=\"failed\"}",
+        1,
+    ),
+    ("reprise_refusals_total{limit=\"usd_per_day\"}", 1),
+    ("reprise_errors_total{code=\"insufficient_quota\"}", 1),
+    ("reprise_bypasses_total{reason=\"no-store\"}", 1),
+    ("reprise_bypasses_total{reason=\"not-a-generation\"}", 1),
+    ("reprise_errors_total{code=\"invalid_api_key\"}", 1),
+    ("reprise_refusals_total{limit=\"requests_per_minute\"}", 0),
+    ("reprise_upstream_head_seconds_count{kind=\"images\"}", 3),
+    ("reprise_upstream_answer_seconds_count{kind=\"images\"}", 3),
+    ("reprise_upstream_head_seconds_count{kind=\"other\"}", 1),
+    ("reprise_media_files_total{outcome=\"kept\"}", 1),
+    ("reprise_paid_calls_in_flight", 0),
+    ("reprise_requests_in_flight", 1),
+    ("reprise_jobs_running", 0),
+    ("reprise_store_errors_total", 0),
+];
+
 #[tokio::test]
 async fn the_figures_are_exact() {
     let hash = blake3::hash(CARL.as_bytes()).to_hex();
@@ -453,59 +506,7 @@ async fn the_figures_are_exact() {
     ] {
         assert_eq!(page.text(series), dollars, "{series}");
     }
-    for (series, value) in [
-        (
-            "reprise_requests_total{kind=\"images\",outcome=\"stored\"}",
-            1,
-        ),
-        ("reprise_requests_total{kind=\"images\",outcome=\"hit\"}", 3),
-        (
-            "reprise_requests_total{kind=\"images\",outcome=\"bypass\"}",
-            1,
-        ),
-        (
-            "reprise_requests_total{kind=\"images\",outcome=\"failed\"}",
-            1,
-        ),
-        (
-            "reprise_requests_total{kind=\"other\",outcome=\"bypass\"}",
-            1,
-        ),
-        (
-            "reprise_requests_total{kind=\"unread\",outcome=\"refused\"}",
-            1,
-        ),
-        (
-            "reprise_requests_total{kind=\"images\",outcome=\"refused\"}",
-            1,
-        ),
-        (
-            "reprise_generations_total{kind=\"images\",outcome=\"paid\"}",
-            2,
-        ),
-        (
-            "reprise_generations_total{kind=\"images\",outcome=\"hit\"}",
-            3,
-        ),
-        (
-            "reprise_generations_total{kind=\"images\",outcome=\"failed\"}",
-            1,
-        ),
-        ("reprise_refusals_total{limit=\"usd_per_day\"}", 1),
-        ("reprise_errors_total{code=\"insufficient_quota\"}", 1),
-        ("reprise_bypasses_total{reason=\"no-store\"}", 1),
-        ("reprise_bypasses_total{reason=\"not-a-generation\"}", 1),
-        ("reprise_errors_total{code=\"invalid_api_key\"}", 1),
-        ("reprise_refusals_total{limit=\"requests_per_minute\"}", 0),
-        ("reprise_upstream_head_seconds_count{kind=\"images\"}", 3),
-        ("reprise_upstream_answer_seconds_count{kind=\"images\"}", 3),
-        ("reprise_upstream_head_seconds_count{kind=\"other\"}", 1),
-        ("reprise_media_files_total{outcome=\"kept\"}", 1),
-        ("reprise_paid_calls_in_flight", 0),
-        ("reprise_requests_in_flight", 1),
-        ("reprise_jobs_running", 0),
-        ("reprise_store_errors_total", 0),
-    ] {
+    for (series, value) in COUNTS {
         assert_eq!(page.of(series), value, "{series}");
     }
     for positive in [
