@@ -198,12 +198,6 @@ impl Agenda {
         })
     }
 
-    /// How many jobs are followed.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.lock().jobs.len()
-    }
-
     fn schedule(&self, book: &mut Book, id: &Arc<str>, due: Instant) {
         let Some(job) = book.jobs.get_mut(id) else {
             return;
