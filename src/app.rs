@@ -3,6 +3,7 @@
 //! changed, and [`reload`] tells every part what it is to be now.
 
 mod again;
+mod figures;
 mod opening;
 mod reload;
 mod renewal;
@@ -27,6 +28,7 @@ use crate::jobs::Ends;
 use crate::ledger::{Ledger, LedgerError};
 use crate::limits::Limits;
 use crate::media::{self, Archive};
+use crate::metrics::Metrics;
 use crate::proxy::{Means, Proxy};
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{Keeper, OpenReport, Rules, Shelf, StoreError};
@@ -34,6 +36,7 @@ use crate::tls::Identity;
 use crate::upstream::{SetupError, Upstream};
 use again::Again;
 pub use again::Looking;
+use figures::Sources;
 use opening::{announce, front, listen, open, open_ledger, take_up, token};
 use reload::Known;
 pub use reload::{Changed, Reload};
@@ -136,6 +139,8 @@ impl App {
         let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
         let store = Arc::new(store);
         let (ledger, spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
+        let metrics = Metrics::new();
+        ledger.count_in(&metrics);
         let token = token(&config, &secrets, &store).await;
         let shelf = Shelf::new(store.clone());
         let rules = Rules::of(&config.cache);
@@ -169,6 +174,7 @@ impl App {
             ends,
             callbacks: callbacks.clone(),
             archive: archive.clone(),
+            metrics: metrics.clone(),
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
@@ -176,7 +182,13 @@ impl App {
         let console =
             token.map(|token| Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token));
         let console = Live::new(console);
-        let routes = Arc::new(Routes::new(proxy.clone(), console.clone()));
+        let sources = Sources {
+            kept: (&shelf, &keeper, &ledger),
+            outside: (&archive, &callbacks),
+            proxy: &proxy,
+        };
+        let page = sources.page(&metrics, clock.now());
+        let routes = Arc::new(Routes::new(proxy.clone(), console.clone(), page));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);
         announce(store.clone(), addr, front.as_deref()).await;

@@ -30,6 +30,7 @@
 //! | [`limits`] | how much a client may use: by the minute, at once, and in dollars |
 //! | [`ledger`] | what was paid and what was saved, a line for each generation |
 //! | [`store`] | what is kept: files are the truth, sled is their index |
+//! | [`metrics`] | what is counted for whoever watches, and the page that shows it |
 //! | [`price`] | what generations cost; pure |
 //! | [`generation`] | what is paid for: kinds, fingerprints, outcomes; pure |
 //! | [`config`], [`clock`], [`message`], [`fault`] | what everybody needs |
@@ -54,6 +55,7 @@ pub mod ledger;
 pub mod limits;
 pub mod media;
 pub mod message;
+pub mod metrics;
 pub mod once;
 pub mod price;
 pub mod proxy;

@@ -27,7 +27,7 @@ mod shown;
 mod signature;
 mod verdict;
 
-pub use register::{By, Callbacks, Caller, Means, Rules, host};
+pub use register::{By, Callbacks, Caller, Means, Rules, Tally, host};
 pub use schedule::Schedule;
 pub use signature::Signer;
 

@@ -91,6 +91,11 @@ impl Queue {
         self.due.insert(place, due);
     }
 
+    /// How many are held.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
     /// Takes out what is to be called at `now`.
     pub(super) fn take(&mut self, now: Instant) -> Next {
         while let Some((place, due)) = self.due.pop_first() {

@@ -1,6 +1,7 @@
 //! Who is to be called, noted before the caller has its answer.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,19 @@ pub struct Callbacks {
     pub(super) unsure: Notify,
     /// The latest failures, by the job's id: for a caller who is noted while its job is forgotten.
     pub(super) failures: Mutex<VecDeque<(String, String)>>,
+    pub(super) delivered: AtomicU64,
+    pub(super) given_up: AtomicU64,
+}
+
+/// What was called since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Callbacks that were received.
+    pub delivered: u64,
+    /// Callbacks that nobody tries any longer.
+    pub given_up: u64,
+    /// Callbacks that are due, or to be repeated.
+    pub waiting: usize,
 }
 
 /// Somebody who submitted a video and gave an address.
@@ -94,6 +108,8 @@ impl Callbacks {
             changed: Notify::new(),
             unsure: Notify::new(),
             failures: Mutex::default(),
+            delivered: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
         })
     }
 
@@ -101,6 +117,15 @@ impl Callbacks {
     pub fn reload(&self, rules: Rules) {
         self.rules.set(rules);
         self.changed.notify_one();
+    }
+
+    /// What was called since the start.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            delivered: self.delivered.load(Ordering::Relaxed),
+            given_up: self.given_up.load(Ordering::Relaxed),
+            waiting: self.queue().len(),
+        }
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {

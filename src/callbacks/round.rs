@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -141,6 +142,7 @@ impl Callbacks {
         let (why, pause) = match heard {
             Heard::Delivered => {
                 tracing::info!(host, task, attempts, "called back");
+                self.delivered.fetch_add(1, Ordering::Relaxed);
                 let came = Came::Delivered;
                 return Verdict { attempts, came };
             }
@@ -162,6 +164,7 @@ impl Callbacks {
             Came::Again { next_at, pause }
         } else {
             tracing::warn!(host, task, attempts, why, "a callback is given up");
+            self.given_up.fetch_add(1, Ordering::Relaxed);
             Came::GivenUp(why)
         };
         Verdict { attempts, came }

@@ -102,6 +102,11 @@ impl Console {
         answer.unwrap_or_else(|refusal| refusal.response())
     }
 
+    /// Whether a request shows the admin token, and comes past the guard.
+    pub fn admits(&self, parts: &Parts) -> bool {
+        self.admit(parts).is_ok()
+    }
+
     /// The proxy as it is configured now.
     fn proxy(&self) -> Arc<Proxy> {
         self.proxy.load()

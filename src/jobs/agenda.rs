@@ -135,6 +135,11 @@ impl Agenda {
         true
     }
 
+    /// How many jobs are followed.
+    pub(super) fn len(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
     /// What a poll told about a job, whoever asked: its next one is counted from now.
     pub(super) fn hear(&self, task_id: &str, word: Word, route: Route) {
         let mut book = self.lock();
@@ -231,12 +236,6 @@ impl Agenda {
             progress: job.sign.and_then(|Sign { progress, .. }| progress),
             next_poll: next_poll.unwrap_or_default(),
         })
-    }
-
-    /// How many jobs are followed.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.lock().jobs.len()
     }
 
     fn schedule(&self, book: &mut Book, id: &Arc<str>, due: Instant) {

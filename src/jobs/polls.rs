@@ -74,6 +74,11 @@ impl Polls {
         self.agenda.follow(task_id, Route::of_submit(submit_path));
     }
 
+    /// How many running jobs are followed.
+    pub fn followed(&self) -> usize {
+        self.agenda.len()
+    }
+
     /// What is known of a job that is followed, without asking upstream.
     pub fn prospect(&self, task_id: &str) -> Option<Prospect> {
         self.agenda.prospect(task_id)

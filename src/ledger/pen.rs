@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use super::queue::{Batch, Queue};
 use super::spent::{self, Spent};
 use super::{LedgerError, Line, Outcome};
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 
 /// How long a noted line waits for others.
 const GATHER: Duration = Duration::from_millis(150);
@@ -33,6 +34,8 @@ pub struct Ledger {
     waits: Notify,
     /// The last write failed: lines wait for the disk.
     behind: AtomicBool,
+    /// Where lines are counted.
+    metrics: OnceLock<Metrics>,
 }
 
 struct Pen {
@@ -79,7 +82,25 @@ impl Ledger {
             pen: Mutex::new(pen),
             waits: Notify::new(),
             behind: AtomicBool::new(false),
+            metrics: OnceLock::new(),
         }
+    }
+
+    /// Has every line counted that is written from now on. Only the first call does something.
+    pub fn count_in(&self, metrics: &Metrics) {
+        let _ = self.metrics.set(metrics.clone());
+    }
+
+    fn count(&self, line: &Line) {
+        if let Some(metrics) = self.metrics.get() {
+            let what = (line.kind, line.outcome.as_str());
+            metrics.generation(what, &line.client, line.usd_spent, line.usd_saved);
+        }
+    }
+
+    /// How much waits to be written, in bytes.
+    pub fn waiting(&self) -> usize {
+        lock(&self.queue).bytes()
     }
 
     /// Writes a line; durable when it returns `Ok`.
@@ -94,6 +115,7 @@ impl Ledger {
     /// # Cancel safety
     /// The line is written, whether or not anyone waits for it.
     pub async fn commit(self: &Arc<Self>, line: Line) -> Result<(), LedgerError> {
+        self.count(&line);
         let ticket = lock(&self.queue).commit(line)?;
         let ledger = self.clone();
         blocking(move || ledger.write_up_to(ticket)).await
@@ -104,6 +126,7 @@ impl Ledger {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn commit_blocking(&self, line: Line) -> Result<(), LedgerError> {
+        self.count(&line);
         let ticket = lock(&self.queue).commit(line)?;
         self.write_up_to(ticket)
     }
@@ -112,6 +135,7 @@ impl Ledger {
     /// [`run`](Self::run) runs. Never blocks; a power cut may lose it, the end of the process does
     /// not once it is written. While too much waits for a failing disk it is left out.
     pub fn note(&self, line: &Line) {
+        self.count(line);
         // Left out is counted, and told with the failure.
         let _ = lock(&self.queue).note(line);
         self.waits.notify_one();

@@ -65,6 +65,11 @@ impl Queue {
         Ok(self.tickets)
     }
 
+    /// How much waits, what is being written included.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The ticket of the last line.
     pub(super) fn last(&self) -> u64 {
         self.tickets

@@ -169,6 +169,11 @@ impl Archive {
         }
     }
 
+    /// How many files are still to be fetched.
+    pub fn waiting(&self) -> usize {
+        self.queue().len()
+    }
+
     /// Fetches what a record wants, which is durable by now. Does not block.
     pub fn fetch_for(&self, record: &Record) {
         let mut queue = self.queue();

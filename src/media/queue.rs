@@ -48,6 +48,11 @@ impl Queue {
         }
     }
 
+    /// How many wait or are being fetched.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Puts back one that was taken, for later.
     pub(super) fn put_back(&mut self, mut due: Due, pause: Duration) {
         if self.partial >= MOST_PARTIAL {

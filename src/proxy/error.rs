@@ -41,6 +41,17 @@ pub(crate) enum Error {
          in proxy.toml if it should."
     )]
     OriginNotAllowed,
+    #[error(
+        "The figures are for this machine alone, or for who has the admin token. Send `Authorization: \
+         Bearer TOKEN` with the content of `admin-token` in data_dir, or of the variable that \
+         console.token_env names. (A request with a forwarding header needs it from this machine too.)"
+    )]
+    NoAdminToken,
+    #[error(
+        "The figures are for this machine alone: console.enabled is off, so there is no admin token \
+         that would let anybody else in."
+    )]
+    MetricsNotAllowed,
     #[error("{method} {path} is not served here.{hint}")]
     NotFound {
         method: String,
@@ -220,6 +231,8 @@ impl Error {
             Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),
             Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
             Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),
+            Self::NoAdminToken => form(401, INVALID, "invalid_admin_token", false),
+            Self::MetricsNotAllowed => form(403, INVALID, "metrics_not_allowed", true),
             Self::NotFound { .. } => form(404, INVALID, "not_found", false),
             Self::MethodNotAllowed(_) | Self::ReadOnly(_) => {
                 form(405, INVALID, "method_not_allowed", false)
@@ -255,6 +268,20 @@ impl Error {
             Self::ShuttingDown | Self::Poll(PollError::Gone) => {
                 form(503, "api_error", "shutting_down", false)
             }
+        }
+    }
+
+    /// The envelope's code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.form().code
+    }
+
+    /// Which limit was met, in the word of metrics.
+    pub(crate) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Limited(refusal) => Some(refusal.limit().as_str()),
+            Self::Busy(_) => Some("memory"),
+            _ => None,
         }
     }
 

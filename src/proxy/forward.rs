@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version};
+use tokio::time::Instant;
 
 use super::reply::{self, Status};
-use super::{Error, Proxy};
+use super::{Error, Proxy, Told};
 use crate::generation::Kind;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
 use crate::message::{Body, body, coding, headers, peek};
@@ -70,13 +71,30 @@ impl Proxy {
             Some(_) => Reuse::Fresh,
             None => Reuse::Pooled,
         };
-        let answer = self.upstream.send(request, reuse).await;
+        let answer = self.send_passing(request, reuse).await;
         let answer = answer.map_err(|error| refused(error, kind))?;
         let answer = passed(answer, why);
         match kind {
             Some(kind) if outcome::unknown_matters(kind) => Ok(warn_off(kind, answer).await),
             Some(_) | None => Ok(answer),
         }
+    }
+
+    /// Sends a request whose answer passes as it comes, and notes how long upstream takes.
+    pub(super) async fn send_passing(
+        &self,
+        request: Request<Body>,
+        reuse: Reuse,
+    ) -> Result<Response<Received>, SendError> {
+        let told = Told::of(request.extensions());
+        let asked = Instant::now();
+        let answer = self.upstream.send(request, reuse).await;
+        told.upstream(asked.elapsed());
+        if answer.is_ok() {
+            self.metrics.upstream_head(told.sort(), asked.elapsed());
+            told.passes(asked);
+        }
+        answer
     }
 }
 

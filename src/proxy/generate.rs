@@ -14,7 +14,7 @@ use super::reading;
 use super::reply::{self, Status};
 use super::shown;
 use super::standing::Standing;
-use super::{Error, Proxy};
+use super::{Error, Proxy, Told};
 use crate::books::Claim;
 use crate::clock;
 use crate::config::{KindPolicy, Mode, Scope};
@@ -333,6 +333,7 @@ impl Asked {
             client,
         } = self;
         let path = parts.uri.path().to_owned();
+        let told = Told::of(&parts.extensions);
         let mut headers = parts.headers;
         headers::remove_hop_by_hop(&mut headers);
         directives::strip(&mut headers);
@@ -346,6 +347,7 @@ impl Asked {
             identity,
             client: client.name,
             upstreams: None,
+            told,
         }
     }
 }

@@ -18,11 +18,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
-use super::Proxy;
 use super::admit::Admission;
 use super::bill::Bill;
 use super::record::{self, Taken};
 use super::verdict::Judged;
+use super::{Proxy, Told};
 use crate::books::{Books, Stake};
 use crate::callbacks::Caller;
 use crate::config::UnknownOutcome;
@@ -30,6 +30,7 @@ use crate::fault;
 use crate::generation::{Identity, Kind};
 use crate::media::{links, medium};
 use crate::message::body;
+use crate::metrics::Sort;
 use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
 use crate::store::{self, Entry, Intent, IntentState, Record, StoreError, Task, TaskState};
 use crate::upstream::{Received, Reuse, SendError};
@@ -48,6 +49,8 @@ pub(super) struct Run {
     pub(super) client: String,
     /// Whom upstream calls about its job.
     pub(super) upstreams: Option<Caller>,
+    /// The request that it is run for.
+    pub(super) told: Told,
 }
 
 impl Run {
@@ -110,12 +113,18 @@ impl Proxy {
             started: Instant::now(),
         };
         let answer = self.send(&mut call.run).await;
+        let sort = Sort::Generation(call.run.kind);
+        call.run.told.upstream(call.started.elapsed());
+        if answer.is_ok() {
+            self.metrics.upstream_head(sort, call.started.elapsed());
+        }
         fault::point("after-send");
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return call.fail(error).await,
         };
         let taken = record::take((&self.shelf, &self.bodies), &call.lead, answer, &call.run).await;
+        self.metrics.upstream_answer(sort, call.started.elapsed());
         fault::point("answer-whole");
         match taken.judged.clone() {
             Judged::Success => self.keep(call, taken).await,

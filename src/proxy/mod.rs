@@ -17,9 +17,10 @@
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
 //! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
-//! it means.
+//! it means. [`told`] is what is told of a request once it is over: how it was [`answered`], [`paths`].
 
 mod admit;
+mod answered;
 mod auth;
 mod bill;
 mod bodies;
@@ -35,6 +36,7 @@ mod guard;
 mod lead;
 mod media;
 mod metered;
+mod paths;
 mod poll;
 mod reading;
 mod record;
@@ -43,6 +45,7 @@ mod running;
 mod shown;
 mod standing;
 mod stray;
+mod told;
 mod tunnel;
 mod verdict;
 
@@ -53,7 +56,6 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Uri, Version};
 use jiff::Timestamp;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -65,7 +67,8 @@ use crate::generation;
 use crate::jobs::{Endings, Ends, Polls, dialect};
 use crate::limits::{Limits, Standing};
 use crate::media::{Archive, Name};
-use crate::message::{Body, Peer, body, coding, headers};
+use crate::message::{Body, Peer, body, coding};
+use crate::metrics::{Metrics, Sort};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::{SendError, Upstream};
@@ -75,6 +78,7 @@ pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
 use guard::Guard;
+pub(crate) use told::{How, Told, unread};
 
 /// The largest answer to a job's deletion, in bytes.
 const LARGEST_DELETION: usize = 1024 * 1024;
@@ -100,6 +104,7 @@ pub struct Proxy {
     clock: Clock,
     tasks: TaskTracker,
     tunnels: CancellationToken,
+    metrics: Metrics,
 }
 
 /// What a proxy is made of.
@@ -124,6 +129,8 @@ pub struct Means {
     pub callbacks: Arc<Callbacks>,
     /// Who fetches the files behind the links of results.
     pub archive: Arc<Archive>,
+    /// Where events are counted.
+    pub metrics: Metrics,
 }
 
 impl Proxy {
@@ -140,6 +147,7 @@ impl Proxy {
             mut ends,
             callbacks,
             archive,
+            metrics,
         } = means;
         ends.push(Arc::new(admit::Leaving(limits.clone())));
         let endings = Endings::new(shelf.clone(), clock.clone(), ends);
@@ -162,7 +170,13 @@ impl Proxy {
             clock,
             tasks,
             tunnels: CancellationToken::new(),
+            metrics,
         })
+    }
+
+    /// Where events are counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Refuses what must not come further, whatever it asks for.
@@ -200,18 +214,25 @@ impl Proxy {
     /// # Cancel safety
     /// Dropping it cancels what is passed through; a paid call that was begun goes on.
     pub async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let started = Instant::now();
-        let method = request.method().clone();
-        let path = request.uri().path().to_owned();
+        let told = Told::of(request.extensions());
         let origin = self
             .guard
             .allowed_origin(request.headers())
             .map(str::to_owned);
         let version = request.version();
         let mut standing = None;
-        let mut response = match self.route(request, &mut standing).await {
-            Ok(response) => response,
-            Err(error) => refused(&error, version),
+        let mut response = match self.route(request, &told, &mut standing).await {
+            Ok(response) => {
+                told.answered(&response);
+                response
+            }
+            Err(error) => {
+                told.refused(error.code());
+                if let Some(limit) = error.limit() {
+                    self.metrics.refused(limit);
+                }
+                refused(&error, version)
+            }
         };
         if let Some(standing) = standing {
             standing.tell(response.headers_mut());
@@ -220,22 +241,13 @@ impl Proxy {
             cors::allow(response.headers_mut(), &origin);
         }
         name_request(response.headers_mut());
-        let told = |name: &str| headers::text(response.headers(), name).unwrap_or("-");
-        tracing::info!(
-            %method,
-            path = %printable(&media::loggable(&path)),
-            status = response.status().as_u16(),
-            cache = told("cache-status"),
-            head_ms = started.elapsed().as_millis(),
-            id = told("x-request-id"),
-            "request"
-        );
         response
     }
 
     async fn route(
         self: &Arc<Self>,
         request: Request<Body>,
+        told: &Told,
         standing: &mut Option<Standing>,
     ) -> Result<Response<Body>, Error> {
         let (mut parts, body) = request.into_parts();
@@ -245,38 +257,41 @@ impl Proxy {
             return Ok(preflight);
         }
         if Name::is_meant(parts.uri.path()) {
+            told.is(Sort::Media);
             return self.media(&parts).await;
         }
         if !parts.uri.path().starts_with("/v1/") {
             return Err(stray::not_found(&parts));
         }
         let client = self.keys.authenticate(&parts)?;
+        told.comes_from(&client.name);
+        told.is(Sort::Other);
         self.count(&client, standing)?;
         let target = auth::strip(&mut parts)?;
         self.check_owner(parts.uri.path(), &client).await?;
         if let Some(client) = tunnel::asked_for(&mut parts, &body) {
+            told.is(Sort::WebSocket);
             directives::strip(&mut parts.headers);
             return self.upgrade(parts, target, client).await;
         }
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
-            return self
-                .generate(
-                    Asked {
-                        kind,
-                        parts,
-                        target,
-                        client,
-                    },
-                    body,
-                )
-                .await;
+            told.is(Sort::Generation(kind));
+            let asked = Asked {
+                kind,
+                parts,
+                target,
+                client,
+            };
+            return self.generate(asked, body).await;
         }
-        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path())
-            && let Some(response) = self.poll(&parts, &target, task, &client).await?
-        {
-            return Ok(response);
+        if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path()) {
+            told.is(Sort::Poll);
+            if let Some(response) = self.poll(&parts, &target, task, &client).await? {
+                return Ok(response);
+            }
         }
         if let Some(response) = self.content(&parts).await {
+            told.is(Sort::Media);
             return Ok(response);
         }
         self.pass_through(parts, target, body).await
@@ -363,14 +378,6 @@ fn refused(error: &Error, version: Version) -> Response<Body> {
         response.headers_mut().insert(header::CONNECTION, close);
     }
     response
-}
-
-/// A path as a log line or a message may show it: bounded, and without control characters.
-fn printable(path: &str) -> String {
-    path.chars()
-        .take(200)
-        .map(|letter| if letter.is_control() { '?' } else { letter })
-        .collect()
 }
 
 /// Every answer has an id; upstream's own, where it gave one.

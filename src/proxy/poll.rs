@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header};
+use tokio::time::Instant;
 
 use super::auth::Client;
 use super::directives;
 use super::reply::{self, Status};
 use super::shown;
 use super::standing::Standing;
-use super::{Error, Proxy};
+use super::{Error, Proxy, Told};
 use crate::clock;
 use crate::config::Scope;
 use crate::jobs::{Polled, Prospect, Question, Watcher};
 use crate::message::{Body, body, headers};
+use crate::metrics::Sort;
 use crate::store::{Entry, StoreError, TaskState};
 
 /// Read by the pollers of OpenAI's SDKs.
@@ -62,7 +64,16 @@ impl Proxy {
             target: target.clone(),
             headers: sent,
         };
-        let (answer, status, age) = match self.polls.ask(question).await? {
+        let asked = Instant::now();
+        let polled = self.polls.ask(question).await;
+        if !matches!(polled, Ok(Polled::Before(..))) {
+            let took = asked.elapsed();
+            Told::of(&parts.extensions).upstream(took);
+            if polled.is_ok() {
+                self.metrics.upstream_answer(Sort::Poll, took);
+            }
+        }
+        let (answer, status, age) = match polled? {
             Polled::Now(answer) => (answer, Status::Bypass(asked_because(&entry)), None),
             Polled::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
         };
@@ -124,6 +135,11 @@ impl Proxy {
     /// Follows a job to its end from now on; `path` is the one of its submit.
     pub(crate) fn watch_job(&self, task_id: &str, path: &str) {
         self.polls.follow(task_id, path);
+    }
+
+    /// How many jobs are known to run.
+    pub(crate) fn jobs_running(&self) -> usize {
+        self.polls.followed()
     }
 
     /// What is known of a running job without asking upstream.

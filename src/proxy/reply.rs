@@ -9,6 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::Error;
+use super::answered::Doubtful;
 use crate::generation::Fingerprint;
 use crate::message::{Body, body, headers};
 use crate::once::{Live, NotKept, Reason};
@@ -136,6 +137,7 @@ pub(super) fn arriving(answer: &Arc<Live>, first: bool, why: Option<NotKept>) ->
     match why {
         Some(NotKept::Unknown) => {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            response.extensions_mut().insert(Doubtful);
         }
         Some(NotKept::Refused | NotKept::StoreFailed) | None => {}
     }

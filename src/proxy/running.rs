@@ -50,6 +50,7 @@ impl Proxy {
             clock: self.clock.clone(),
             tasks: self.tasks.clone(),
             tunnels: self.tunnels.clone(),
+            metrics: self.metrics.clone(),
         })
     }
 }

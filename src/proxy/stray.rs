@@ -2,7 +2,8 @@
 
 use http::request::Parts;
 
-use super::{Error, printable};
+use super::Error;
+use super::paths::printable;
 use crate::generation;
 
 /// The answer to a path that is none of ours; one that exists below `/v1` says so.

@@ -20,8 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::Instant;
 
 use super::forward::{self, Passing};
-use super::{Error, Proxy};
+use super::{Error, How, Proxy, Told};
 use crate::message::{Body, body, headers};
+use crate::metrics::Metrics;
 use crate::upstream::{Reuse, SendError};
 
 /// The client's side of a WebSocket, when that is what a request asks for.
@@ -70,7 +71,8 @@ impl Proxy {
         *request.uri_mut() = target;
         headers::remove_hop_by_hop(request.headers_mut());
         ask_for_websocket(request.headers_mut());
-        let answer = self.upstream.send(request, Reuse::Upgrade).await;
+        let told = Told::of(request.extensions());
+        let answer = self.send_passing(request, Reuse::Upgrade).await;
         let mut answer = answer.map_err(Error::PassedThrough)?;
         let why = Passing::NO_GENERATION.why;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -84,35 +86,71 @@ impl Proxy {
         let mut answer = forward::passed(answer, why).map(|_| body::empty());
         ask_for_websocket(answer.headers_mut());
         let (limit, cut) = (self.config.upstream.idle_timeout, self.tunnels.clone());
+        let mut last = Last::of(told.clone(), self.metrics.clone());
+        let open = self.metrics.tunnel_opens();
         self.tasks.spawn(async move {
+            let _open = open;
             let joined = async {
                 let (client, upstream) = tokio::try_join!(client, upstream)?;
-                join(client, upstream, limit).await
+                join((client, upstream), limit, &told).await
             };
-            let ended: Option<Result<(), hyper::Error>> = cut.run_until_cancelled(joined).await;
-            if let Some(Err(error)) = ended {
-                tracing::debug!(%error, "a tunnel did not come about");
+            let ended: Option<Result<How, hyper::Error>> = cut.run_until_cancelled(joined).await;
+            match ended {
+                Some(Ok(how)) => last.word(how),
+                Some(Err(error)) => tracing::debug!(%error, "a tunnel did not come about"),
+                None => {}
             }
         });
         Ok(answer)
     }
 }
 
+/// Tells of a tunnel when it is dropped: it broke off, where nobody says otherwise.
+struct Last {
+    told: Told,
+    metrics: Metrics,
+    how: How,
+}
+
+impl Last {
+    fn of(told: Told, metrics: Metrics) -> Self {
+        Self {
+            told,
+            metrics,
+            how: How::Broken,
+        }
+    }
+
+    /// How it ended. (A method, so that all of it belongs to the task and not a copy of one field.)
+    fn word(&mut self, how: How) {
+        self.how = how;
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.told.end(&self.metrics, self.how);
+    }
+}
+
 /// Carries bytes both ways until both sides have ended, one has broken off, or neither said
 /// anything for `limit`. A side that ends lets the other one finish.
-async fn join(client: Upgraded, upstream: Upgraded, limit: Duration) -> Result<(), hyper::Error> {
+async fn join(
+    (client, upstream): (Upgraded, Upgraded),
+    limit: Duration,
+    told: &Told,
+) -> Result<How, hyper::Error> {
     let heard = Heard(Arc::new(Mutex::new(Instant::now())));
-    let mut client = Listened::new(client, heard.clone());
-    let mut upstream = Listened::new(upstream, heard.clone());
+    let mut client = Listened::new(client, heard.clone(), |bytes| told.received(bytes));
+    let mut upstream = Listened::new(upstream, heard.clone(), |bytes| told.sent(bytes));
     tokio::select! {
-        ended = copy_bidirectional(&mut client, &mut upstream) => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a tunnel broke off");
-            }
-        }
+        ended = copy_bidirectional(&mut client, &mut upstream) => match ended {
+            Ok(_) => return Ok(How::Whole),
+            Err(error) => tracing::debug!(%error, "a tunnel broke off"),
+        },
         () = heard.silence(limit) => tracing::info!("a tunnel was silent for upstream.idle_timeout"),
     }
-    Ok(())
+    Ok(How::Broken)
 }
 
 /// When something was last heard.
@@ -144,33 +182,38 @@ impl Heard {
 }
 
 /// One side of a tunnel.
-struct Listened {
+struct Listened<C> {
     stream: TokioIo<Upgraded>,
     heard: Heard,
+    /// Counts the bytes that it says.
+    count: C,
 }
 
-impl Listened {
-    fn new(stream: Upgraded, heard: Heard) -> Self {
+impl<C: Fn(usize)> Listened<C> {
+    fn new(stream: Upgraded, heard: Heard, count: C) -> Self {
         Self {
             stream: TokioIo::new(stream),
             heard,
+            count,
         }
     }
 }
 
-impl AsyncRead for Listened {
+impl<C: Fn(usize) + Unpin> AsyncRead for Listened<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        (self.count)(buffer.filled().len() - before);
         self.heard.note();
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Listened {
+impl<C: Unpin> AsyncWrite for Listened<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

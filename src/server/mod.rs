@@ -7,12 +7,13 @@
 //!
 //! Between that and hyper lies the [`wire`], which ends what would wait for ever and reads
 //! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
-//! The two speak through the connection's [`tally`].
+//! The two speak through the connection's [`tally`]. [`figures`] is who may read `/metrics`.
 
 mod deadline;
 pub mod descriptors;
 mod door;
 mod exchange;
+mod figures;
 mod framing;
 mod pace;
 mod places;
@@ -197,6 +198,8 @@ impl Server {
                 let tally = Arc::new(Tally::default());
                 let seat = self.places.seat(peer, &tally).await;
                 if seat.is_none() {
+                    let reception = self.reception.load();
+                    reception.routes.metrics().refused("connections");
                     tracing::debug!(%peer, "an address has its share of connections");
                 }
                 Some(Guest {
@@ -217,7 +220,9 @@ impl Server {
     fn serve(&self, guest: Guest, open: &GracefulShutdown, stop: &CancellationToken) {
         let reception = self.reception.load();
         let (watcher, stop) = (open.watcher(), stop.clone());
+        let counted = reception.routes.metrics().connection_opens();
         tokio::spawn(async move {
+            let _counted = counted;
             // A handshake that has not ended when the program drains has asked for nothing.
             let received = stop.run_until_cancelled(reception.receive(guest)).await;
             if let Some(connection) = received.flatten()

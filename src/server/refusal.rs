@@ -10,7 +10,7 @@ use http::{Request, Version};
 use http_body_util::BodyExt;
 
 use super::framing::Framing;
-use crate::proxy::Error;
+use crate::proxy::{self, Error};
 
 /// The status of an answer that hyper made up, if `bytes` are one. To be asked only where no answer
 /// of ours can be under way: the body of one might look the same.
@@ -45,7 +45,9 @@ pub(super) fn instead(status: u16, framing: &Framing) -> Bytes {
 }
 
 fn written(error: &Error) -> Bytes {
-    let (head, body) = error.named_response().into_parts();
+    let response = error.named_response();
+    proxy::unread(&response, error.code());
+    let (head, body) = response.into_parts();
     // An error's body is ready.
     let body = match body.collect().now_or_never() {
         Some(Ok(body)) => body.to_bytes(),

@@ -1,4 +1,4 @@
-//! Who answers what: health here, `/api` the console, everything else the proxy.
+//! Who answers what: health and metrics here, `/api` the console, everything else the proxy.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -6,10 +6,12 @@ use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
+use super::figures;
 use crate::config::Live;
 use crate::console::Console;
 use crate::message::{Body, TwoLengths, body};
-use crate::proxy::{Error, Proxy};
+use crate::metrics::{Metrics, Page, Sort};
+use crate::proxy::{Error, Proxy, Told};
 
 /// How far the program is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +29,19 @@ pub enum Phase {
 pub struct Routes {
     proxy: Live<Proxy>,
     console: Live<Option<Console>>,
+    page: Page,
+    metrics: Metrics,
     phase: AtomicU8,
 }
 
 impl Routes {
-    /// Routes to `proxy` and to `console`, if there is one; not ready yet.
-    pub fn new(proxy: Live<Proxy>, console: Live<Option<Console>>) -> Self {
+    /// Routes to `proxy`, to `console`, if there is one, and to the `page` of figures; not ready yet.
+    pub fn new(proxy: Live<Proxy>, console: Live<Option<Console>>, page: Page) -> Self {
         Self {
+            metrics: proxy.load().metrics().clone(),
             proxy,
             console,
+            page,
             phase: AtomicU8::new(Phase::Starting as u8),
         }
     }
@@ -43,6 +49,11 @@ impl Routes {
     /// Moves on to another phase.
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Where events are counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     fn is_in(&self, phase: Phase) -> bool {
@@ -68,17 +79,32 @@ impl Routes {
     async fn route(&self, request: Request<Body>) -> Response<Body> {
         let plain = request.extensions().get::<TwoLengths>().is_none();
         let reads = plain && matches!(*request.method(), Method::GET | Method::HEAD);
+        let told = Told::of(request.extensions());
         if plain
             && Console::serves(request.uri().path())
             && let Some(console) = self.console.load().as_ref()
         {
+            told.is(Sort::Own);
             return console.handle(request).await;
         }
         match request.uri().path() {
-            "/healthz" if reads => ok(),
-            "/readyz" if reads && self.is_ready().await => ok(),
-            "/readyz" if reads => unready(),
-            _ if self.is_in(Phase::Draining) => Error::ShuttingDown.response(),
+            path @ ("/healthz" | "/readyz" | "/metrics") if reads => {
+                told.is(Sort::Own);
+                match path {
+                    "/healthz" => ok(),
+                    "/readyz" if self.is_ready().await => ok(),
+                    "/readyz" => unready(),
+                    _ => {
+                        let (proxy, console) = (self.proxy.load(), self.console.load());
+                        figures::answer(&self.page, &proxy, console.as_ref().as_ref(), request)
+                    }
+                }
+            }
+            _ if self.is_in(Phase::Draining) => {
+                let error = Error::ShuttingDown;
+                told.refused(error.code());
+                error.response()
+            }
             // From here to its end, the request goes by this configuration.
             _ => self.proxy.load().handle(request).await,
         }

@@ -327,6 +327,11 @@ impl Shelf {
         self.blocking(Store::flush).await
     }
 
+    /// How many writes have failed since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
     /// The store itself, for whoever is on a thread that may block already.
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()

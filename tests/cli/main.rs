@@ -17,9 +17,11 @@ mod completions;
 mod configuration;
 mod crash;
 mod ending;
+mod exposition;
 mod https;
 mod keys;
 mod large;
+mod observing;
 mod prices;
 mod program;
 #[allow(dead_code, reason = "the suite uses more of it")]
