@@ -147,7 +147,8 @@ impl App {
         });
         proxy.reconcile().await?;
         fault::point("reconciled");
-        let console = token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token));
+        let console =
+            token.map(|token| Console::new(proxy.clone(), shelf.clone(), &token, front.is_some()));
         let routes = Arc::new(Routes::new(proxy.clone(), console));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);

@@ -104,6 +104,11 @@ pub(crate) enum Error {
     IdempotencyMismatch,
     #[error("No such task.")]
     TaskNotFound,
+    #[error(
+        "Upstream's list has a form that cannot be looked through for what is yours, so nothing of it \
+         is shown."
+    )]
+    ListUnreadable,
     #[error("Upstream cannot be reached; nothing was sent and nothing paid: {0}")]
     Unreachable(String),
     #[error(
@@ -229,6 +234,7 @@ impl Error {
             Self::Busy(_) => form(503, "api_error", "server_busy", false),
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
+            Self::ListUnreadable => form(502, "api_error", "list_unreadable", true),
             Self::Unreachable(_) | Self::Poll(PollError::Body(_)) => {
                 form(502, "api_error", "upstream_unreachable", false)
             }

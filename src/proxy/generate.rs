@@ -11,6 +11,7 @@ use super::auth::Client;
 use super::directives::{self, Directives};
 use super::forward::Passing;
 use super::lead::Run;
+use super::owners;
 use super::reading;
 use super::reply::{self, Status};
 use super::shown;
@@ -19,7 +20,7 @@ use super::{Error, Proxy};
 use crate::clock;
 use crate::config::{KindPolicy, Mode, Scope};
 use crate::generation::{Identity, Kind, Request};
-use crate::message::{Body, body, headers};
+use crate::message::{Body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
 use crate::store::{Binding, Entry};
 
@@ -60,19 +61,24 @@ impl Proxy {
         let passed_by = passed_by(&policy, &wishes);
         if let Some(why) = passed_by
             && idempotency_key(&asked.parts.headers).is_none()
+            && !(self.is_apart() && owners::kind_may_mention(asked.kind))
         {
             return self.bypass(asked, body, (why, &wishes)).await;
         }
         let body = self.collect(&asked.parts.headers, body).await?;
+        if self.is_apart() && owners::kind_may_mention(asked.kind) {
+            let headers = &asked.parts.headers;
+            self.check_mentions(headers, &body, &asked.client).await?;
+        }
         let identity = self.identify(&asked, wishes.take, &body).await?;
         self.check_idempotency(&asked, &identity, &wishes, &body)
             .await?;
         if let Some(why) = passed_by {
-            return self.bypass(asked, body::full(body), (why, &wishes)).await;
+            return self.bypass_whole(asked, body, (why, &wishes)).await;
         }
         if policy.mode == Mode::Deterministic && !identity.deterministic {
             return self
-                .bypass(asked, body::full(body), ("not-deterministic", &wishes))
+                .bypass_whole(asked, body, ("not-deterministic", &wishes))
                 .await;
         }
         let query = Query {
@@ -94,9 +100,11 @@ impl Proxy {
         let (caller, body) = self.caller(&mut asked, body).await?;
         let caller = caller.as_ref();
         let base = self.base(&asked.parts);
+        let made_in = self.made_in(&asked.parts, Some(&body));
         let mut looks = 0;
         let mut run = Some(Run {
             upstreams: self.upstreams(caller),
+            made_in,
             ..asked.into_run(identity, body)
         });
         loop {
@@ -208,7 +216,7 @@ impl Proxy {
         Ok(response)
     }
 
-    async fn bypass(
+    pub(super) async fn bypass(
         &self,
         asked: Asked,
         body: Body,
@@ -233,7 +241,7 @@ impl Proxy {
     }
 
     /// The whole body, which is what a generation is recognised by.
-    async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    pub(super) async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
         let announced = headers::text(headers, "content-length").and_then(|text| text.parse().ok());
         self.bodies.collect(body, announced).await
     }
@@ -333,6 +341,7 @@ impl Asked {
             identity,
             client: client.name,
             upstreams: None,
+            made_in: None,
         }
     }
 }

@@ -24,7 +24,7 @@ use super::verdict::Judged;
 use crate::callbacks::Caller;
 use crate::config::UnknownOutcome;
 use crate::fault;
-use crate::generation::{Identity, Kind};
+use crate::generation::{Collection, Identity, Kind};
 use crate::media::{links, medium};
 use crate::message::body;
 use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
@@ -45,6 +45,8 @@ pub(super) struct Run {
     pub(super) client: String,
     /// Whom upstream calls about its job.
     pub(super) upstreams: Option<Caller>,
+    /// Where what it makes stands upstream, if its client alone is to have it.
+    pub(super) made_in: Option<Collection>,
 }
 
 impl Run {
@@ -97,6 +99,7 @@ impl Proxy {
         };
         let taken = record::take((&self.shelf, &self.bodies), &call.lead, answer, &call.run).await;
         fault::point("answer-whole");
+        self.claim_taken(&call.run, &taken).await;
         match taken.judged.clone() {
             Judged::Success => self.keep(call, taken).await,
             Judged::Refused => call.pass(taken).await,

@@ -23,6 +23,7 @@ mod leaving;
 mod media_egress;
 mod media_links;
 mod media_serve;
+mod owners;
 mod pass_through;
 mod paying_once;
 mod retries;
