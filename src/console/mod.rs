@@ -40,6 +40,7 @@ mod session;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
 use http::{Request, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
@@ -114,6 +115,12 @@ impl Console {
         let own = HeaderValue::from_static("same-origin");
         sent.insert("cross-origin-resource-policy", own);
         response
+    }
+
+    /// Whether a request elsewhere may see what is the administrator's: it comes past the guard, and shows
+    /// the token or a session. Who guesses waits here too.
+    pub async fn admits(&self, parts: &Parts) -> bool {
+        self.proxy.check(parts).is_ok() && self.admit(parts).await.is_ok()
     }
 
     /// SECURITY: comparing two hashes takes the same time wherever they differ.

@@ -152,6 +152,11 @@ impl Proxy {
         self.tunnels.cancel();
     }
 
+    /// Refuses what must not come further, whatever it asks for.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Error> {
+        self.guard.check(parts)
+    }
+
     /// Refuses what must not come further to the console, whose own page may ask.
     pub(crate) fn check_console(&self, parts: &Parts) -> Result<(), Error> {
         self.guard.check_console(parts)

@@ -19,7 +19,7 @@ use super::reading;
 use super::record::Taken;
 use super::{Error, Proxy};
 use crate::config::Scope;
-use crate::generation::{Collection, Kind, ThingKey, thing};
+use crate::generation::{Collection, Kind, ThingKey, percent_decoded, thing};
 use crate::message::body::full;
 use crate::message::{Body, beginning, coding, headers};
 use crate::store::{Entry, Shelf, Store};
@@ -64,7 +64,8 @@ impl Proxy {
         }
         let query = parts.uri.query().unwrap_or_default();
         check_words(store, client, |visit| {
-            thing::mentions(query.replace('&', "\n").as_bytes(), true, |word| {
+            let pairs = query.replace('&', "\n");
+            thing::mentions(&percent_decoded(pairs.as_bytes()), true, |word| {
                 // `after=ID`, and the word by itself.
                 word.split('=').all(&mut *visit)
             });

@@ -19,13 +19,14 @@ use super::error::StoreError;
 use super::files;
 use crate::generation::ThingKey;
 
-/// How many things one segment names.
+/// How many things one segment names, and how large it may be, in bytes.
 const SEGMENT: u64 = 100_000;
+const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// How many segments there are at most.
 const SEGMENTS: usize = 10;
 /// Lines that a failing disk has not taken wait for the next write, up to so many bytes.
 const WAITING: usize = 1024 * 1024;
-/// No segment of ours is larger, in bytes.
+/// No segment of ours is larger, in bytes: it is full long before.
 const FILE_MAX: u64 = 64 * 1024 * 1024;
 
 /// Who owns what.
@@ -136,7 +137,7 @@ impl Owners {
             let mut book = self.book();
             let newer = std::mem::replace(&mut book.waiting, lines);
             book.waiting.extend_from_slice(&newer);
-        } else if tail.lines >= SEGMENT {
+        } else if tail.lines >= SEGMENT || tail.len >= SEGMENT_BYTES {
             self.begin_segment(&mut tail);
         }
         written
@@ -202,7 +203,7 @@ impl Tail {
             return Err(StoreError::io("write", &path)(error));
         }
         self.len += lines.len() as u64;
-        self.lines += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.lines += lines.split_inclusive(|byte| *byte == b'\n').count() as u64;
         self.file = Some(file);
         Ok(())
     }

@@ -78,6 +78,7 @@ fn calls(house: &House, id: &str) -> Vec<(String, Call)> {
         format!("GET /v1/videos/{id}%20"),
         format!("GET /v1/videos/%EF%BB%BF{id}"),
         format!("GET /v1/models?of={id}"),
+        format!("GET /v1/models?a&of={encoded}&b=1"),
     ];
     for spelt in [encoded, twice, upper, lower] {
         targets.push(format!("GET /v1/videos/{spelt}"));
