@@ -138,16 +138,16 @@ impl Thing {
 pub fn things(path: &str) -> Vec<Thing> {
     let mut found: Vec<Thing> = Vec::new();
     for segments in readings(path) {
-        let Some((collection, [id, ..])) = below(&segments) else {
-            continue;
-        };
-        let whole = String::from_utf8_lossy(id);
-        // Some servers take what stands behind a semicolon for a parameter.
-        let bare = whole.split(';').next().unwrap_or_default().to_owned();
-        for id in [whole.into_owned(), bare] {
-            let thing = Thing { collection, id };
-            if !thing.id.is_empty() && !found.contains(&thing) {
-                found.push(thing);
+        for (collection, rest) in below(&segments) {
+            let whole = rest.first().map(|id| String::from_utf8_lossy(id));
+            let whole = whole.unwrap_or_default();
+            // Some servers take what stands behind a semicolon for a parameter.
+            let bare = whole.split(';').next().unwrap_or_default().to_owned();
+            for id in [whole.into_owned(), bare] {
+                let thing = Thing { collection, id };
+                if !thing.id.is_empty() && !found.contains(&thing) {
+                    found.push(thing);
+                }
             }
         }
     }
@@ -156,12 +156,13 @@ pub fn things(path: &str) -> Vec<Thing> {
 
 /// The collection that `path` leads to or into.
 pub fn collection(path: &str) -> Option<Collection> {
-    readings(path).iter().find_map(|read| Some(below(read)?.0))
+    let first = |read: &Segments<'_>| below(read).next().map(|(collection, _)| collection);
+    readings(path).iter().find_map(first)
 }
 
 /// Whether `path` is that of a whole collection, whose GET lists it.
 pub fn is_list(path: &str) -> bool {
-    let is_one = |read: &Segments<'_>| below(read).is_some_and(|(_, rest)| rest.is_empty());
+    let is_one = |read: &Segments<'_>| below(read).any(|(_, rest)| rest.is_empty());
     readings(path).iter().any(is_one)
 }
 
@@ -254,21 +255,20 @@ fn readings(path: &str) -> Vec<Segments<'_>> {
         .collect()
 }
 
-/// The collection, and what stands behind it. SECURITY: some servers do not mind the case of a path.
-fn below<'s, 'p>(segments: &'s Segments<'p>) -> Option<(Collection, &'s [Cow<'p, [u8]>])> {
-    let [root, rest @ ..] = segments.as_slice() else {
-        return None;
+/// The collections that a path may lead into, and what stands behind them. SECURITY: some servers do not
+/// mind the case of a path.
+fn below<'s, 'p>(
+    segments: &'s Segments<'p>,
+) -> impl Iterator<Item = (Collection, &'s [Cow<'p, [u8]>])> {
+    let rest = match segments.as_slice() {
+        [root, rest @ ..] if root.eq_ignore_ascii_case(b"v1") => rest,
+        _ => &[],
     };
-    if !root.eq_ignore_ascii_case(b"v1") {
-        return None;
-    }
-    PATHS.iter().find_map(|(words, collection)| {
+    PATHS.iter().filter_map(move |(words, collection)| {
         let (head, behind) = rest.split_at_checked(words.len())?;
-        let same =
-            |(part, word): (&Cow<'_, [u8]>, &&str)| part.eq_ignore_ascii_case(word.as_bytes());
-        head.iter()
-            .zip(*words)
-            .all(same)
+        let mut pairs = head.iter().zip(*words);
+        pairs
+            .all(|(part, word)| part.eq_ignore_ascii_case(word.as_bytes()))
             .then_some((Collection(*collection), behind))
     })
 }

@@ -50,7 +50,7 @@ fn one_id_is_one_key() {
     ];
     let keys: Vec<_> = collections
         .iter()
-        .flat_map(|path| things(path))
+        .map(|path| things(path).swap_remove(0))
         .map(|thing| ThingKey::of(thing.collection, "one_id"))
         .collect();
     let mut others = keys.clone();
