@@ -36,6 +36,8 @@ pub(super) struct Owners {
     book: Mutex<Book>,
     /// One writes at a time, for everybody who waits.
     tail: Mutex<Tail>,
+    /// How many things one segment names.
+    segment: u64,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +65,10 @@ impl Owners {
     /// # Errors
     /// When a segment cannot be read: whose things are would be guessed.
     pub(super) fn open(dir: PathBuf) -> Result<(Self, Vec<PathBuf>), StoreError> {
+        Self::with_segments_of(SEGMENT, dir)
+    }
+
+    fn with_segments_of(things: u64, dir: PathBuf) -> Result<(Self, Vec<PathBuf>), StoreError> {
         let (mut book, mut tail, mut damaged) = (Book::default(), Tail::default(), Vec::new());
         for segment in segments(&dir)? {
             let path = path_of(&dir, segment);
@@ -93,6 +99,7 @@ impl Owners {
             dir,
             book: Mutex::new(book),
             tail: Mutex::new(tail),
+            segment: things,
         };
         Ok((owners, damaged))
     }
@@ -137,7 +144,7 @@ impl Owners {
             let mut book = self.book();
             let newer = std::mem::replace(&mut book.waiting, lines);
             book.waiting.extend_from_slice(&newer);
-        } else if tail.lines >= SEGMENT || tail.len >= SEGMENT_BYTES {
+        } else if tail.lines >= self.segment || tail.len >= SEGMENT_BYTES {
             self.begin_segment(&mut tail);
         }
         written
@@ -355,7 +362,7 @@ mod tests {
     fn many_at_once_and_no_more_than_many() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("owners");
-        let (owners, _) = Owners::open(dir.clone()).unwrap();
+        let (owners, _) = Owners::with_segments_of(100, dir.clone()).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..8_u32 {
                 let owners = &owners;
@@ -366,18 +373,19 @@ mod tests {
                 });
             }
         });
-        // So many segments are written at once that the first has to go.
+        let known = (0..8).all(|thread| owner(&owners, thread * 100).is_some());
+        assert!(known, "two segments hold them all");
+        // So many segments are written that the first has to go.
         for segment in 1..=10_u32 {
-            let keys: Vec<_> = (0..100_000).map(|n| key(segment * 1_000_000 + n)).collect();
-            for some in keys.chunks(10_000) {
-                owners.own(some, "bob").unwrap();
-            }
+            let keys: Vec<_> = (0..100).map(|n| key(segment * 10_000 + n)).collect();
+            owners.own(&keys, "bob").unwrap();
         }
+        assert_eq!(owner(&owners, 1), None, "in memory too");
         drop(owners);
-        let (owners, damaged) = Owners::open(dir.clone()).unwrap();
+        let (owners, damaged) = Owners::with_segments_of(100, dir.clone()).unwrap();
         assert!(damaged.is_empty());
         assert!(std::fs::read_dir(&dir).unwrap().count() <= SEGMENTS);
         assert_eq!(owner(&owners, 1), None, "the oldest are let go");
-        assert_eq!(owner(&owners, 10_000_001).as_deref(), Some("bob"));
+        assert_eq!(owner(&owners, 100_001).as_deref(), Some("bob"));
     }
 }
