@@ -13,6 +13,12 @@ fn login(token: &str) -> String {
     serde_json::json!({ "token": token }).to_string()
 }
 
+/// These headers and a cookie.
+fn with<'a>(cookie: &'a str, headers: Sent<'a>) -> Vec<(&'a str, &'a str)> {
+    let cookie = [("cookie", cookie)];
+    cookie.iter().chain(headers).copied().collect()
+}
+
 /// Name and value of a cookie, and its attributes.
 fn cookie(reply: &Reply) -> (String, Vec<String>) {
     let set = reply.header("set-cookie").to_owned();
@@ -46,29 +52,27 @@ async fn the_token_is_exchanged_for_a_session() {
     assert_eq!(attributes, expected, "over plain HTTP without Secure");
     let value = pair.strip_prefix("reprise_session=").unwrap();
     assert!(value.len() == 64 && value != token, "a value of its own");
-    let with = |headers: Sent<'_>| {
-        let mut all = vec![("cookie", pair.as_str())];
-        all.extend_from_slice(headers);
-        all.leak() as Sent<'_>
-    };
-    assert_eq!(call(&jobs, "GET", with(&[]), "").await.status, 200);
+    assert_eq!(call(&jobs, "GET", &with(&pair, &[]), "").await.status, 200);
     let same = [("sec-fetch-site", "same-origin")];
-    assert_eq!(call(&jobs, "GET", with(&same), "").await.status, 200);
+    assert_eq!(
+        call(&jobs, "GET", &with(&pair, &same), "").await.status,
+        200
+    );
     let both = [("authorization", "Bearer wrong")];
     assert_eq!(
-        call(&jobs, "GET", with(&both), "").await.status,
+        call(&jobs, "GET", &with(&pair, &both), "").await.status,
         401,
         "the header decides"
     );
 
-    let out = call(&session, "DELETE", with(&same), "").await;
+    let out = call(&session, "DELETE", &with(&pair, &same), "").await;
     assert_eq!(out.status, 204);
     let (gone, attributes) = cookie(&out);
     assert_eq!(
         (gone.as_str(), attributes[1].as_str()),
         ("reprise_session=", "Max-Age=0")
     );
-    let after = call(&jobs, "GET", with(&[]), "").await;
+    let after = call(&jobs, "GET", &with(&pair, &[]), "").await;
     assert_eq!(
         after.error(),
         (401, "invalid_admin_token".to_owned()),
