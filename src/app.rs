@@ -179,8 +179,10 @@ impl App {
         proxy.reconcile().await?;
         fault::point("reconciled");
         let proxy = Live::new(proxy);
-        let console =
-            token.map(|token| Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token));
+        let secure = front.is_some();
+        let console = token.map(|token| {
+            Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token, secure)
+        });
         let console = Live::new(console);
         let sources = Sources {
             kept: (&shelf, &keeper, &ledger),

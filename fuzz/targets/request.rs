@@ -111,14 +111,14 @@ fn decoded_once(text: &[u8]) -> Vec<u8> {
 
 /// A poll or a deletion of a job is about that job in every reading.
 fn jobs(path: &str) {
-    let ids = generation::job_ids(path);
+    let ids = generation::thing::things(path);
     let targets = [
         dialect::poll_target(&Method::GET, path),
         dialect::deletion_target(&Method::DELETE, path),
     ];
     for id in targets.into_iter().flatten() {
         let plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        assert!(!plain || ids.iter().any(|found| found == id), "{path}");
+        assert!(!plain || ids.iter().any(|found| found.id == id), "{path}");
     }
 }
 

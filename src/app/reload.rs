@@ -126,8 +126,10 @@ impl Reload {
         }
         if let Some(token) = console {
             let (proxy, shelf, ledger) = (&self.proxy, &self.shelf, &self.ledger);
-            let console = token
-                .map(|token| Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token));
+            let secure = self.front.is_some();
+            let console = token.map(|token| {
+                Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token, secure)
+            });
             self.console.set(console);
         }
         Ok(Changed { taken, waiting })

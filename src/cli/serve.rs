@@ -100,7 +100,7 @@ fn opening(loaded: &Loaded, app: &App, origin: &Origin) -> Vec<String> {
     ];
     if config.console.enabled {
         lines.push(format!(
-            "admin API {}/api (token in {})",
+            "console {}/, admin API below /api (token in {})",
             origin.reachable,
             match &config.console.token_env {
                 Some(variable) => variable.clone(),

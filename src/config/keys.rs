@@ -134,7 +134,7 @@ pub(super) const KEYS: &[Key] = &[
     key("prices.*.per_request", Built, "counts dollars spent and saved"),
     key("prices.*.input_per_million", Built, "counts dollars spent and saved"),
     key("prices.*.output_per_million", Built, "counts dollars spent and saved"),
-    key("console.enabled", Built, "serves the admin API"),
+    key("console.enabled", Built, "serves the page at / and the admin API"),
     key("console.token_env", Built, "the variable with the admin token"),
     key("server.max_connections", Built, "limits the connections at once"),
     key("server.header_timeout", Built, "limits how long a request's head may take"),

@@ -23,6 +23,12 @@ pub(super) enum Refusal {
     )]
     NoToken,
     #[error(
+        "A session counts only for the console's own page. Elsewhere, send `Authorization: Bearer TOKEN`."
+    )]
+    NotOurPage,
+    #[error("The system gives no random numbers, so no session can begin.")]
+    NoRandom,
+    #[error(
         "{0} is not served here; the admin API is GET /api/jobs, GET /api/jobs/ID, POST /api/jobs/KEY/resolve, \
          GET /api/stats, GET /api/cache, GET and DELETE /api/cache/KEY, GET /api/cache/KEY/body, POST /api/cache/purge, \
          POST /api/cache/verify, GET /api/cache/export and POST /api/cache/import."
@@ -62,6 +68,8 @@ impl Refusal {
         match self {
             Self::Guard(error) => error.form(),
             Self::NoToken => Form::new(401, INVALID, "invalid_admin_token"),
+            Self::NotOurPage => Form::new(403, INVALID, "origin_not_allowed"),
+            Self::NoRandom => Form::new(500, "api_error", "no_session"),
             Self::NotFound(_) => Form::new(404, INVALID, "not_found"),
             Self::Method(_) => Form::new(405, INVALID, "method_not_allowed"),
             Self::BadRequest(_) => Form::new(400, INVALID, "invalid_request"),

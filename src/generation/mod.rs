@@ -10,6 +10,8 @@
 //! 3. [`outcome`] says whether an answer is worth keeping. [`events`] follows an event stream to
 //!    its end, [`task`] reads the id and the [`state`] of a video job.
 //! 4. [`run`] names one run, by the time it was asked for.
+//! 5. [`thing`] says which things of its account upstream is asked for, and which were made: whose they
+//!    are is for others to know. `strings` finds ids in a text, or in its beginning.
 
 pub mod events;
 pub mod extent;
@@ -28,16 +30,19 @@ pub mod query;
 pub mod request;
 pub mod run;
 pub mod state;
+mod strings;
 pub mod task;
+pub mod thing;
 mod top;
 
 pub use extent::{Extent, Quality};
 pub use fingerprint::Fingerprint;
 pub use kind::{Kind, classify};
 pub use outcome::judge;
-pub use path::{escapes_root, has_nul, job_ids};
+pub use path::{escapes_root, has_nul};
 pub(crate) use percent::decode as percent_decoded;
 pub use query::{key_of, without_key};
 pub use request::{Identity, Request};
 pub use run::{asked_at, new_run};
+pub use thing::{Collection, Thing, ThingKey};
 pub(crate) use top::members as json_members;

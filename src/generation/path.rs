@@ -67,29 +67,6 @@ pub fn has_nul(path: &str) -> bool {
     path.contains('%') && percent::decode_fully(path.as_bytes()).contains(&0)
 }
 
-/// The ids of the video jobs that `path` may be about, in any way of reading it: what stands behind
-/// `/v1/videos/` or `/v1/video/generations/`. More than one only where readings differ.
-pub fn job_ids(path: &str) -> Vec<String> {
-    let readings = [Some(split_then_decode(path)), decode_then_split(path)];
-    let mut ids: Vec<String> = readings
-        .iter()
-        .flatten()
-        .filter_map(|read| job_id(read))
-        .collect();
-    ids.dedup();
-    ids
-}
-
-fn job_id(segments: &[Cow<'_, [u8]>]) -> Option<String> {
-    let mut words = segments.iter().map(AsRef::as_ref);
-    let id = match (words.next()?, words.next()?, words.next()?) {
-        (b"v1", b"video", b"generations") => words.next()?,
-        (b"v1", b"videos", id) => id,
-        _ => return None,
-    };
-    String::from_utf8(id.to_vec()).ok()
-}
-
 fn resolve<'a>(segments: impl Iterator<Item = Cow<'a, [u8]>>) -> Segments<'a> {
     let mut resolved = Vec::new();
     for segment in segments {
@@ -113,26 +90,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn jobs_however_they_are_spelt() {
-        for path in [
-            "/v1/videos/task_1",
-            "/v1/videos/task_1/content",
-            "/v1/videos/task%5F1",
-            "/v1//videos/task_1",
-            "/v1/x/../videos/task_1",
-            "/v1/videos/./task_1/content",
-            "/v1/videos%2ftask_1",
-            "/v1/video/generations/task_1",
-            "/v1/videos/task_1/remix",
-        ] {
-            assert_eq!(job_ids(path), ["task_1"], "{path}");
-        }
-        assert_eq!(job_ids("/v1/videos/a%2fb"), ["a/b", "a"], "two readings");
-        assert!(job_ids("/v1/videos").is_empty());
-        assert!(job_ids("/v1/models/task_1").is_empty());
-    }
 
     #[test]
     fn leaving_v1() {

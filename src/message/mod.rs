@@ -5,7 +5,7 @@
 //! - [`coding`] content codings undone, within bounds;
 //! - [`headers`] which headers belong to one connection only, and how to take them out;
 //! - [`idle`] a body that may not fall silent;
-//! - [`peek()`] a look at the beginning of a body.
+//! - [`peek()`], [`beginning`] a look at the beginning of a body.
 
 pub mod body;
 mod causes;
@@ -17,7 +17,7 @@ mod peek;
 pub use body::{Body, BodyError};
 pub use causes::causes;
 pub use idle::{Idle, Silence};
-pub use peek::peek;
+pub use peek::{beginning, peek};
 
 /// Marks a request that came with `Transfer-Encoding` and `Content-Length`, as an extension of it:
 /// the connection has seen both, and the header map holds only the one that was used.

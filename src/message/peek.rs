@@ -36,6 +36,30 @@ pub async fn peek(mut body: Body, most: u64, patience: Duration) -> (Option<Byte
     (None, again(seen, Some(body)))
 }
 
+/// The beginning of a body: until `enough` says so of what was read, or `most` bytes were, or it
+/// ended; and the same body from its beginning.
+///
+/// # Cancel safety
+/// Dropping the future drops the body.
+pub async fn beginning(
+    mut body: Body,
+    most: usize,
+    enough: impl Fn(&[u8]) -> bool + Send,
+) -> (Bytes, Body) {
+    let (mut seen, mut read) = (Vec::new(), Vec::new());
+    while read.len() <= most && !enough(&read) {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                read.extend_from_slice(frame.data_ref().map_or(&[], |piece| &piece[..]));
+                seen.push(frame);
+            }
+            None => return (read.into(), again(seen, None)),
+            Some(Err(error)) => return (read.into(), again(seen, Some(broken(error)))),
+        }
+    }
+    (read.into(), again(seen, Some(body)))
+}
+
 fn whole(read: Vec<u8>, most: u64) -> Option<Bytes> {
     (read.len() as u64 <= most).then(|| read.into())
 }

@@ -3,22 +3,40 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
-use super::Proxy;
+use super::auth::Client;
 use super::reply::{self, Status};
+use super::{Error, Proxy};
 use crate::clock;
 use crate::generation::percent_decoded;
 use crate::media::{self, Shown, medium};
 use crate::message::Body;
+use crate::store::Entry;
 
 /// As the gateway says it of its own.
 const A_DAY: &str = "public, max-age=86400";
 
 impl Proxy {
     /// Answers a request for the clip of a job from its copy; `None` when there is none, or
-    /// something else is asked for. Whose job it is has been checked.
-    pub(super) async fn content(&self, parts: &Parts) -> Option<Response<Body>> {
-        let task = asked(parts)?;
-        let entry = self.job(&task).await.ok().flatten()?;
+    /// something else is asked for.
+    ///
+    /// # Errors
+    /// When the job is another client's.
+    pub(super) async fn content(
+        &self,
+        parts: &Parts,
+        client: &Client,
+    ) -> Result<Option<Response<Body>>, Error> {
+        let Some(task) = asked(parts) else {
+            return Ok(None);
+        };
+        match self.job(&task).await {
+            Ok(Some(entry)) if !self.may_see(&entry, client) => Err(Error::TaskNotFound),
+            Ok(Some(entry)) => Ok(self.clip(parts, &entry).await),
+            Ok(None) | Err(_) => Ok(None),
+        }
+    }
+
+    async fn clip(&self, parts: &Parts, entry: &Entry) -> Option<Response<Body>> {
         let clip = medium::clip(&entry.record)?;
         let shown = Shown {
             hash: clip.hash(),

@@ -120,6 +120,11 @@ pub(crate) enum Error {
     Limited(#[from] Refusal),
     #[error("No such task.")]
     TaskNotFound,
+    #[error(
+        "Upstream's list has a form that cannot be looked through for what is yours, so nothing of it \
+         is shown."
+    )]
+    ListUnreadable,
     #[error("Upstream cannot be reached; nothing was sent and nothing paid: {0}")]
     Unreachable(String),
     #[error(
@@ -252,6 +257,7 @@ impl Error {
             Self::Limited(_) => form(429, "rate_limit_error", "rate_limit_exceeded", false),
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
+            Self::ListUnreadable => form(502, "api_error", "list_unreadable", true),
             Self::Unreachable(_) | Self::Poll(PollError::Body(_)) => {
                 form(502, "api_error", "upstream_unreachable", false)
             }

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, Uri};
 use super::auth::Client;
 use super::directives::{self, Directives};
 use super::lead::Run;
+use super::owners;
 use super::reading;
 use super::reply::{self, Status};
 use super::shown;
@@ -19,7 +20,6 @@ use crate::books::Claim;
 use crate::clock;
 use crate::config::{KindPolicy, Mode, Scope};
 use crate::generation::{Identity, Kind, Request};
-use crate::message::body::full;
 use crate::message::{Body, headers};
 use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
 use crate::store::{Binding, Entry};
@@ -61,19 +61,24 @@ impl Proxy {
         let passed_by = passed_by(&policy, &wishes);
         if let Some(why) = passed_by
             && idempotency_key(&asked.parts.headers).is_none()
+            && !(self.is_apart() && owners::kind_may_mention(asked.kind))
         {
             return self.bypass(asked, body, (why, &wishes)).await;
         }
         let body = self.collect(&asked.parts.headers, body).await?;
+        if self.is_apart() && owners::kind_may_mention(asked.kind) {
+            let headers = &asked.parts.headers;
+            self.check_mentions(headers, &body, &asked.client).await?;
+        }
         let identity = self.identify(&asked, wishes.take, &body).await?;
         self.check_idempotency(&asked, &identity, &wishes, &body)
             .await?;
         if let Some(why) = passed_by {
-            return self.bypass(asked, full(body), (why, &wishes)).await;
+            return self.bypass_whole(asked, body, (why, &wishes)).await;
         }
         if policy.mode == Mode::Deterministic && !identity.deterministic {
             return self
-                .bypass(asked, full(body), ("not-deterministic", &wishes))
+                .bypass_whole(asked, body, ("not-deterministic", &wishes))
                 .await;
         }
         let query = Query {
@@ -96,9 +101,11 @@ impl Proxy {
         let caller = caller.as_ref();
         let base = self.base(&asked.parts);
         let claim = Claim::new(&asked.client.name, asked.kind, &identity);
+        let made_in = self.made_in(&asked.parts, Some(&body));
         let mut looks = 0;
         let mut run = Some(Run {
             upstreams: self.upstreams(caller),
+            made_in,
             ..asked.into_run(identity, body)
         });
         loop {
@@ -348,6 +355,7 @@ impl Asked {
             client: client.name,
             upstreams: None,
             told,
+            made_in: None,
         }
     }
 }

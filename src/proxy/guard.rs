@@ -43,6 +43,15 @@ impl Guard {
 
     /// Refuses what must not come further, before anything else is looked at.
     pub(super) fn check(&self, parts: &Parts) -> Result<(), Error> {
+        self.check_as(parts, is_opened_link(parts))
+    }
+
+    /// The same for the console: its own page may ask, and may be come to from anywhere.
+    pub(super) fn check_console(&self, parts: &Parts) -> Result<(), Error> {
+        self.check_as(parts, is_same_origin(parts) || is_opened_page(parts))
+    }
+
+    fn check_as(&self, parts: &Parts, any_origin: bool) -> Result<(), Error> {
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(Error::MethodNotAllowed(parts.method.to_string()));
         }
@@ -52,7 +61,7 @@ impl Guard {
         if !self.host_allowed(&host) {
             return Err(Error::HostNotAllowed(host));
         }
-        if !is_opened_link(parts) {
+        if !any_origin {
             self.check_origin(&parts.headers)?;
         }
         check_expectation(parts)?;
@@ -109,12 +118,40 @@ impl Guard {
 /// Whether somebody has followed a link to a kept file, from wherever it stood: a chat, a mail in
 /// the browser. SECURITY: the page it stood on reads nothing of it, and nothing is paid.
 fn is_opened_link(parts: &Parts) -> bool {
+    Name::is_meant(parts.uri.path()) && is_navigation(parts)
+}
+
+/// Whether somebody has followed a link to the console's page, which holds nothing by itself.
+fn is_opened_page(parts: &Parts) -> bool {
+    parts.uri.path() == "/" && is_navigation(parts)
+}
+
+fn is_navigation(parts: &Parts) -> bool {
     let said = |name, word| headers::text(&parts.headers, name) == Some(word);
-    Name::is_meant(parts.uri.path())
-        && matches!(parts.method, Method::GET | Method::HEAD)
+    matches!(parts.method, Method::GET | Method::HEAD)
         && !parts.headers.contains_key(header::ORIGIN)
         && said("sec-fetch-mode", "navigate")
         && said("sec-fetch-dest", "document")
+}
+
+/// Whether the page that asks came from the very address that it asks.
+///
+/// SECURITY: another port, or another name of this machine, is another origin.
+pub(super) fn is_same_origin(parts: &Parts) -> bool {
+    let mut sent = parts.headers.get_all(header::ORIGIN).iter();
+    let (Some(origin), None) = (sent.next(), sent.next()) else {
+        return false;
+    };
+    let origin = origin.to_str().ok().and_then(|origin| {
+        let bare = origin.strip_prefix("https://");
+        bare.or_else(|| origin.strip_prefix("http://"))
+    });
+    let site = headers::text(&parts.headers, "sec-fetch-site");
+    let host = host(parts).ok();
+    site.is_none_or(|site| site == "same-origin")
+        && origin
+            .zip(host)
+            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(&host))
 }
 
 fn check_framing(parts: &Parts) -> Result<(), Error> {

@@ -27,7 +27,7 @@ use crate::books::{Books, Stake};
 use crate::callbacks::Caller;
 use crate::config::UnknownOutcome;
 use crate::fault;
-use crate::generation::{Identity, Kind};
+use crate::generation::{Collection, Identity, Kind};
 use crate::media::{links, medium};
 use crate::message::body;
 use crate::metrics::Sort;
@@ -51,6 +51,8 @@ pub(super) struct Run {
     pub(super) upstreams: Option<Caller>,
     /// The request that it is run for.
     pub(super) told: Told,
+    /// Where what it makes stands upstream, if its client alone is to have it.
+    pub(super) made_in: Option<Collection>,
 }
 
 impl Run {
@@ -126,6 +128,7 @@ impl Proxy {
         let taken = record::take((&self.shelf, &self.bodies), &call.lead, answer, &call.run).await;
         self.metrics.upstream_answer(sort, call.started.elapsed());
         fault::point("answer-whole");
+        self.claim_taken(&call.run, &taken).await;
         match taken.judged.clone() {
             Judged::Success => self.keep(call, taken).await,
             Judged::Refused => call.pass(taken).await,

@@ -14,6 +14,7 @@
 //! [`metered`] what one has that is passed by.
 //! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
+//! [`owners`] knows whose a thing is where clients share nothing, [`lists`] shows each its own part of a list;
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
 //! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
@@ -28,14 +29,17 @@ mod bypass;
 mod callback;
 mod content;
 mod cors;
+mod deletion;
 mod directives;
 mod error;
 mod forward;
 mod generate;
 mod guard;
 mod lead;
+mod lists;
 mod media;
 mod metered;
+mod owners;
 mod paths;
 mod poll;
 mod reading;
@@ -51,7 +55,6 @@ mod verdict;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Uri, Version};
@@ -62,16 +65,16 @@ use tokio_util::task::TaskTracker;
 use crate::books::Books;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
-use crate::config::{Config, Scope};
+use crate::config::Config;
 use crate::generation;
 use crate::jobs::{Endings, Ends, Polls, dialect};
 use crate::limits::{Limits, Standing};
 use crate::media::{Archive, Name};
-use crate::message::{Body, Peer, body, coding};
+use crate::message::{Body, Peer};
 use crate::metrics::{Metrics, Sort};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
-use crate::upstream::{SendError, Upstream};
+use crate::upstream::Upstream;
 use auth::{Client, Keys};
 use bodies::Bodies;
 pub(crate) use error::{Error, Form};
@@ -79,9 +82,6 @@ use forward::Passing;
 use generate::Asked;
 use guard::Guard;
 pub(crate) use told::{How, Told, unread};
-
-/// The largest answer to a job's deletion, in bytes.
-const LARGEST_DELETION: usize = 1024 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -184,6 +184,16 @@ impl Proxy {
         self.guard.check(parts)
     }
 
+    /// Refuses what must not come further to the console, whose own page may ask.
+    pub(crate) fn check_console(&self, parts: &Parts) -> Result<(), Error> {
+        self.guard.check_console(parts)
+    }
+
+    /// Whether a request comes from a page of the very address that it goes to.
+    pub(crate) fn is_same_origin(&self, parts: &Parts) -> bool {
+        guard::is_same_origin(parts)
+    }
+
     /// What time it is here.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
@@ -268,7 +278,7 @@ impl Proxy {
         told.is(Sort::Other);
         self.count(&client, standing)?;
         let target = auth::strip(&mut parts)?;
-        self.check_owner(parts.uri.path(), &client).await?;
+        self.check_owner(&parts, &client).await?;
         if let Some(client) = tunnel::asked_for(&mut parts, &body) {
             told.is(Sort::WebSocket);
             directives::strip(&mut parts.headers);
@@ -290,11 +300,15 @@ impl Proxy {
                 return Ok(response);
             }
         }
-        if let Some(response) = self.content(&parts).await {
+        if let Some(response) = self.content(&parts, &client).await? {
             told.is(Sort::Media);
             return Ok(response);
         }
-        self.pass_through(parts, target, body).await
+        if self.lists(&parts) {
+            return self.list(parts, target, &client).await;
+        }
+        let body = self.checked(&parts, body, &client).await?;
+        self.pass_through(parts, target, (body, &client)).await
     }
 
     /// Refuses what we sent ourselves: it would go round until nothing is left to send it with.
@@ -309,65 +323,24 @@ impl Proxy {
         self: &Arc<Self>,
         mut parts: Parts,
         target: Uri,
-        body: Body,
+        (body, client): (Body, &Client),
     ) -> Result<Response<Body>, Error> {
         directives::strip(&mut parts.headers);
         if let Some(task) = dialect::deletion_target(&parts.method, parts.uri.path()) {
             let task = task.to_owned();
             return self.delete((parts, target, body), task).await;
         }
-        self.forward(parts, target, body, Passing::NO_GENERATION)
-            .await
-    }
-
-    /// Passes a job's deletion on. What upstream deletes is forgotten here too, also when the client
-    /// does not wait for the answer. It is asked for plain, since it is read.
-    async fn delete(
-        self: &Arc<Self>,
-        (mut parts, target, body): (Parts, Uri, Body),
-        task: String,
-    ) -> Result<Response<Body>, Error> {
-        let plain = HeaderValue::from_static("identity");
-        parts.headers.insert(header::ACCEPT_ENCODING, plain);
-        let proxy = self.clone();
-        let deleting = self.tasks.spawn(async move {
-            let passing = Passing::NO_GENERATION;
-            let (head, body) = proxy
-                .forward(parts, target, body, passing)
-                .await?
-                .into_parts();
-            let answer = body::collect(body, LARGEST_DELETION).await;
-            let answer =
-                answer.map_err(|error| Error::PassedThrough(SendError::Cut(error.to_string())))?;
-            if head.status.is_success() && is_deleted(&head.headers, &answer) {
-                proxy.forget_deleted(task).await;
-            }
-            Ok(Response::from_parts(head, body::full(answer)))
-        });
-        deleting.await.unwrap_or(Err(Error::ShuttingDown))
-    }
-
-    /// Under `scope = "client"` nobody reads, downloads, remixes or deletes another client's job,
-    /// however its path is spelt.
-    async fn check_owner(&self, path: &str, client: &Client) -> Result<(), Error> {
-        if self.config.cache.scope == Scope::Shared {
-            return Ok(());
+        let made_in = self.made_in(&parts, None);
+        if made_in.is_some() {
+            owners::ask_plain(&mut parts.headers);
         }
-        for task in generation::job_ids(path) {
-            let owner = self.job(&task).await?;
-            if owner.is_some_and(|entry| entry.record.client != client.name) {
-                return Err(Error::TaskNotFound);
-            }
-        }
-        Ok(())
+        let passing = Passing::NO_GENERATION;
+        let answer = self.forward(parts, target, body, passing).await?;
+        Ok(match made_in {
+            Some(collection) => self.claim(answer, collection, &client.name).await,
+            None => answer,
+        })
     }
-}
-
-/// MONEY: an answer whose coding cannot be undone is no deletion.
-fn is_deleted(headers: &HeaderMap, answer: &Bytes) -> bool {
-    let limit = LARGEST_DELETION as u64;
-    answer.is_empty()
-        || coding::plain(headers, answer, limit).is_some_and(|plain| dialect::is_deleted(&plain))
 }
 
 /// SECURITY: what follows a request that makes no sense may make none either.

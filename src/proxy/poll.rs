@@ -13,7 +13,6 @@ use super::shown;
 use super::standing::Standing;
 use super::{Error, Proxy, Told};
 use crate::clock;
-use crate::config::Scope;
 use crate::jobs::{Polled, Prospect, Question, Watcher};
 use crate::message::{Body, body, headers};
 use crate::metrics::Sort;
@@ -39,7 +38,7 @@ impl Proxy {
         let Ok(Some(entry)) = self.job(task_id).await else {
             return Ok(None);
         };
-        if self.config.cache.scope == Scope::Client && entry.record.client != client.name {
+        if !self.may_see(&entry, client) {
             return Err(Error::TaskNotFound);
         }
         let base = self.base(parts);

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::bodies::Bodies;
 use super::lead::Run;
+use super::owners::Claiming;
 use super::verdict::{self, AT_ONCE, Judged, LARGEST_JUDGED, apart};
 use crate::fault;
 use crate::generation::Kind;
@@ -79,6 +80,7 @@ pub(super) async fn take(
         recorder: &mut recorder,
         showing: &mut showing,
         deadline: Instant::now() + LONGEST,
+        claiming: Claiming::of(means.0, run),
     };
     let broken = taking.all(&mut body, decoder).await.err();
     // JSON, event streams and content codings prove their own end; anything else has to be framed
@@ -125,6 +127,8 @@ struct Taking<'a> {
     recorder: &'a mut Recorder,
     showing: &'a mut Showing,
     deadline: Instant,
+    /// What an event stream names, noted before it is shown.
+    claiming: Option<Claiming<'a>>,
 }
 
 impl Taking<'_> {
@@ -190,6 +194,9 @@ impl Taking<'_> {
             Showing::AllButLast => self.recorder.show(len.saturating_sub(1)),
             Showing::Events(scanner) => {
                 scanner.push(piece);
+                if let Some(claiming) = self.claiming.take() {
+                    self.claiming = claiming.look(piece).await;
+                }
                 self.recorder.show(scanner.safe_len());
             }
         }

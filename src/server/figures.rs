@@ -26,14 +26,17 @@ const FORWARDED: [&str; 7] = [
 ];
 
 /// Answers a request for the figures.
-pub(super) fn answer(
+pub(super) async fn answer(
     page: &Page,
     proxy: &Proxy,
     console: Option<&Console>,
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, _) = request.into_parts();
-    let admitted = proxy.check(&parts).and_then(|()| admit(&parts, console));
+    let admitted = match proxy.check(&parts) {
+        Ok(()) => admit(&parts, console).await,
+        Err(error) => Err(error),
+    };
     let error = match admitted {
         Ok(()) => return shown(page, &parts.headers),
         Err(error) => error,
@@ -42,14 +45,15 @@ pub(super) fn answer(
     error.response()
 }
 
-fn admit(parts: &Parts, console: Option<&Console>) -> Result<(), Error> {
-    if is_from_here(parts) || console.is_some_and(|console| console.admits(parts)) {
+async fn admit(parts: &Parts, console: Option<&Console>) -> Result<(), Error> {
+    if is_from_here(parts) {
         return Ok(());
     }
-    Err(match console {
-        Some(_) => Error::NoAdminToken,
-        None => Error::MetricsNotAllowed,
-    })
+    match console {
+        Some(console) if console.admits(parts).await => Ok(()),
+        Some(_) => Err(Error::NoAdminToken),
+        None => Err(Error::MetricsNotAllowed),
+    }
 }
 
 /// Whether somebody on this machine asks, and neither for somebody else nor as a web page.

@@ -97,6 +97,7 @@ impl Routes {
                     _ => {
                         let (proxy, console) = (self.proxy.load(), self.console.load());
                         figures::answer(&self.page, &proxy, console.as_ref().as_ref(), request)
+                            .await
                     }
                 }
             }

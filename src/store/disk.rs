@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
@@ -21,13 +21,14 @@ use super::kept::{self, Kept};
 use super::layout::{BLOBS, GENERATIONS, PENDING};
 use super::lock::{DirLock, Served};
 use super::outbox::{Delivery, DeliveryChange, DeliveryId, Outbox};
+use super::owners::Owners;
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::{self, Row};
 use super::usage::Usage;
 use super::verify::{self, VerifyReport};
 use super::{Freed, Store, StoreError};
 use crate::fault;
-use crate::generation::Fingerprint;
+use crate::generation::{Fingerprint, ThingKey};
 
 /// How much a probe writes: as much as a generation's own file may hold. A disk that takes less
 /// would not take the next answer either.
@@ -49,6 +50,7 @@ pub struct DiskStore {
     pub(super) blobs: Blobs,
     pub(super) bindings: Bindings,
     pub(super) outbox: Outbox,
+    pub(super) owners: Owners,
     pub(super) index: Index,
     pub(super) book: Book,
     pub(super) usage: Usage,
@@ -112,6 +114,10 @@ impl Store for DiskStore {
     }
 
     fn put(&self, entry: &Entry) -> Result<(), StoreError> {
+        if let Some(task) = &entry.record.task {
+            // First, so that no job is ever kept whose owner could be forgotten.
+            self.own(&[ThingKey::job(&task.id)], &entry.record.client)?;
+        }
         let (entry, _held) = self.settle(entry)?;
         let bytes = codec::encode(&entry)?;
         let blobs = row::blobs_of(&entry);
@@ -323,6 +329,14 @@ impl Store for DiskStore {
         visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.outbox.list(visit)
+    }
+
+    fn own(&self, things: &[ThingKey], client: &str) -> Result<(), StoreError> {
+        self.owners.own(things, client)
+    }
+
+    fn owner(&self, thing: &ThingKey) -> Option<Arc<str>> {
+        self.owners.owner(thing)
     }
 
     fn open_blob(&self, hash: &BlobHash) -> Result<File, StoreError> {

@@ -140,6 +140,16 @@ pub(super) fn open_kept(path: &Path) -> Result<File, StoreError> {
         .map_err(StoreError::io("open", path))
 }
 
+/// Opens or makes a file that is only added to.
+pub(super) fn open_appending(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(FILE_MODE)
+        .open(path)
+        .map_err(StoreError::io("open", path))
+}
+
 /// Writes, syncs, renames and removes a file of `len` bytes in `dir`: what a kept answer would need.
 pub(super) fn probe(dir: &Path, len: usize) -> Result<(), StoreError> {
     let mut temporary = Temporary::create_in(dir)?;

@@ -17,6 +17,7 @@ pub(super) const PENDING: &str = "pending";
 pub(super) const BLOBS: &str = "blobs";
 pub(super) const IDEMPOTENCY: &str = "idempotency";
 pub(super) const CALLBACKS: &str = "callbacks";
+pub(super) const OWNERS: &str = "owners";
 pub(super) const INDEX: &str = "index";
 
 /// What may lie in a directory that is still empty to us: what a start that was cut short leaves,

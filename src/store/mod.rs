@@ -10,6 +10,7 @@
 //! pending/<key>.json       a paid call under way or of unknown outcome (intents)
 //! idempotency/ab/<hash>    which request a client's Idempotency-Key came with   (bindings)
 //! callbacks/ab/<id>.json   who is to hear of the end of a job      (outbox)
+//! owners/000001            whose the things are that upstream keeps      (owners)
 //! blobs/ab/<blake3>        larger bodies and media, named by content   (blobs)
 //! index/                   sled, derived from the files                (index, rebuild, reconcile, rows)
 //! admin-token              who may administer the proxy                (token)
@@ -58,6 +59,7 @@ mod medium_form;
 mod misses;
 mod open;
 mod outbox;
+mod owners;
 mod purge;
 mod reading;
 mod rebuild;
@@ -78,6 +80,7 @@ mod verify;
 
 use std::fs::File;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 pub use bindings::Binding;
 pub use blob_hash::BlobHash;
@@ -107,7 +110,7 @@ pub use verify::{Damage, VerifyReport};
 
 use jiff::Timestamp;
 
-use crate::generation::Fingerprint;
+use crate::generation::{Fingerprint, ThingKey};
 
 /// What was removed of the blobs that nobody needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -302,6 +305,16 @@ pub trait Store: Send + Sync + 'static {
         &self,
         visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
     ) -> Result<(), StoreError>;
+
+    /// Notes that things which upstream keeps are a client's, where nobody owns them yet; a job whose
+    /// record is [`put`](Self::put) is its client's by that. Durable when it returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable; this process knows it all the same.
+    fn own(&self, things: &[ThingKey], client: &str) -> Result<(), StoreError>;
+
+    /// Whose it is, as far as is known. Does not block.
+    fn owner(&self, thing: &ThingKey) -> Option<Arc<str>>;
 
     /// A blob for reading, at its first byte. Its content has been checked against its name.
     ///

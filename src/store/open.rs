@@ -13,9 +13,12 @@ use super::files;
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
-use super::layout::{self, BLOBS, CALLBACKS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, PENDING};
+use super::layout::{
+    self, BLOBS, CALLBACKS, GENERATIONS, IDEMPOTENCY, INDEX, Layout, OWNERS, PENDING,
+};
 use super::lock::DirLock;
 use super::outbox::Outbox;
+use super::owners::Owners;
 use super::usage::Usage;
 use crate::clock::Clock;
 use crate::fault;
@@ -86,6 +89,8 @@ impl DiskStore {
         let mut damaged = opened.tally.damaged;
         let unread = !damaged.is_empty();
         damaged.extend(listing.damaged);
+        let (owners, unread_owners) = Owners::open(dir.join(OWNERS))?;
+        damaged.extend(unread_owners);
         let report = OpenReport {
             generations: opened.tally.generations,
             intents: listing.intents.len() as u64,
@@ -102,6 +107,7 @@ impl DiskStore {
             blobs,
             bindings: Bindings::in_dir(dir.join(IDEMPOTENCY)),
             outbox,
+            owners,
             index,
             book,
             usage: Usage::default(),

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -11,7 +12,7 @@ use super::{
     Binding, BlobHash, BlobWriter, Delivery, DeliveryChange, DeliveryId, DiskStore, Entry, Freed,
     Hold, Intent, Kept, Record, Store, StoreError, VerifyReport,
 };
-use crate::generation::Fingerprint;
+use crate::generation::{Fingerprint, ThingKey};
 
 /// A call that can be rigged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +166,14 @@ impl Store for Rigged {
         visit: &mut dyn FnMut(Delivery) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         self.store.deliveries(visit)
+    }
+
+    fn own(&self, things: &[ThingKey], client: &str) -> Result<(), StoreError> {
+        self.store.own(things, client)
+    }
+
+    fn owner(&self, thing: &ThingKey) -> Option<Arc<str>> {
+        self.store.owner(thing)
     }
 
     fn open_blob(&self, hash: &BlobHash) -> Result<File, StoreError> {

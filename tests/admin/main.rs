@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod browser;
 mod call;
 mod carrying;
 mod deciding;

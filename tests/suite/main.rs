@@ -25,6 +25,7 @@ mod media_egress;
 mod media_links;
 mod media_serve;
 mod money;
+mod owners;
 mod pass_through;
 mod paying_once;
 mod reload;
