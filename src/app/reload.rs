@@ -125,11 +125,9 @@ impl Reload {
             self.tell(&before, &config, made);
         }
         if let Some(token) = console {
-            let (proxy, shelf, ledger) = (&self.proxy, &self.shelf, &self.ledger);
-            let secure = self.front.is_some();
-            let console = token.map(|token| {
-                Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token, secure)
-            });
+            let (proxy, store) = (self.proxy.clone(), self.shelf.clone());
+            let (ledger, secure) = (self.ledger.clone(), self.front.is_some());
+            let console = token.map(|token| Console::new(proxy, store, ledger, &token, secure));
             self.console.set(console);
         }
         Ok(Changed { taken, waiting })

@@ -216,7 +216,7 @@ pub fn mentions(body: &[u8], is_form: bool, mut visit: impl FnMut(&str) -> bool)
     let mut lines = lines.filter_map(|line| std::str::from_utf8(line).ok());
     lines.all(|line| {
         let nested = line.starts_with(['{', '[']);
-        words(line, &mut visit) && !(nested && !in_json(line.as_bytes(), &mut visit))
+        words(line, &mut visit) && (!nested || in_json(line.as_bytes(), &mut visit))
     });
 }
 

@@ -218,8 +218,8 @@ impl Ledger {
 
     /// How many lines wait that nobody writes yet.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> u64 {
-        lock(&self.queue).waiting()
+    pub(super) fn lines_waiting(&self) -> u64 {
+        lock(&self.queue).lines()
     }
 
     /// Returns when the line with this ticket stands in its file.

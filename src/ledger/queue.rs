@@ -77,7 +77,7 @@ impl Queue {
 
     /// How many lines wait to be taken.
     #[cfg(test)]
-    pub(super) fn waiting(&self) -> u64 {
+    pub(super) fn lines(&self) -> u64 {
         let lines = self.batches.values().flat_map(|batch| &batch.lines);
         lines.filter(|byte| **byte == b'\n').count() as u64
     }

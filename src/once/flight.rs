@@ -88,7 +88,7 @@ pub enum Failure {
     /// The store could not remember the run, so it was not started.
     Store(String),
     /// An identical generation has an unknown outcome, and the policy is to ask.
-    Unknown(Intent),
+    Unknown(Box<Intent>),
     /// The lead ended in a way it should not have, after sending.
     Abandoned,
 }

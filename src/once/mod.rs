@@ -208,7 +208,7 @@ impl Once {
             Ok(None) => Ok(Found::Lead(lead, reason)),
             Ok(Some(intent)) => {
                 let flight = lead.flight();
-                lead.end(Ending::Failed(Failure::Unknown(intent)));
+                lead.end(Ending::Failed(Failure::Unknown(Box::new(intent))));
                 Ok(Found::Follow(flight))
             }
             Err(error) => {

@@ -130,7 +130,7 @@ impl Proxy {
         fault::point("answer-whole");
         self.claim_taken(&call.run, &taken).await;
         match taken.judged.clone() {
-            Judged::Success => self.keep(call, taken).await,
+            Judged::Success => Box::pin(self.keep(call, taken)).await,
             Judged::Refused => call.pass(taken).await,
             Judged::Unknown(reason) => call.doubt(taken, reason).await,
             Judged::Cut(reason) => call.cut(taken, reason).await,

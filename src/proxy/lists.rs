@@ -62,9 +62,9 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let collection = thing::collection(parts.uri.path()).ok_or(Error::ListUnreadable)?;
         directives::strip(&mut parts.headers);
-        LEFT_OUT.iter().for_each(|name| {
+        for name in LEFT_OUT {
             parts.headers.remove(name);
-        });
+        }
         ask_plain(&mut parts.headers);
         parts.method = Method::GET;
         let (mut head, answer) = self.page(parts.clone(), target.clone()).await?;

@@ -190,7 +190,7 @@ impl Proxy {
     }
 
     /// Whether a request comes from a page of the very address that it goes to.
-    pub(crate) fn is_same_origin(&self, parts: &Parts) -> bool {
+    pub(crate) fn is_same_origin(parts: &Parts) -> bool {
         guard::is_same_origin(parts)
     }
 

@@ -85,9 +85,9 @@ impl Proxy {
             Error::BadRequest(message.to_owned())
         })?;
         let is_form = is_form(headers);
-        let (shelf, client) = (self.shelf.clone(), client.clone());
+        let (store, client) = (self.shelf.clone(), client.clone());
         let check = move || {
-            check_words(shelf.store(), &client, |visit| {
+            check_words(store.store(), &client, |visit| {
                 thing::mentions(&plain, is_form, visit);
             })
         };
@@ -137,12 +137,13 @@ impl Proxy {
         } else {
             beginning(body, BEGINNING, |_| false).await
         };
-        match coding::plain(&head.headers, &seen, PLAIN) {
-            Some(plain) => own(&self.shelf, thing::made(collection, &plain), client).await,
-            None => tracing::error!(
+        if let Some(plain) = coding::plain(&head.headers, &seen, PLAIN) {
+            own(&self.shelf, thing::made(collection, &plain), client).await;
+        } else {
+            tracing::error!(
                 client,
                 "an answer cannot be read: nobody owns what it names"
-            ),
+            );
         }
         Response::from_parts(head, body)
     }

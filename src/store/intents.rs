@@ -45,6 +45,7 @@ struct IntentForm {
     beside: Vec<Stake>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
 fn is_nothing(usd: &Usd) -> bool {
     *usd == Usd::ZERO
 }

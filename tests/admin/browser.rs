@@ -5,6 +5,9 @@ use crate::world::{CHAT, World};
 
 type Sent<'a> = &'a [(&'a str, &'a str)];
 
+/// A status and the code beside it.
+type Said = (u16, &'static str);
+
 async fn call(url: &str, method: &str, headers: Sent<'_>, body: &str) -> Reply {
     send(request(method, url, headers, body)).await
 }
@@ -104,7 +107,7 @@ async fn no_other_page_acts_through_the_cookie() {
     let bearer = format!("Bearer {}", world.token());
     let ok = (200, "");
     let foreign = (403, "origin_not_allowed");
-    let table: [(&str, Sent<'_>, (u16, &str), (u16, &str)); 11] = [
+    let table: [(&str, Sent<'_>, Said, Said); 11] = [
         ("no proof", &[cookie], ok, foreign),
         ("same origin", &[cookie, ("origin", &own)], ok, ok),
         (
@@ -176,8 +179,8 @@ async fn no_other_page_acts_through_the_cookie() {
     // The header needs no proof, and the cookie opens nothing but the console.
     let header = [("authorization", bearer.as_str())];
     assert_eq!(call(&purge, "POST", &header, "{}").await.status, 200);
-    let spend = [cookie, ("origin", own.as_str()), ("host", host.as_str())];
-    let spent = call(&proxy.url(CHAT), "POST", &spend, "{}").await;
+    let page = [cookie, ("origin", own.as_str()), ("host", host.as_str())];
+    let spent = call(&proxy.url(CHAT), "POST", &page, "{}").await;
     assert_eq!(spent.error(), (403, "origin_not_allowed".to_owned()));
 }
 

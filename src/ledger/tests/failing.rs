@@ -108,7 +108,7 @@ fn what_waits_is_bounded_and_money_has_the_most_room() {
         0,
         "a note never writes by itself"
     );
-    let noted = ledger.waiting();
+    let noted = ledger.lines_waiting();
     assert!((15..30).contains(&noted), "{noted}");
     long.outcome = Outcome::Paid;
     let mut kept = 0;

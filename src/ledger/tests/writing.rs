@@ -97,7 +97,7 @@ async fn those_who_commit_at_once_share_a_sync() {
     let first = commit(0);
     wait_for(|| writes.lock().unwrap().len() == 1).await;
     let rest: Vec<_> = (1..50).map(commit).collect();
-    wait_for(|| ledger.waiting() == 49).await;
+    wait_for(|| ledger.lines_waiting() == 49).await;
     gate.add_permits(2);
     first.await.unwrap().unwrap();
     for commit in rest {

@@ -232,9 +232,8 @@ async fn a_look_is_waited_for() {
         async move { once.resolve(key(1), Resolution::Forget).await }
     });
     tokio::task::yield_now().await;
-    looking.end(crate::once::Ending::Failed(Failure::Unknown(intent(
-        1,
-        Kind::Images,
+    looking.end(crate::once::Ending::Failed(Failure::Unknown(Box::new(
+        intent(1, Kind::Images),
     ))));
     resolving.await.unwrap().unwrap();
 }
