@@ -89,7 +89,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn start(dir: &Path, clock: &Clock) -> (DiskStore, Arc<Books>) {
-    let mut config = config::load(&Sources::default()).expect("defaults").config;
+    let sources = Sources {
+        data_dir: Some(dir.to_owned()),
+        ..Sources::default()
+    };
+    let mut config = config::load(&sources).expect("defaults").config;
     config.limits.usd_per_day = 20.0;
     for dollars in 1..6_u32 {
         let price = Price {
