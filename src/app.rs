@@ -160,7 +160,7 @@ impl App {
         let limits = Arc::new(Limits::new(&config));
         let money = (ledger.clone(), limits.clone());
         let books = Books::new(&config, money, clock.clone());
-        take_up(&books, store.clone(), spent).await?;
+        let booked = take_up(&books, store.clone(), spent).await?;
         // The books first: what follows may do something that only a booked end may cause.
         let ends: Vec<Arc<dyn Ends>> = vec![books.clone(), callbacks.clone()];
         let proxy = Proxy::new(Means {
@@ -176,7 +176,7 @@ impl App {
             archive: archive.clone(),
             metrics: metrics.clone(),
         });
-        proxy.reconcile().await?;
+        proxy.reconcile(booked).await?;
         fault::point("reconciled");
         let proxy = Live::new(proxy);
         let secure = front.is_some();

@@ -61,12 +61,13 @@ pub(super) async fn open_ledger(
         .unwrap_or_else(|error| Err(LedgerError::Panicked(error.to_string())))
 }
 
-/// Takes up what an earlier process held, and the lines that it did not come to write.
+/// Takes up what an earlier process held, and the lines that it did not come to write; says whether they
+/// are written.
 pub(super) async fn take_up(
     books: &Arc<Books>,
     store: Arc<DiskStore>,
     spent: Spent,
-) -> Result<(), StartError> {
+) -> Result<bool, StartError> {
     let books = books.clone();
     let taking = tokio::task::spawn_blocking(move || books.take_up(store.as_ref(), &spent));
     let taken = taking

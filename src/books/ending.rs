@@ -70,13 +70,20 @@ impl Books {
         }
     }
 
-    /// Writes the line of a job's run once, however often its end is told, and settles what is held.
+    /// Writes the line of a job's run once, however often its end is told, and settles what is held. Of
+    /// two ends that differ, the one that says more counts.
     fn book(&self, run: Uuid, line: Line) -> Result<(), StoreError> {
         let (client, spent, time) = (line.client.clone(), line.usd_spent, line.time);
-        let paid = line.outcome == Outcome::Paid;
-        if !self.booked().insert(run) {
-            // It may still wait for a disk that failed.
-            return self.ledger.flush_blocking().map_err(in_the_store);
+        let outcome = line.outcome;
+        let paid = outcome == Outcome::Paid;
+        {
+            let mut booked = self.booked();
+            if booked.of(run).is_some_and(|was| !says_more(outcome, was)) {
+                drop(booked);
+                // It may still wait for a disk that failed.
+                return self.ledger.flush_blocking().map_err(in_the_store);
+            }
+            booked.insert(run, outcome);
         }
         let committed = self.ledger.commit_blocking(line);
         if matches!(committed, Err(LedgerError::Full)) {
@@ -91,6 +98,17 @@ impl Books {
         }
         committed.map_err(in_the_store)
     }
+}
+
+/// Whether a job that was booked in one way may still be booked in another: what was paid stays paid,
+/// and what was given up or has failed may turn out to be paid after all.
+fn says_more(outcome: Outcome, was: Outcome) -> bool {
+    let rank = |outcome| match outcome {
+        Outcome::Paid => 2,
+        Outcome::Failed => 1,
+        Outcome::Unknown | Outcome::Hit | Outcome::Joined => 0,
+    };
+    rank(outcome) > rank(was)
 }
 
 /// The run of a job. One that an older version submitted has a name that its job alone gives.

@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::generation::new_run;
 use crate::ledger::{Ledger, LedgerError, Line, Outcome};
 use crate::limits::{Limits, Refusal};
-use crate::price::{Prices, Usd, estimate};
+use crate::price::{Price, Prices, Usd, estimate, form};
 use crate::store;
 
 pub use claim::Claim;
@@ -88,6 +88,9 @@ impl Books {
         let expected = price.map_or(Usd::ZERO, |price| {
             estimate(&price, claim.kind, &claim.extent)
         });
+        if expected == Usd::ZERO && price.is_some_and(|price| !is_free(&price)) {
+            self.limits.check_left(&claim.client, now)?;
+        }
         let hold = self.limits.hold(&claim.client, (run, expected), now)?;
         Ok(Stake::new(self.clone(), claim, (price, expected), hold))
     }
@@ -145,6 +148,11 @@ impl Books {
     fn booked(&self) -> std::sync::MutexGuard<'_, Recent> {
         self.booked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a price says that nothing is to be paid.
+fn is_free(price: &Price) -> bool {
+    form::same(price, &Price::default())
 }
 
 /// When a run was asked for: by its name, else `otherwise`.

@@ -1,24 +1,31 @@
-//! A set that forgets what came first.
+//! A map that forgets what came first.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
+
+use crate::ledger::Outcome;
 
 /// How many runs are remembered: those that end at once, many times over.
 const MOST: usize = 64 * 1024;
 
-/// The runs that came last.
+/// The runs that came last, each with how it was booked.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    runs: HashSet<Uuid>,
+    runs: HashMap<Uuid, Outcome>,
     order: VecDeque<Uuid>,
 }
 
 impl Recent {
-    /// Adds a run; `false` when it is there already.
-    pub(super) fn insert(&mut self, run: Uuid) -> bool {
-        if !self.runs.insert(run) {
-            return false;
+    /// How a run is booked, if it is there.
+    pub(super) fn of(&self, run: Uuid) -> Option<Outcome> {
+        self.runs.get(&run).copied()
+    }
+
+    /// Adds a run, or says anew how it is booked.
+    pub(super) fn insert(&mut self, run: Uuid, outcome: Outcome) {
+        if self.runs.insert(run, outcome).is_some() {
+            return;
         }
         self.order.push_back(run);
         if self.order.len() > MOST
@@ -26,12 +33,11 @@ impl Recent {
         {
             self.runs.remove(&oldest);
         }
-        true
     }
 
-    /// Takes back the run that was added last.
+    /// Takes a run back.
     pub(super) fn remove(&mut self, run: Uuid) {
-        if self.runs.remove(&run) {
+        if self.runs.remove(&run).is_some() {
             self.order.retain(|other| *other != run);
         }
     }
@@ -46,12 +52,16 @@ mod tests {
         let mut recent = Recent::default();
         let run = |n: usize| Uuid::from_u128(n as u128);
         for n in 0..2 * MOST {
-            assert!(recent.insert(run(n)));
+            recent.insert(run(n), Outcome::Failed);
         }
         assert_eq!((recent.runs.len(), recent.order.len()), (MOST, MOST));
-        assert!(!recent.insert(run(2 * MOST - 1)));
-        assert!(recent.insert(run(0)), "long ago");
-        recent.remove(run(0));
-        assert!(recent.insert(run(0)));
+        let last = run(2 * MOST - 1);
+        recent.insert(last, Outcome::Paid);
+        assert_eq!(recent.of(last), Some(Outcome::Paid));
+        assert_eq!((recent.runs.len(), recent.order.len()), (MOST, MOST));
+        assert_eq!(recent.of(run(0)), None, "long ago");
+        recent.remove(last);
+        assert_eq!(recent.of(last), None);
+        assert_eq!(recent.order.len(), MOST - 1);
     }
 }

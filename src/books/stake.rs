@@ -30,7 +30,7 @@ pub struct Stake {
 enum Noted {
     /// One does, so that what is held in doubt has somebody to resolve it.
     Durably,
-    /// None does: nobody would ever give back what is held in doubt.
+    /// None does: what is held in doubt ends with the periods of its budget, and with this process.
     Nowhere,
 }
 
@@ -96,11 +96,12 @@ impl Stake {
     /// When the line is not durable: it waits for the disk, and a note that stands has to stay.
     pub async fn paid(mut self, usd: Usd) -> Result<(), LedgerError> {
         let line = self.line(Outcome::Paid, usd);
-        let booked = self.books.ledger.commit(line).await;
+        // MONEY: before anybody waits. Whoever is dropped while it waits has been paid for all the same,
+        // and its line is on the way.
         if let Some(hold) = self.hold.take() {
             hold.settle(usd);
         }
-        booked
+        self.books.ledger.commit(line).await
     }
 
     /// It failed, and cost nothing.
@@ -111,13 +112,14 @@ impl Stake {
         self.hold = None;
     }
 
-    /// Nobody knows whether it ran. What is held stays so while a note stands.
+    /// Nobody knows whether it ran. What is held stays so while a note stands, or until the day and the
+    /// month of its budget are over.
     pub async fn unknown(mut self) {
         let line = self.line(Outcome::Unknown, Usd::ZERO);
+        self.let_go();
         if let Err(error) = self.books.ledger.commit(line).await {
             tracing::warn!(%error, "the line of an unknown outcome waits for the disk");
         }
-        self.let_go();
     }
 
     /// It has submitted a job, which holds the money from now on, by the run's name.
@@ -127,8 +129,20 @@ impl Stake {
         }
     }
 
+    /// MONEY: it was sent, so it may have been paid for. Without a note, only what counts for a budget
+    /// stays held: of that there is no more than the budget has.
     fn let_go(&mut self) {
-        if let (Some(hold), Some(Noted::Durably)) = (self.hold.take(), self.sent) {
+        let Some(hold) = self.hold.take() else {
+            return;
+        };
+        let stays = match self.sent {
+            Some(Noted::Durably) => true,
+            Some(Noted::Nowhere) => {
+                self.expected > Usd::ZERO && self.books.is_bounded(&self.claim.client)
+            }
+            None => false,
+        };
+        if stays {
             hold.keep();
         }
     }

@@ -10,6 +10,7 @@ use super::ending::run_of;
 use super::{Books, Claim, asked_at};
 use crate::generation::Extent;
 use crate::ledger::{LedgerError, Line, Outcome, Spent};
+use crate::once::is_settled;
 use crate::price::Usd;
 use crate::store::{Intent, Record, Stake, Store, StoreError, TaskState};
 
@@ -36,9 +37,12 @@ impl Books {
     /// unknown and for jobs that run, and the lines that it did not come to write. To be called before
     /// anything else touches the notes. Blocks.
     ///
+    /// Says whether every answer that is kept is booked: until then its note has to stay, for the next
+    /// start to find.
+    ///
     /// # Errors
-    /// When the store or the ledger cannot be read or written.
-    pub fn take_up(&self, store: &dyn Store, spent: &Spent) -> Result<(), StartError> {
+    /// When the store or the ledger cannot be read. Lines that the disk does not take wait for it.
+    pub fn take_up(&self, store: &dyn Store, spent: &Spent) -> Result<bool, StartError> {
         let now = self.clock.now();
         for (client, sums) in &spent.clients {
             let sums = (sums.day, sums.month);
@@ -49,13 +53,14 @@ impl Books {
             Some(since) => self.ledger.booked_blocking(since)?,
             None => HashMap::new(),
         };
+        let mut all = true;
         for intent in &left.intents {
-            self.take_up_note(store, intent, &booked)?;
+            all &= self.take_up_note(store, intent, &booked)?;
         }
         for job in &left.jobs {
             self.take_up_job(job, &booked);
         }
-        Ok(())
+        Ok(all)
     }
 
     fn take_up_note(
@@ -63,32 +68,38 @@ impl Books {
         store: &dyn Store,
         intent: &Intent,
         booked: &HashMap<Uuid, Outcome>,
-    ) -> Result<(), StartError> {
+    ) -> Result<bool, StartError> {
+        let mut all = true;
         let kept = store.get(&intent.key)?.map(|entry| entry.record);
+        let settled = kept.as_ref().is_some_and(|kept| is_settled(intent, kept));
         for stake in intent.stakes() {
+            // It was run again, and that went well: nobody waits any longer for an earlier run of it.
+            if settled && Some(stake.run) != intent.run {
+                continue;
+            }
             let known = booked.get(&stake.run);
             let own = kept.as_ref().filter(|kept| kept.run == Some(stake.run));
             match (own, known) {
                 (_, Some(Outcome::Paid | Outcome::Failed)) => {}
                 // A job's line is written at its end, and what it holds is taken up with it.
                 (Some(record), _) if record.task.is_some() => {}
-                (Some(record), _) => self.book_kept(record, &stake)?,
+                (Some(record), _) => all &= self.book_kept(record, &stake)?,
                 (None, Some(_)) => self.hold_in_doubt(&stake, intent),
                 (None, None) => {
                     let line = self.doubtful(intent, &stake);
-                    self.ledger.commit_blocking(line)?;
+                    self.write(line)?;
                     self.hold_in_doubt(&stake, intent);
                 }
             }
         }
-        Ok(())
+        Ok(all)
     }
 
-    /// The process ended between keeping an answer and booking it.
-    fn book_kept(&self, record: &Record, stake: &Stake) -> Result<(), StartError> {
+    /// The process ended between keeping an answer and booking it. Says whether the line is durable.
+    fn book_kept(&self, record: &Record, stake: &Stake) -> Result<bool, StartError> {
         let usd = record.usd.map(Usd::from_dollars);
         let time = asked_at(stake.run, record.created_at);
-        self.ledger.commit_blocking(Line {
+        let written = self.write(Line {
             usd_spent: usd.unwrap_or_default(),
             run: Some(stake.run),
             unpriced: usd.is_none(),
@@ -96,7 +107,20 @@ impl Books {
         })?;
         let spent = usd.unwrap_or_default();
         self.limits.budgets().book(&stake.client, spent, time);
-        Ok(())
+        Ok(written)
+    }
+
+    /// Writes a line; says whether it is durable. One that is not waits for the disk, and nothing is paid
+    /// for meanwhile, while what is kept is handed out.
+    fn write(&self, line: Line) -> Result<bool, LedgerError> {
+        match self.ledger.commit_blocking(line) {
+            Ok(()) => Ok(true),
+            Err(error @ LedgerError::Io { .. }) => {
+                tracing::error!(%error, "the line of an earlier process's run waits for the disk");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn doubtful(&self, intent: &Intent, stake: &Stake) -> Line {
@@ -126,9 +150,9 @@ impl Books {
             return;
         };
         let run = run_of(record, &task.id);
-        if let Some(Outcome::Paid | Outcome::Failed) = booked.get(&run) {
+        if let Some(outcome @ (Outcome::Paid | Outcome::Failed)) = booked.get(&run) {
             // Its end was booked and not kept: it will be told once more.
-            self.booked().insert(run);
+            self.booked().insert(run, *outcome);
             return;
         }
         let usd = record.usd.map(Usd::from_dollars).unwrap_or_default();

@@ -108,6 +108,8 @@ struct Accounts {
     own: BTreeMap<String, Allowance>,
     clients: HashMap<String, Account>,
     holds: HashMap<Uuid, Held>,
+    /// The first day of the month in which holds of long ago were last let go.
+    swept: Date,
 }
 
 /// What a client may spend; `None`: whatever it likes.
@@ -226,6 +228,21 @@ impl Budgets {
         spent.add_to_month(date, month);
     }
 
+    /// Whether anything is left of the budgets of a client that asks for what has a price nobody can
+    /// tell beforehand: it is held by nothing, and refused when nothing is left.
+    ///
+    /// # Errors
+    /// When a budget is used up; of both, the one that lasts longer.
+    pub fn check_left(&self, client: &str, at: Timestamp) -> Result<(), OverBudget> {
+        // The least that there is: a budget of which it is not left is used up.
+        let least = Usd::from_billionths(1);
+        let checked = self.lock().check(client, least, at);
+        checked.map_err(|over| OverBudget {
+            estimate: Usd::ZERO,
+            ..over
+        })
+    }
+
     /// What is spent and what is held, in the day or month of `at`.
     pub fn standing(&self, client: &str, period: Period, at: Timestamp) -> (Usd, Usd) {
         self.lock().standing(client, period, at)
@@ -277,10 +294,27 @@ impl Accounts {
         // A run is held once: what comes last is what it is.
         self.release(run);
         let date = date_of(at);
+        self.sweep(date);
         let account = self.clients.entry(client.to_owned()).or_default();
         account.held.add(date, usd);
         let client = client.to_owned();
         self.holds.insert(run, Held { client, usd, date });
+    }
+
+    /// Lets go what is held for runs from before the last month: it counts in no budget any more, and
+    /// a doubt that no note stands for is never resolved.
+    fn sweep(&mut self, today: Date) {
+        let month = today.first_of_month();
+        if month <= self.swept {
+            return;
+        }
+        self.swept = month;
+        let last = month.yesterday().map_or(month, Date::first_of_month);
+        let old = self.holds.iter().filter(|(_, held)| held.date < last);
+        let old: Vec<Uuid> = old.map(|(run, _)| *run).collect();
+        for run in old {
+            self.release(run);
+        }
     }
 
     fn release(&mut self, run: Uuid) -> Option<Held> {

@@ -162,6 +162,15 @@ impl Limits {
         held.map_err(|over| self.counted(Refusal::Budget(Box::new(over))))
     }
 
+    /// Whether anything is left of a client's budgets, as [`Budgets::check_left`] says.
+    ///
+    /// # Errors
+    /// When one of them is used up.
+    pub fn check_left(&self, client: &str, at: Timestamp) -> Result<(), Refusal> {
+        let checked = self.budgets.check_left(client, at);
+        checked.map_err(|over| self.counted(Refusal::Budget(Box::new(over))))
+    }
+
     /// Counts a refusal that was shared: somebody of the same client asked for the same at the same
     /// moment, and hears the same.
     pub fn refused_too(&self, refusal: &Refusal) {

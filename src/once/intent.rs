@@ -10,14 +10,20 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::generation::Fingerprint;
+use crate::generation::{Fingerprint, asked_at};
+use crate::price::Usd;
 use crate::store::{Intent, IntentState, Record, Shelf, Stake, Store, StoreError};
 
 /// How many groups of generations can write notes without waiting for each other.
 const STRIPES: usize = 64;
+
+/// How many runs of one generation, at most, a note holds money for beside its own: whoever has asked
+/// for more of them without hearing how one ended has other worries.
+const MOST_BESIDE: usize = 1000;
 
 /// What a note says while it stands for more than one run.
 const SHARED: &str = "more than one run of it was under way when the proxy ended";
@@ -44,6 +50,8 @@ struct Note {
     before: Option<Intent>,
     /// What is held for those that are under way or in doubt.
     stakes: Vec<Stake>,
+    /// Which run the note on disk is about, and what it says is held beside that.
+    written: Option<(Option<Uuid>, Vec<Stake>)>,
 }
 
 /// One run's part in the note. Dropped without a word, the note stays: the outcome is unknown.
@@ -66,21 +74,23 @@ impl Pledges {
     ///
     /// # Errors
     /// When it could not be written: then nothing may be sent.
-    pub(super) async fn make(&self, intent: Intent) -> Result<Pledge, StoreError> {
+    pub(super) async fn make(&self, mut intent: Intent) -> Result<Pledge, StoreError> {
         let notes = self.notes.clone();
         let mut written = intent.clone();
-        self.shelf
+        intent.started_at = self
+            .shelf
             .writing(move |store| {
                 let mut notes = stripe(&notes, &written.key);
                 if let Some(note) = notes.get_mut(&written.key) {
                     // The answer that one of them keeps must not pass for the other's after a crash.
                     written.reason = Some(SHARED.to_owned());
                     let own = written.stakes();
-                    written.beside = note.stakes.clone();
+                    written.beside = note.beside(&written).0;
                     store.put_intent(&written)?;
                     note.stakes.extend(own);
                     note.live += 1;
-                    return Ok(());
+                    note.written = Some((written.run, written.beside));
+                    return Ok(written.started_at);
                 }
                 let before = store.intent(&written.key)?;
                 if before.is_some() {
@@ -89,18 +99,21 @@ impl Pledges {
                     tracing::warn!(key, "runs again although an earlier run's outcome is unknown: a possible double payment");
                 }
                 written.started_at = after_what_is_kept(&written, store)?;
-                if let Err(error) = store.put_intent(&written) {
-                    take_back(&written.key, before.as_ref(), store);
-                    return Err(error);
-                }
-                let note = Note {
+                let mut note = Note {
                     live: 1,
-                    before,
                     stakes: written.stakes(),
+                    before,
                     ..Note::default()
                 };
+                // A crash must not forget what the note was about that stood here before.
+                written.beside = note.beside(&written).0;
+                if let Err(error) = store.put_intent(&written) {
+                    take_back(&written.key, note.before.as_ref(), store);
+                    return Err(error);
+                }
+                note.written = Some((written.run, written.beside));
                 notes.insert(written.key, note);
-                Ok(())
+                Ok(written.started_at)
             })
             .await?;
         Ok(Pledge {
@@ -208,11 +221,14 @@ impl Note {
     /// MONEY: what is held in doubt is held by the note that stands on disk, so that a restart finds the
     /// same; what an earlier note held is free when that is replaced.
     fn conclude(self, key: &Fingerprint, store: &dyn Store) -> Result<Vec<Stake>, StoreError> {
+        if let Some(doubt) = &self.doubt {
+            return self.leave_doubt(doubt, store);
+        }
         let earlier = self.before.as_ref().map(Intent::stakes);
         let earlier = earlier.unwrap_or_default();
         match (self.doubt, self.kept, self.before) {
-            // It says so already.
-            (Some(_), _, _) => Ok(earlier),
+            // Said above.
+            (Some(_), _, _) => Ok(Vec::new()),
             (None, true, _) | (None, false, None) => store.remove_intent(key).map(|_| earlier),
             (None, false, Some(before)) => {
                 store.put_intent(&Intent {
@@ -222,6 +238,44 @@ impl Note {
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// A doubt stays, and with it whatever is in doubt beside it: what an earlier note was about, and
+    /// nothing that has ended since it was written. Returns what counts in no budget any more.
+    fn leave_doubt(&self, doubt: &Intent, store: &dyn Store) -> Result<Vec<Stake>, StoreError> {
+        let (beside, over) = self.beside(doubt);
+        let is_shared = !beside.is_empty() && doubt.state == IntentState::Pending;
+        if self.written.as_ref() != Some(&(doubt.run, beside.clone())) {
+            store.put_intent(&Intent {
+                // One whose answer is kept must not settle the others.
+                reason: match &doubt.reason {
+                    None if is_shared => Some(SHARED.to_owned()),
+                    reason => reason.clone(),
+                },
+                beside,
+                ..doubt.clone()
+            })?;
+        }
+        Ok(over)
+    }
+
+    /// What is held beside the run of `intent`, by those that have not ended and by an earlier note; and
+    /// of the latter what counts in no budget any more, since its month is over.
+    fn beside(&self, intent: &Intent) -> (Vec<Stake>, Vec<Stake>) {
+        let month = |at: Timestamp| at.to_zoned(TimeZone::UTC).date().first_of_month();
+        let now = month(intent.started_at);
+        let is_over = |stake: &Stake| {
+            let past = asked_at(stake.run).is_some_and(|at| month(at) < now);
+            past || stake.usd == Usd::ZERO
+        };
+        let earlier = self.before.as_ref().map(Intent::stakes);
+        let (mut over, mut beside): (Vec<_>, Vec<_>) =
+            earlier.into_iter().flatten().partition(is_over);
+        let own = self.stakes.iter();
+        beside.extend(own.filter(|stake| Some(stake.run) != intent.run).cloned());
+        let most = beside.len().saturating_sub(MOST_BESIDE);
+        over.extend(beside.drain(..most));
+        (beside, over)
     }
 
     fn forget(&mut self, run: Option<Uuid>) {
@@ -283,14 +337,14 @@ impl Pledge {
         let unknown = self.unknown(Some(reason));
         let key = unknown.key;
         let doubted = self.pledges.end(key, move |note, store| {
-            let beside = note.stakes.iter();
-            let beside = beside.filter(|stake| Some(stake.run) != unknown.run);
             let unknown = Intent {
-                beside: beside.cloned().collect(),
+                beside: note.beside(&unknown).0,
                 ..unknown
             };
             note.doubt = Some(unknown.clone());
-            store.put_intent(&unknown)
+            store.put_intent(&unknown)?;
+            note.written = Some((unknown.run, unknown.beside));
+            Ok(())
         });
         doubted.await.unwrap_or_else(|error| {
             // The note as it was first written stands, and says the same without the reason.

@@ -204,12 +204,15 @@ impl Proxy {
         &self.once
     }
 
-    /// Brings what an earlier process left behind into agreement with what it kept.
+    /// Brings what an earlier process left behind into agreement with what it kept. Its notes stay
+    /// while it is not `booked`.
     ///
     /// # Errors
     /// When the store cannot say what it holds.
-    pub async fn reconcile(&self) -> Result<(), StoreError> {
-        self.once.reconcile().await?;
+    pub async fn reconcile(&self, booked: bool) -> Result<(), StoreError> {
+        if booked {
+            self.once.reconcile().await?;
+        }
         self.count_running_jobs().await;
         Ok(())
     }
