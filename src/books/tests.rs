@@ -43,8 +43,8 @@ struct Run {
 struct Job {
     record: Record,
     dollars: u64,
-    /// Its line was written, and its end was not kept.
-    booked: bool,
+    /// How its line was written, when its end was not kept.
+    booked: Option<Outcome>,
 }
 
 /// One process, and what a list says of it.
@@ -58,17 +58,25 @@ struct Desk {
     /// Notes whose run nobody knows the end of.
     doubts: Vec<(Intent, u64)>,
     paid: u64,
+    /// What was paid, or is held again, after it was given back: the budget could not know.
+    late: u64,
     next: u8,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Ask { dollars: u64 },
+    Ask {
+        dollars: u64,
+    },
     Advance(usize),
     Fail(usize),
     Doubt(usize),
     Submit(usize),
-    JobEnds { nth: usize, well: bool, kept: bool },
+    JobEnds {
+        nth: usize,
+        how: crate::jobs::Outcome,
+        kept: bool,
+    },
     Resolve(usize),
     Crash,
 }
@@ -81,11 +89,16 @@ fn step() -> impl Strategy<Value = Step> {
         1 => nth.clone().prop_map(Step::Fail),
         1 => nth.clone().prop_map(Step::Doubt),
         2 => nth.clone().prop_map(Step::Submit),
-        2 => (nth.clone(), any::<bool>(), any::<bool>())
-            .prop_map(|(nth, well, kept)| Step::JobEnds { nth, well, kept }),
+        3 => (nth.clone(), how(), any::<bool>())
+            .prop_map(|(nth, how, kept)| Step::JobEnds { nth, how, kept }),
         1 => nth.prop_map(Step::Resolve),
         1 => Just(Step::Crash),
     ]
+}
+
+fn how() -> impl Strategy<Value = crate::jobs::Outcome> {
+    use crate::jobs::Outcome::{Failed, GivenUp, Succeeded};
+    prop_oneof![2 => Just(Succeeded), 1 => Just(Failed), 1 => Just(GivenUp)]
 }
 
 fn start(dir: &Path, clock: &Clock) -> (DiskStore, Arc<Books>) {
@@ -106,9 +119,12 @@ fn start(dir: &Path, clock: &Clock) -> (DiskStore, Arc<Books>) {
     let (ledger, spent) = Ledger::open(dir, clock).unwrap();
     let limits = Arc::new(Limits::new(&config));
     let books = Books::new(&config, (ledger, limits), clock.clone());
-    books.take_up(&store, &spent).unwrap();
+    let booked = books.take_up(&store, &spent).unwrap();
     // As the proxy does next.
     for intent in store.intents().unwrap() {
+        if !booked {
+            break;
+        }
         let kept = store.get(&intent.key).unwrap();
         if kept.is_some_and(|entry| is_settled(&intent, &entry.record)) {
             store.remove_intent(&intent.key).unwrap();
@@ -130,6 +146,7 @@ impl Desk {
             jobs: Vec::new(),
             doubts: Vec::new(),
             paid: 0,
+            late: 0,
             next: 0,
         }
     }
@@ -141,7 +158,7 @@ impl Desk {
     /// What is held, in dollars.
     fn held(&self) -> u64 {
         let runs = self.runs.iter().filter(|run| run.phase != Phase::Booked);
-        let jobs = self.jobs.iter().filter(|job| !job.booked);
+        let jobs = self.jobs.iter().filter(|job| job.booked.is_none());
         runs.map(|run| run.dollars).sum::<u64>()
             + jobs.map(|job| job.dollars).sum::<u64>()
             + self.doubts.iter().map(|(_, dollars)| dollars).sum::<u64>()
@@ -292,11 +309,11 @@ impl Desk {
                     self.jobs.push(Job {
                         record,
                         dollars: run.dollars,
-                        booked: false,
+                        booked: None,
                     });
                 }
             }
-            Step::JobEnds { nth, well, kept } => self.job_ends(nth, (well, kept)),
+            Step::JobEnds { nth, how, kept } => self.job_ends(nth, (how, kept)),
             Step::Resolve(nth) => {
                 if let Some(nth) = nth.checked_rem(self.doubts.len()) {
                     let (intent, _) = self.doubts.swap_remove(nth);
@@ -309,30 +326,37 @@ impl Desk {
     }
 
     /// Its line is written; its end is kept, or told once more later.
-    fn job_ends(&mut self, nth: usize, (well, kept): (bool, bool)) {
+    fn job_ends(&mut self, nth: usize, (how, kept): (crate::jobs::Outcome, bool)) {
         let Some(nth) = nth.checked_rem(self.jobs.len()) else {
             return;
         };
         let mut job = self.jobs.swap_remove(nth);
         // What was booked as paid does not fail afterwards.
-        let well = well || job.booked;
+        let booked_as = match how {
+            crate::jobs::Outcome::Succeeded => Outcome::Paid,
+            crate::jobs::Outcome::Failed | crate::jobs::Outcome::Cancelled => Outcome::Failed,
+            crate::jobs::Outcome::GivenUp => Outcome::Unknown,
+        };
+        let was_paid = job.booked == Some(Outcome::Paid);
+        let well = was_paid || booked_as == Outcome::Paid;
         let end = End {
             key: job.record.key,
             task_id: job.record.task.as_ref().expect("a job").id.clone(),
             outcome: if well {
                 crate::jobs::Outcome::Succeeded
             } else {
-                crate::jobs::Outcome::Failed
+                how
             },
             poll_path: "/v1/videos/x".to_owned(),
             answer: None,
         };
         let mut record = job.record.clone();
         self.books.before(&end, &mut record).unwrap();
-        if well && !job.booked {
+        if well && !was_paid {
             self.paid += job.dollars;
+            self.late += job.booked.map_or(0, |_| job.dollars);
         }
-        if !well {
+        if kept && !well {
             self.store().remove(&record.key).unwrap();
         } else if kept {
             if let Some(task) = &mut record.task {
@@ -340,7 +364,11 @@ impl Desk {
             }
             self.keep(record);
         } else {
-            job.booked = true;
+            job.booked = match (job.booked, booked_as) {
+                (Some(Outcome::Paid), _) | (_, Outcome::Paid) => Some(Outcome::Paid),
+                (Some(Outcome::Failed), _) | (_, Outcome::Failed) => Some(Outcome::Failed),
+                (Some(_) | None, _) => Some(Outcome::Unknown),
+            };
             self.jobs.push(job);
         }
     }
@@ -355,6 +383,13 @@ impl Desk {
                 Phase::Booked => {}
             }
         }
+        for job in &mut self.jobs {
+            // Nobody knows how it ended, and it runs: it is held again.
+            if job.booked == Some(Outcome::Unknown) {
+                job.booked = None;
+                self.late += job.dollars;
+            }
+        }
         self.store = None;
         let (store, books) = start(self.dir.path(), &self.clock);
         (self.store, self.books) = (Some(store), books);
@@ -365,7 +400,7 @@ impl Desk {
         let (spent, held) = budgets.standing("alice", Period::Day, self.clock.now());
         let expected = (self.paid * DOLLAR, self.held() * DOLLAR);
         assert_eq!((spent.billionths(), held.billionths()), expected);
-        assert!(self.paid + self.held() <= BUDGET);
+        assert!(self.paid + self.held() <= BUDGET + self.late);
     }
 
     /// The sum of the last lines of all runs; no line stands twice.
@@ -409,4 +444,93 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn a_job_that_was_given_up_and_succeeds_is_booked_as_paid() {
+    use crate::jobs::Outcome::{Failed, GivenUp, Succeeded};
+    for first in [GivenUp, Failed] {
+        let mut desk = Desk::new();
+        desk.ask(5);
+        desk.go(&Step::Submit(0)).await;
+        for (how, kept) in [
+            (first, false),
+            (Succeeded, false),
+            (Failed, false),
+            (Succeeded, true),
+        ] {
+            desk.go(&Step::JobEnds { nth: 0, how, kept }).await;
+            desk.check();
+        }
+        assert_eq!((desk.paid, desk.ledger_sum()), (5, 5 * DOLLAR), "{first:?}");
+        desk.crash();
+        desk.check();
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_stays_held_with_a_note_or_without() {
+    let mut desk = Desk::new();
+    for noted in [true, false] {
+        desk.ask(5);
+        let mut run = desk.take_sent(0).unwrap();
+        let mut stake = run.stake.take().unwrap();
+        stake.sent(noted);
+        stake.unknown().await;
+        desk.doubts.push((run.intent, run.dollars));
+        desk.check();
+        // A client that hangs up.
+        desk.ask(5);
+        let mut run = desk.take_sent(0).unwrap();
+        run.stake.as_mut().unwrap().sent(noted);
+        drop(run.stake.take());
+        desk.doubts.push((run.intent, run.dollars));
+        desk.check();
+    }
+    // All of it is gone.
+    desk.ask(1);
+    assert!(desk.runs.is_empty());
+}
+
+#[tokio::test]
+async fn a_payment_that_nobody_waits_for_is_no_doubt() {
+    let mut desk = Desk::new();
+    desk.ask(5);
+    let stake = desk.runs[0].stake.take().unwrap();
+    {
+        let paying = std::pin::pin!(stake.paid(Usd::from_billionths(5 * DOLLAR)));
+        let _ = futures_util::poll!(paying);
+    }
+    desk.books.ledger.flush().await.unwrap();
+    (desk.paid, desk.runs[0].phase) = (5, Phase::Booked);
+    desk.check();
+    let page = std::fs::read_dir(desk.dir.path().join("ledger"))
+        .unwrap()
+        .next();
+    let text = std::fs::read_to_string(page.unwrap().unwrap().path()).unwrap();
+    let outcomes: Vec<Outcome> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Line>(line).unwrap().outcome)
+        .collect();
+    assert_eq!(outcomes, [Outcome::Paid]);
+}
+
+/// The file of this month is a folder, so nothing can be written.
+#[tokio::test]
+async fn a_start_goes_on_although_the_ledger_takes_nothing() {
+    let mut desk = Desk::new();
+    desk.ask(5);
+    desk.ask(2);
+    desk.go(&Step::Advance(1)).await;
+    let month = desk.clock.now().strftime("%Y-%m.jsonl").to_string();
+    let page = desk.dir.path().join("ledger").join(month);
+    std::fs::create_dir_all(&page).unwrap();
+    desk.crash();
+    assert_eq!((desk.paid, desk.held()), (2, 5));
+    desk.check();
+    assert!(desk.books.check_writable().await.is_err());
+    std::fs::remove_dir(&page).unwrap();
+    desk.books.check_writable().await.unwrap();
+    assert_eq!(desk.ledger_sum(), 2 * DOLLAR);
+    desk.check();
 }

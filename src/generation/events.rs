@@ -114,9 +114,15 @@ impl EventScanner {
         self.held.map_or(self.settled, |held| held.at)
     }
 
-    /// How the stream stands if nothing more comes. A last line without its end, and a last event
-    /// without its blank line, count.
-    pub fn end(&self) -> StreamEnd {
+    /// Whether nothing that follows can matter: its end marker came, and no result that others may
+    /// follow.
+    pub fn is_over(&self) -> bool {
+        let last = self.whole();
+        !last.failed && last.held.is_some_and(|held| held.last_for_sure)
+    }
+
+    /// The same with a last line and a last event that are taken to be whole.
+    fn whole(&self) -> Self {
         let mut last = Self {
             line: Vec::new(),
             event: self.event.clone(),
@@ -126,6 +132,13 @@ impl EventScanner {
             last.read_line(&self.line);
         }
         last.end_event();
+        last
+    }
+
+    /// How the stream stands if nothing more comes. A last line without its end, and a last event
+    /// without its blank line, count.
+    pub fn end(&self) -> StreamEnd {
+        let last = self.whole();
         if last.failed {
             StreamEnd::Error
         } else if last.held.is_some() {

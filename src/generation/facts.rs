@@ -14,6 +14,9 @@ const NAMES: [&str; 5] = ["model", "stream", "temperature", "seed", "metadata"];
 pub(super) struct Facts {
     /// The top-level `model`.
     pub(super) model: Option<String>,
+    /// The same by a name that differs in case alone. RelayDance's gateway matches names like that, so
+    /// it says what is charged; the fingerprint takes no notice of it.
+    pub(super) model_loosely: Option<String>,
     /// The top-level `stream` is true.
     pub(super) stream: bool,
     /// The top-level `temperature` is zero, or `seed` is there and not null.
@@ -67,14 +70,28 @@ impl Facts {
 
     /// How much the request asks for.
     pub(super) fn extent(&self, kind: Kind) -> Extent {
-        self.size.extent(kind, self.model.as_deref(), self.body)
+        self.size.extent(kind, self.model(), self.body)
+    }
+
+    /// The model that is charged for.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.model.as_deref().or(self.model_loosely.as_deref())
     }
 
     /// Notes the model's name, when it is one.
     pub(super) fn note_model(&mut self, name: &[u8]) {
-        self.model = std::str::from_utf8(name)
-            .ok()
-            .filter(|name| !name.is_empty() && name.len() <= LONGEST_MODEL)
-            .map(str::to_owned);
+        self.model = model(name);
     }
+
+    /// The same of a member whose name is that of the model but for its case.
+    pub(super) fn note_model_loosely(&mut self, name: &[u8]) {
+        self.model_loosely = model(name);
+    }
+}
+
+fn model(name: &[u8]) -> Option<String> {
+    std::str::from_utf8(name)
+        .ok()
+        .filter(|name| !name.is_empty() && name.len() <= LONGEST_MODEL)
+        .map(str::to_owned)
 }

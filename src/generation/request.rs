@@ -98,7 +98,7 @@ impl Request<'_> {
         Identity {
             extent,
             fingerprint: Fingerprint::from_bytes(*hasher.finalize().as_bytes()),
-            model: facts.model,
+            model: facts.model.or(facts.model_loosely),
             stream: facts.stream,
             deterministic: facts.deterministic,
         }

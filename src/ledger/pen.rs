@@ -115,8 +115,7 @@ impl Ledger {
     /// # Cancel safety
     /// The line is written, whether or not anyone waits for it.
     pub async fn commit(self: &Arc<Self>, line: Line) -> Result<(), LedgerError> {
-        self.count(&line);
-        let ticket = lock(&self.queue).commit(line)?;
+        let ticket = self.queue_up(line)?;
         let ledger = self.clone();
         blocking(move || ledger.write_up_to(ticket)).await
     }
@@ -126,18 +125,26 @@ impl Ledger {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn commit_blocking(&self, line: Line) -> Result<(), LedgerError> {
-        self.count(&line);
-        let ticket = lock(&self.queue).commit(line)?;
+        let ticket = self.queue_up(line)?;
         self.write_up_to(ticket)
+    }
+
+    /// What nobody will ever write is not counted either.
+    fn queue_up(&self, line: Line) -> Result<u64, LedgerError> {
+        let ticket = lock(&self.queue).commit(line.clone())?;
+        self.count(&line);
+        Ok(ticket)
     }
 
     /// Has a line about what cost nothing written in the background, within 250 ms while
     /// [`run`](Self::run) runs. Never blocks; a power cut may lose it, the end of the process does
     /// not once it is written. While too much waits for a failing disk it is left out.
     pub fn note(&self, line: &Line) {
-        self.count(line);
-        // Left out is counted, and told with the failure.
-        let _ = lock(&self.queue).note(line);
+        // What is left out is told with the failure.
+        let noted = lock(&self.queue).note(line);
+        if noted.is_ok() {
+            self.count(line);
+        }
         self.waits.notify_one();
     }
 

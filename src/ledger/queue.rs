@@ -50,6 +50,8 @@ impl Queue {
             self.lost += 1;
             return Err(LedgerError::Full);
         }
+        // A run of unknown outcome is noted by whoever cannot wait. None of these is a payment.
+        self.doubts.note(line.key, line.run, line.outcome);
         self.push(line, false)
     }
 

@@ -106,6 +106,20 @@ impl Limits {
     /// When the client has as many of them under way as `concurrent_generations` allows, or has used
     /// up its `generations_per_minute`. Nothing is counted then.
     pub fn generation(&self, client: &str) -> Result<Slot, Refusal> {
+        self.generation_with(client, || Ok(()))
+            .map(|(slot, ())| slot)
+    }
+
+    /// The same, where something else may refuse it too, and takes what can be given back: asked when
+    /// there is a slot, so that one that gets none takes nothing meanwhile.
+    ///
+    /// # Errors
+    /// As [`generation`](Self::generation), and those of `more`.
+    pub fn generation_with<T>(
+        &self,
+        client: &str,
+        more: impl FnOnce() -> Result<T, Refusal>,
+    ) -> Result<(Slot, T), Refusal> {
         let book = self.book.load();
         let allowed = book.of_client(client);
         let slot = Slots::take(&self.slots, client, allowed.at_once)
@@ -113,9 +127,10 @@ impl Limits {
                 most: allowed.at_once,
             })
             .map_err(|refusal| self.counted(refusal))?;
+        let more = more()?;
         // Last, since what was taken from a bucket cannot be given back.
         match allowed.generations.as_ref().map(|bucket| bucket.take()) {
-            None | Some(Ok(_)) => Ok(slot),
+            None | Some(Ok(_)) => Ok((slot, more)),
             Some(Err((standing, wait))) => {
                 let most = standing.most();
                 Err(self.counted(Refusal::Generations { most, wait }))

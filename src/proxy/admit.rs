@@ -80,8 +80,8 @@ impl Proxy {
     /// When one of its limits is reached: nothing is sent then, and nothing was counted. What can be
     /// given back is asked for before what cannot.
     pub(super) fn admit(&self, claim: &Claim) -> Result<(Admission, Stake), Refusal> {
-        let stake = self.books.open(claim.clone())?;
-        let slot = self.limits.generation(&claim.client)?;
+        let open = || self.books.open(claim.clone());
+        let (slot, stake) = self.limits.generation_with(&claim.client, open)?;
         Ok((Admission { slot }, stake))
     }
 

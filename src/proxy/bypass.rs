@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use http::{Response, header};
+use jiff::Timestamp;
 
 use super::directives::{self, Directives};
 use super::forward::Passing;
 use super::generate::Asked;
 use super::{Error, Proxy};
 use crate::books::Claim;
+use crate::generation::{Fingerprint, new_run};
 use crate::message::{Body, body, peek};
 
 /// The largest body that is looked at before it is passed by, in bytes, and how long its end is waited
@@ -32,6 +34,9 @@ impl Proxy {
             return Err(Error::NotCached);
         }
         let (claim, body) = self.claim_to_pass(&asked, wishes.take, body).await?;
+        // MONEY: nothing is paid for that cannot be booked.
+        let booking = self.books.check_writable().await;
+        booking.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
         let (admission, mut stake) = self.admit(&claim)?;
         let path = asked.parts.uri.path().to_owned();
         let Asked {
@@ -69,9 +74,21 @@ impl Proxy {
         } else {
             peek(body, LOOKED_AT, LOOKING).await
         };
+        let is_seen = seen.is_some();
         let identity = self
             .identify(asked, take, &seen.unwrap_or_default())
             .await?;
-        Ok((Claim::new(client, asked.kind, &identity), body))
+        let mut claim = Claim::new(client, asked.kind, &identity);
+        if !is_seen {
+            // MONEY: nobody knows what it asks for, so it is the same as nothing else.
+            claim.key = Fingerprint::from_bytes(unlike_any_other(self.clock.now()));
+        }
+        Ok((claim, body))
     }
+}
+
+/// The bytes of a key that no body gives, and no other call.
+fn unlike_any_other(now: Timestamp) -> [u8; 32] {
+    let name = new_run(now);
+    blake3::derive_key("reprise 2026-11 a body that was not seen", name.as_bytes())
 }

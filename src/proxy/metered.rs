@@ -12,18 +12,21 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::forward::LeftOpen;
+use super::verdict::{AT_ONCE, apart};
 use super::{Error, Proxy};
 use crate::books::Stake;
 use crate::generation::Kind;
-use crate::generation::events::{EventScanner, StreamEnd};
+use crate::generation::events::EventScanner;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
 use crate::message::{Body, BodyError, body, coding, headers};
 use crate::price::Usage;
 use crate::upstream::SendError;
 
 /// So much of an answer is copied to read what was used, in bytes, and of its plain form. A longer one
-/// is paid by the estimate.
+/// is paid by the estimate, but for an event stream, whose last events say it: of that so much more is
+/// kept of its end.
 const COPIED: usize = 1024 * 1024;
+const LAST: usize = 64 * 1024;
 const PLAIN: u64 = 4 * 1024 * 1024;
 
 impl Proxy {
@@ -65,6 +68,8 @@ impl Proxy {
             headers: answer.headers().clone(),
             stake,
             copy: Some(Vec::new()),
+            last: Vec::new(),
+            cut: false,
             events: events(&answer, &path),
             path,
         };
@@ -92,6 +97,10 @@ struct Meter {
     stake: Stake,
     /// What has arrived; `None` once that is too much.
     copy: Option<Vec<u8>>,
+    /// Of an event stream: what followed that, as far as it is kept.
+    last: Vec<u8>,
+    /// Something is missing between the two.
+    cut: bool,
     /// Of an event stream: how far it is.
     events: Option<Box<EventScanner>>,
 }
@@ -119,31 +128,72 @@ impl Meter {
         let Some(copy) = &mut self.copy else {
             return;
         };
-        if copy.len() + piece.len() > COPIED {
-            self.copy = None;
-        } else {
-            copy.extend_from_slice(piece);
+        let (first, rest) = piece.split_at(piece.len().min(COPIED - copy.len()));
+        copy.extend_from_slice(first);
+        if rest.is_empty() {
+            return;
         }
+        if self.events.is_none() {
+            self.copy = None;
+            return;
+        }
+        self.last.extend_from_slice(rest);
+        // Not with every piece: what is moved is no more than has come.
+        if self.last.len() > 2 * LAST {
+            self.last.drain(..self.last.len() - LAST);
+            self.cut = true;
+        }
+    }
+
+    /// What was copied, in one. Where something is missing, no event goes over the gap.
+    fn copied(&mut self) -> Option<Bytes> {
+        let mut copy = self.copy.take()?;
+        let mut last = self.last.as_slice();
+        if self.cut {
+            let line = memchr::memchr(b'\n', last).map_or(last.len(), |end| end + 1);
+            last = last.get(line..).unwrap_or_default();
+            copy.extend_from_slice(b"\n\n");
+        }
+        copy.extend_from_slice(last);
+        Some(copy.into())
     }
 
     /// The event that ends the stream is here: its client may leave without waiting for the end of the
     /// body.
     fn has_ended(&self) -> bool {
-        let end = self.events.as_ref().map(|events| events.end());
-        end == Some(StreamEnd::Complete)
+        // Of several pictures each comes with an event that could be the last.
+        self.events.as_ref().is_some_and(|events| events.is_over())
     }
 
     /// The answer is whole.
-    async fn book(self) {
-        let copy = self.copy.as_ref().map(|copy| Bytes::from(copy.clone()));
+    async fn book(mut self) {
+        let copy = self.copied();
+        let len = copy.as_ref().map_or(0, |copy| copy.len() as u64);
+        let read = apart(len > AT_ONCE, move || self.read(copy)).await;
+        let Ok((meter, verdict, usage)) = read else {
+            // It ended in a panic, and its outcome is in doubt.
+            return;
+        };
+        meter.close(verdict, usage).await;
+    }
+
+    /// What an answer says.
+    fn read(self, copy: Option<Bytes>) -> (Self, Verdict, Usage) {
         let plain = copy.and_then(|copy| coding::plain(&self.headers, &copy, PLAIN));
         let usage = plain.as_ref().map(|plain| Usage::read(self.kind, plain));
-        match self.judge(plain.as_ref()) {
+        let mut usage = usage.unwrap_or_default();
+        usage.failed = false;
+        if self.cut {
+            // There may have been more of them.
+            usage.images = None;
+        }
+        let verdict = self.judge(plain.as_ref());
+        (self, verdict, usage)
+    }
+
+    async fn close(self, verdict: Verdict, usage: Usage) {
+        match verdict {
             Verdict::Success => {
-                let usage = Usage {
-                    failed: false,
-                    ..usage.unwrap_or_default()
-                };
                 let usd = self.stake.cost(&usage);
                 if let Err(error) = self.stake.paid(usd).await {
                     tracing::error!(%error, "a generation that was paid for is not booked yet; its line waits for the disk");

@@ -46,7 +46,8 @@ fn lines(house: &House) -> Vec<Value> {
     let Ok(pages) = std::fs::read_dir(house.data_dir().join("ledger")) else {
         return Vec::new();
     };
-    let texts = pages.map(|page| std::fs::read_to_string(page.unwrap().path()).unwrap());
+    // A folder has none.
+    let texts = pages.map(|page| std::fs::read_to_string(page.unwrap().path()).unwrap_or_default());
     let texts: Vec<String> = texts.collect();
     let lines = texts.iter().flat_map(|text| text.lines());
     lines
@@ -303,4 +304,183 @@ async fn the_ledger_says_what_upstream_bills() {
         "{spent} of {bill}: {:?}",
         lines(&house)
     );
+}
+
+const SPEECH: &str = "/v1/audio/speech";
+
+/// The file of this month is a folder, so no line can be written; gone when that is.
+fn block_ledger(house: &House) -> std::path::PathBuf {
+    let ledger = house.data_dir().join("ledger");
+    let _ = std::fs::remove_dir_all(&ledger);
+    let month = Clock::system().now().strftime("%Y-%m.jsonl").to_string();
+    let page = ledger.join(month);
+    std::fs::create_dir_all(&page).unwrap();
+    page
+}
+
+/// Lines can be written again.
+fn unblock_ledger(page: &std::path::Path) {
+    std::fs::remove_dir(page).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_passed_by_and_may_have_run_stays_held() {
+    let house = house(3.0).await;
+    let bypass = |n| ask(&house, IMAGES, n).cache_control("no-store");
+    house.sandbox.on("POST /v1/images").close_before_head();
+    assert_eq!(bypass(1).send().await.status, 502);
+    house.sandbox.on("POST /v1/images").cut_after(10);
+    assert!(bypass(2).try_send().await.is_err(), "cut");
+    let gate = house.hold("POST /v1/images");
+    let call = bypass(3).begin();
+    gate.arrived(1).await;
+    call.leave().await;
+    until(|| booked(&house, "unknown").len() == 3).await;
+    gate.release();
+    assert!(is_refused(&bypass(4).send().await));
+    assert!(is_refused(&ask(&house, IMAGES, 5).send().await));
+}
+
+#[tokio::test]
+async fn nothing_is_passed_by_that_cannot_be_booked() {
+    let house = house(5.0).await;
+    let bypass = |n| ask(&house, IMAGES, n).cache_control("no-store").send();
+    let page = block_ledger(&house);
+    assert_eq!(bypass(1).await.status, 200, "nobody knew");
+    for _ in 0..2 {
+        let refused = bypass(2).await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert_eq!(refused.error_code(), "store_unavailable");
+    }
+    assert_eq!(house.billed(), 1);
+    unblock_ledger(&page);
+    assert_eq!(bypass(2).await.status, 200);
+    assert_eq!(booked(&house, "paid").len(), 2);
+}
+
+#[tokio::test]
+async fn a_proxy_whose_ledger_takes_nothing_starts_and_shows_what_is_kept() {
+    let mut house = house(2.0).await;
+    assert_eq!(ask(&house, IMAGES, 1).send().await.status, 200);
+    let page = block_ledger(&house);
+    house.sandbox.on("POST /v1/images").close_before_head();
+    assert_eq!(ask(&house, IMAGES, 2).send().await.status, 502);
+    house.restart().await;
+    assert!(ask(&house, IMAGES, 1).send().await.is_hit());
+    assert_eq!(ask(&house, IMAGES, 3).send().await.status, 503);
+    unblock_ledger(&page);
+    // Its line of the paid one went with the folder; the one in doubt is held.
+    assert_eq!(ask(&house, IMAGES, 3).send().await.status, 200);
+    assert_eq!(booked(&house, "unknown").len(), 1);
+    assert!(is_refused(&ask(&house, IMAGES, 4).send().await));
+}
+
+#[tokio::test]
+async fn what_nobody_can_estimate_is_refused_when_nothing_is_left() {
+    let house = house(1.0)
+        .config(|config| {
+            let second = Price {
+                per_second: Some(0.1),
+                ..Price::default()
+            };
+            config.prices.insert("voice".to_owned(), second);
+            let free = Price {
+                per_request: Some(0.0),
+                ..Price::default()
+            };
+            config.prices.insert("free".to_owned(), free);
+        })
+        .await;
+    let speak = |model: &str, text: &str| {
+        let body = json!({"model": model, "input": text, "voice": "alloy"});
+        house.client().post(SPEECH).json(&body).send()
+    };
+    assert_eq!(speak("voice", "one").await.status, 200);
+    assert_eq!(ask(&house, IMAGES, 1).send().await.status, 200);
+    let refused = speak("voice", "two").await;
+    assert!(is_refused(&refused), "{}", refused.text());
+    for model in ["free", "nobody-s"] {
+        assert_eq!(speak(model, "two").await.status, 200, "{model}");
+    }
+}
+
+#[tokio::test]
+async fn the_usage_at_the_end_of_a_long_stream_is_what_is_paid() {
+    let house = house(0.0)
+        .config(|config| {
+            let tokens = Price {
+                output_per_million: Some(1_000_000.0),
+                ..Price::default()
+            };
+            config.prices.insert("long".to_owned(), tokens);
+        })
+        .await;
+    let word = format!(
+        "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "boat ".repeat(200)
+    );
+    let end = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":7,\
+               \"total_tokens\":10}}\n\ndata: [DONE]\n\n";
+    // As long as is kept, a little more, and much more than that.
+    for (n, words) in [1000, 1100, 3000].into_iter().enumerate() {
+        let stream = word.repeat(words) + end;
+        let fault = house.sandbox.on("POST /v1/chat");
+        fault.answer_billed(200, "text/event-stream", stream.clone());
+        let messages = json!([{"role": "user", "content": format!("boats? {n}")}]);
+        let body = json!({"model": "long", "stream": true, "messages": messages});
+        let call = house.client().post(CHAT).json(&body);
+        let answer = call.cache_control("no-store").send().await;
+        assert_eq!(answer.text().len(), stream.len());
+        let paid = booked(&house, "paid");
+        assert_eq!(paid.len(), n + 1);
+        let spent = dollars(&paid, "usd_spent");
+        let expected = [7.0, 14.0, 21.0][n];
+        assert!((spent - expected).abs() < EPSILON, "{words}: {spent}");
+    }
+}
+
+#[tokio::test]
+async fn every_picture_of_a_stream_that_is_passed_by_is_paid() {
+    let house = house(0.0)
+        .config(|config| {
+            let picture = Price {
+                per_image: Some(1.0),
+                ..Price::default()
+            };
+            config.prices.insert("painter".to_owned(), picture);
+        })
+        .await;
+    let one = "event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\
+               \"b64_json\":\"AAAA\"}\n\n";
+    let gate = house.hold_stream("POST /v1/images", 1);
+    let fault = house.sandbox.on("POST /v1/images");
+    fault.answer_billed(200, "text/event-stream", one.repeat(3));
+    let body = json!({"model": "painter", "stream": true, "n": 3, "prompt": "boats"});
+    let call = house.client().post(IMAGES).json(&body);
+    let call = call.cache_control("no-store").begin();
+    gate.arrived(1).await;
+    house.settle().await;
+    assert_eq!(booked(&house, "paid").len(), 0, "there may be more");
+    gate.release();
+    assert_eq!(call.answer().await.text().len(), 3 * one.len());
+    let paid = booked(&house, "paid");
+    assert!((dollars(&paid, "usd_spent") - 3.0).abs() < EPSILON);
+}
+
+#[tokio::test]
+async fn the_model_is_charged_for_whatever_the_case_of_its_name() {
+    let house = house(0.0).await;
+    let bodies = [
+        json!({"Model": "m", "prompt": "a boat"}),
+        json!({"MODEL": "nobody-s", "model": "m", "prompt": "a boat"}),
+    ];
+    for body in &bodies {
+        assert_eq!(
+            house.client().post(IMAGES).json(body).send().await.status,
+            200
+        );
+    }
+    let paid = booked(&house, "paid");
+    assert!(paid.iter().all(|line| line["model"] == "m"), "{paid:?}");
+    assert!((dollars(&paid, "usd_spent") - 2.0).abs() < EPSILON);
 }

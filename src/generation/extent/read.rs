@@ -26,7 +26,7 @@ impl Extent {
             None => Facts::of_raw(body, kind),
         };
         let extent = facts.extent(kind);
-        (facts.model, extent)
+        (facts.model.or(facts.model_loosely), extent)
     }
 }
 

@@ -60,6 +60,8 @@ enum Place {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Name {
     Model,
+    /// `Model` and the like, which RelayDance reads as `model`.
+    ModelLoosely,
     Stream,
     Temperature,
     Seed,
@@ -77,6 +79,7 @@ impl Name {
             Some(b"seed") => Self::Seed,
             Some(b"seconds") => Self::Seconds,
             Some(b"metadata") => Self::Metadata,
+            Some(key) if key.eq_ignore_ascii_case(b"model") => Self::ModelLoosely,
             Some(_) | None => Self::Other,
         }
     }
@@ -198,6 +201,11 @@ impl Reader<'_> {
             Name::Model => {
                 if let Some(model) = self.out.text_at(value) {
                     self.facts.note_model(model);
+                }
+            }
+            Name::ModelLoosely => {
+                if let Some(model) = self.out.text_at(value) {
+                    self.facts.note_model_loosely(model);
                 }
             }
             Name::Stream => self.facts.stream = encoded == [TRUE],

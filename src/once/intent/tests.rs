@@ -152,3 +152,98 @@ async fn a_note_says_when_it_stands_for_more_than_one_run() {
     let note = desk.shelf.blocking(move |store| store.intent(&key)).await;
     assert_eq!(note.unwrap().unwrap().reason.as_deref(), Some(SHARED));
 }
+
+impl Desk {
+    /// A run that costs a dollar, asked for now or long ago.
+    async fn paying(&self, at: Timestamp) -> (Uuid, Pledge) {
+        let run = crate::generation::new_run(at);
+        let intent = Intent {
+            run: Some(run),
+            usd: Usd::from_dollars(1.0),
+            ..intent(&self.clock)
+        };
+        (run, self.pledges.make(intent).await.unwrap())
+    }
+
+    /// The runs that the note holds money for, its own first.
+    async fn held(&self) -> Vec<Uuid> {
+        let key = intent(&self.clock).key;
+        let note = self.shelf.intent(key).await.unwrap();
+        runs(&note.map(|note| note.stakes()).unwrap_or_default())
+    }
+}
+
+fn runs(stakes: &[Stake]) -> Vec<Uuid> {
+    stakes.iter().map(|stake| stake.run).collect()
+}
+
+/// MONEY: whoever runs in doubt what is in doubt has perhaps paid twice.
+#[tokio::test]
+async fn a_doubt_in_the_place_of_a_doubt_holds_both() {
+    let desk = Desk::new();
+    let (old, pledge) = desk.paying("2020-01-31T00:00:00Z".parse().unwrap()).await;
+    assert!(pledge.doubt("cut".to_owned()).await.is_empty());
+    assert_eq!(desk.held().await, [old]);
+    let (first, pledge) = desk.paying(desk.clock.now()).await;
+    let free = pledge.doubt("cut".to_owned()).await;
+    assert_eq!(runs(&free), [old], "its month is over");
+    assert_eq!(desk.held().await, [first]);
+    let (second, pledge) = desk.paying(desk.clock.now()).await;
+    assert_eq!(
+        desk.held().await,
+        [second, first],
+        "a crash forgets nothing"
+    );
+    assert!(pledge.doubt("cut".to_owned()).await.is_empty());
+    assert_eq!(desk.held().await, [second, first]);
+    let (_, pledge) = desk.paying(desk.clock.now()).await;
+    assert!(pledge.withdraw().await.unwrap().is_empty());
+    assert_eq!(desk.held().await, [second, first]);
+    let (_, pledge) = desk.paying(desk.clock.now()).await;
+    assert_eq!(
+        runs(&pledge.settle().await),
+        [second, first],
+        "that settles both"
+    );
+    assert!(desk.held().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_doubt_holds_nothing_for_a_run_that_has_ended_well() {
+    for doubt_first in [true, false] {
+        for panics in [true, false] {
+            let desk = Desk::new();
+            let (doubtful, first) = desk.paying(desk.clock.now()).await;
+            let (_, second) = desk.paying(desk.clock.now()).await;
+            let doubting = async {
+                if panics {
+                    drop(first);
+                } else {
+                    first.doubt("cut".to_owned()).await;
+                }
+            };
+            if doubt_first {
+                doubting.await;
+                assert!(second.settle().await.is_empty());
+            } else if panics {
+                continue;
+            } else {
+                assert!(second.settle().await.is_empty());
+                doubting.await;
+            }
+            assert_eq!(desk.held().await, [doubtful], "{doubt_first} {panics}");
+            assert_eq!(desk.stands().await, Some(IntentState::Unknown));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_note_that_is_left_behind_is_about_its_own_run() {
+    let desk = Desk::new();
+    let (left, first) = desk.paying(desk.clock.now()).await;
+    let (_, second) = desk.paying(desk.clock.now()).await;
+    first.leave().await;
+    second.settle().await;
+    assert_eq!(desk.held().await, [left]);
+    assert_eq!(desk.stands().await, Some(IntentState::Pending));
+}
