@@ -131,8 +131,9 @@ impl Ledger {
 
     /// What nobody will ever write is not counted either.
     fn queue_up(&self, line: Line) -> Result<u64, LedgerError> {
-        let ticket = lock(&self.queue).commit(line.clone())?;
-        self.count(&line);
+        let counted = line.clone();
+        let ticket = lock(&self.queue).commit(line)?;
+        self.count(&counted);
         Ok(ticket)
     }
 

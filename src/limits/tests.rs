@@ -247,3 +247,25 @@ async fn what_stays_the_same_keeps_its_state_over_a_reload() {
         .collect();
     assert!(slots.iter().all(|got| *got));
 }
+
+/// One that is about to hear 429 must not make another hear 402.
+#[test]
+fn nothing_is_held_for_one_that_gets_no_slot() {
+    let mut numbers = at_once(1);
+    numbers.usd_per_day = 1.0;
+    let limits = Limits::new(&same(numbers));
+    let now = Timestamp::now();
+    let reserve = |n: u128| limits.hold("bob", (Uuid::from_u128(n), Usd::from_dollars(1.0)), now);
+    let (slot, held) = limits.generation_with("bob", || reserve(1)).unwrap();
+    drop(held);
+    let refused = limits.generation_with("bob", || -> Result<Hold, Refusal> {
+        unreachable!("there is no slot")
+    });
+    assert!(matches!(refused, Err(Refusal::Concurrent { most: 1 })));
+    drop(slot);
+    let held = reserve(2).unwrap();
+    let refused = limits.generation_with("bob", || reserve(3));
+    assert!(matches!(refused, Err(Refusal::Budget(_))));
+    assert_eq!(limits.under_way("bob"), 0, "given back");
+    drop(held);
+}

@@ -7,26 +7,20 @@
 //! that is under way (`no-cache`). So the runs of one generation share it: the first writes it, and
 //! only the last to end decides what becomes of it.
 
+mod note;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use uuid::Uuid;
 
-use crate::generation::{Fingerprint, asked_at};
-use crate::price::Usd;
+use crate::generation::Fingerprint;
 use crate::store::{Intent, IntentState, Record, Shelf, Stake, Store, StoreError};
+
+use note::{Note, SHARED};
 
 /// How many groups of generations can write notes without waiting for each other.
 const STRIPES: usize = 64;
-
-/// How many runs of one generation, at most, a note holds money for beside its own: whoever has asked
-/// for more of them without hearing how one ended has other worries.
-const MOST_BESIDE: usize = 1000;
-
-/// What a note says while it stands for more than one run.
-const SHARED: &str = "more than one run of it was under way when the proxy ended";
 
 /// The notes of this process's runs.
 #[derive(Clone)]
@@ -36,23 +30,6 @@ pub(super) struct Pledges {
 }
 
 type Notes = HashMap<Fingerprint, Note>;
-
-/// What the runs of one generation know together.
-#[derive(Default)]
-struct Note {
-    /// How many are under way.
-    live: usize,
-    /// One of them succeeded, and its answer is durable.
-    kept: bool,
-    /// One of them ended without anybody knowing how.
-    doubt: Option<Intent>,
-    /// What stood before the first of them.
-    before: Option<Intent>,
-    /// What is held for those that are under way or in doubt.
-    stakes: Vec<Stake>,
-    /// Which run the note on disk is about, and what it says is held beside that.
-    written: Option<(Option<Uuid>, Vec<Stake>)>,
-}
 
 /// One run's part in the note. Dropped without a word, the note stays: the outcome is unknown.
 pub struct Pledge {
@@ -212,74 +189,6 @@ impl Pledges {
                 note.conclude(&key, store)
             })
             .await
-    }
-}
-
-impl Note {
-    /// The last run has ended: what it and the others leave.
-    ///
-    /// MONEY: what is held in doubt is held by the note that stands on disk, so that a restart finds the
-    /// same; what an earlier note held is free when that is replaced.
-    fn conclude(self, key: &Fingerprint, store: &dyn Store) -> Result<Vec<Stake>, StoreError> {
-        if let Some(doubt) = &self.doubt {
-            return self.leave_doubt(doubt, store);
-        }
-        let earlier = self.before.as_ref().map(Intent::stakes);
-        let earlier = earlier.unwrap_or_default();
-        match (self.doubt, self.kept, self.before) {
-            // Said above.
-            (Some(_), _, _) => Ok(Vec::new()),
-            (None, true, _) | (None, false, None) => store.remove_intent(key).map(|_| earlier),
-            (None, false, Some(before)) => {
-                store.put_intent(&Intent {
-                    state: IntentState::Unknown,
-                    ..before
-                })?;
-                Ok(Vec::new())
-            }
-        }
-    }
-
-    /// A doubt stays, and with it whatever is in doubt beside it: what an earlier note was about, and
-    /// nothing that has ended since it was written. Returns what counts in no budget any more.
-    fn leave_doubt(&self, doubt: &Intent, store: &dyn Store) -> Result<Vec<Stake>, StoreError> {
-        let (beside, over) = self.beside(doubt);
-        let is_shared = !beside.is_empty() && doubt.state == IntentState::Pending;
-        if self.written.as_ref() != Some(&(doubt.run, beside.clone())) {
-            store.put_intent(&Intent {
-                // One whose answer is kept must not settle the others.
-                reason: match &doubt.reason {
-                    None if is_shared => Some(SHARED.to_owned()),
-                    reason => reason.clone(),
-                },
-                beside,
-                ..doubt.clone()
-            })?;
-        }
-        Ok(over)
-    }
-
-    /// What is held beside the run of `intent`, by those that have not ended and by an earlier note; and
-    /// of the latter what counts in no budget any more, since its month is over.
-    fn beside(&self, intent: &Intent) -> (Vec<Stake>, Vec<Stake>) {
-        let month = |at: Timestamp| at.to_zoned(TimeZone::UTC).date().first_of_month();
-        let now = month(intent.started_at);
-        let is_over = |stake: &Stake| {
-            let past = asked_at(stake.run).is_some_and(|at| month(at) < now);
-            past || stake.usd == Usd::ZERO
-        };
-        let earlier = self.before.as_ref().map(Intent::stakes);
-        let (mut over, mut beside): (Vec<_>, Vec<_>) =
-            earlier.into_iter().flatten().partition(is_over);
-        let own = self.stakes.iter();
-        beside.extend(own.filter(|stake| Some(stake.run) != intent.run).cloned());
-        let most = beside.len().saturating_sub(MOST_BESIDE);
-        over.extend(beside.drain(..most));
-        (beside, over)
-    }
-
-    fn forget(&mut self, run: Option<Uuid>) {
-        self.stakes.retain(|stake| Some(stake.run) != run);
     }
 }
 

@@ -92,3 +92,14 @@ fn unlike_any_other(now: Timestamp) -> [u8; 32] {
     let name = new_run(now);
     blake3::derive_key("reprise 2026-11 a body that was not seen", name.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_bodies_that_were_not_seen_are_the_same() {
+        let now = Timestamp::now();
+        assert_ne!(unlike_any_other(now), unlike_any_other(now));
+    }
+}

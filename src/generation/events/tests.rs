@@ -251,3 +251,27 @@ proptest! {
         prop_assert!(scanner.safe_len() <= stream.len() as u64);
     }
 }
+
+#[test]
+fn a_result_that_others_may_follow_is_not_the_end_for_sure() {
+    let picture = "data: {\"type\":\"image_generation.completed\"}\n\n";
+    let words = "data: {\"choices\":[]}\n\n";
+    for (path, stream, is_over) in [
+        ("/v1/images/generations", picture.to_owned(), false),
+        ("/v1/images/generations", picture.repeat(3), false),
+        ("/v1/chat/completions", words.to_owned(), false),
+        (
+            "/v1/chat/completions",
+            format!("{words}data: [DONE]\n\n"),
+            true,
+        ),
+        ("/v1/chat/completions", format!("{words}data: [DONE]"), true),
+    ] {
+        let mut scanner = EventScanner::new(path);
+        scanner.push(stream.as_bytes());
+        assert_eq!(scanner.is_over(), is_over, "{stream}");
+    }
+    let mut scanner = EventScanner::new("/v1/images/generations");
+    scanner.push(picture.as_bytes());
+    assert_eq!(scanner.end(), StreamEnd::Complete);
+}

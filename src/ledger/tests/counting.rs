@@ -194,6 +194,24 @@ fn a_payment_after_an_unknown_outcome_is_doubtful_once() {
     assert_eq!((total.paid, total.possible_double_payments), (4, 1));
 }
 
+/// Whoever is dropped with its call cannot wait for its line.
+#[test]
+fn a_doubt_that_was_only_noted_is_one() {
+    let home = Home::new();
+    let (ledger, _) = home.open();
+    for (n, outcome) in [(1, Outcome::Unknown), (2, Outcome::Paid)] {
+        let mut line = line(outcome, 1);
+        line.run = run(n);
+        if outcome == Outcome::Unknown {
+            ledger.note(&line);
+        } else {
+            ledger.commit_blocking(line).unwrap();
+        }
+    }
+    let total = home.statistics(By::Client).total;
+    assert_eq!((total.paid, total.possible_double_payments), (1, 1));
+}
+
 #[test]
 fn names_without_end_are_one_group() {
     let home = Home::new();

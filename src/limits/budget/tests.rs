@@ -230,3 +230,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_used_up_is_told_to_whoever_cannot_be_estimated() {
+    let budgets = budgets(1.0, 0.0);
+    assert!(budgets.check_left("alice", at(NOON)).is_ok());
+    let held = budgets
+        .hold("alice", (run(1), usd(0.75)), at(NOON))
+        .unwrap();
+    assert!(budgets.check_left("alice", at(NOON)).is_ok());
+    budgets.book("alice", usd(0.25), at(NOON));
+    let over = budgets.check_left("alice", at(NOON)).unwrap_err();
+    assert_eq!((over.estimate, over.left()), (Usd::ZERO, Usd::ZERO));
+    assert!(budgets.check_left("bob", at(NOON)).is_ok());
+    drop(held);
+    assert!(budgets.check_left("alice", at(NOON)).is_ok());
+}
+
+#[test]
+fn holds_of_long_ago_are_let_go() {
+    let budgets = budgets(1.0, 0.0);
+    for (n, day) in ["2026-09-30", "2026-10-01", "2026-11-30"]
+        .iter()
+        .enumerate()
+    {
+        let then = at(&format!("{day}T12:00:00Z"));
+        let held = budgets.hold("alice", (run(n as u128), usd(0.5)), then);
+        held.unwrap().keep();
+    }
+    let mut left: Vec<Uuid> = budgets.lock().holds.keys().copied().collect();
+    left.sort();
+    assert_eq!(left, [run(1), run(2)]);
+    let (_, held) = budgets.standing("alice", Period::Day, at(NOON));
+    assert_eq!(held, usd(0.5));
+}

@@ -1,6 +1,9 @@
+use uuid::Uuid;
+
 use super::*;
 use crate::clock::Clock;
 use crate::generation::Kind;
+use crate::price::Usd;
 use crate::store::DiskStore;
 
 fn intent(clock: &Clock) -> Intent {
@@ -14,7 +17,7 @@ fn intent(clock: &Clock) -> Intent {
         state: IntentState::Pending,
         reason: None,
         run: None,
-        usd: crate::price::Usd::ZERO,
+        usd: Usd::ZERO,
         extent: None,
         beside: Vec::new(),
     }
