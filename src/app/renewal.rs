@@ -65,7 +65,12 @@ impl Renewal {
                 () = tokio::time::sleep(PERIOD) => false,
             };
             let front = self.front.clone();
-            let look = tokio::task::spawn_blocking(move || front.look(asked)).await;
+            let looking = tokio::task::spawn_blocking(move || front.look(asked));
+            // A disk that hangs does not hold up the end.
+            let look = tokio::select! {
+                () = stop.cancelled() => return,
+                look = looking => look,
+            };
             match look {
                 Ok(Look::Same) if asked => {
                     tracing::info!("the certificate is the one that is served");

@@ -36,6 +36,13 @@ pub(super) fn read(text: &str, name: &str, settings: &mut Settings) {
     walk.section(document.get_ref(), "", "");
 }
 
+/// Whether there is nothing but white space and comments in it: neither a key nor a section.
+pub(super) fn says_nothing(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text.lines().map(str::trim);
+    lines.all(|line| line.is_empty() || line.starts_with('#'))
+}
+
 /// The lines of a file, to tell where an offset stands.
 struct Lines<'a> {
     text: &'a str,
