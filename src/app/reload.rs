@@ -210,7 +210,7 @@ impl Reload {
             && config.tls != before.tls
         {
             let turning = tokio::task::spawn_blocking(move || {
-                front.turn_to(&files.cert_file, &files.key_file)
+                front.turn_to(&files.cert_file, &files.key_file);
             });
             if let Err(error) = turning.await {
                 tracing::error!(%error, "the files of the certificate could not be changed");
