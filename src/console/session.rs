@@ -42,7 +42,8 @@ const SECURE_NAME: &str = "__Host-reprise_session";
 pub(super) struct Sessions {
     /// By the hash of their value: when they end.
     table: Mutex<HashMap<blake3::Hash, Instant>>,
-    /// SECURITY: who guesses waits for his turn; who has the token does not.
+    /// SECURITY: who guesses waits for his turn; who has the token does not, so it is the length of the
+    /// token that keeps guesses from being right.
     wrong: Semaphore,
     /// Room to wait in.
     waiting: Semaphore,
