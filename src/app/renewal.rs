@@ -41,11 +41,6 @@ impl Renewal {
         }
     }
 
-    /// Looks at once when `asked` says so, and says what came of it.
-    pub(super) fn look_on(&mut self, asked: Arc<Notify>) {
-        self.asked = asked;
-    }
-
     /// What has the files looked at once it is notified.
     pub(super) fn asked(&self) -> Arc<Notify> {
         self.asked.clone()
