@@ -29,6 +29,8 @@ type LogChange = Box<dyn Fn(&Log) + Send + Sync>;
 pub struct Looking {
     sources: Sources,
     file: Option<PathBuf>,
+    /// Whether it said only who the clients are.
+    only_clients: bool,
     not_yet: Vec<String>,
     /// What was seen last; `None`: nothing since the start. What changed between its reading and
     /// the first look would be missed otherwise.
@@ -62,6 +64,7 @@ impl Looking {
             read_once: loaded.file.as_deref().is_some_and(config::is_read_once),
             sources,
             file: said_by(loaded),
+            only_clients: loaded.says_only_clients,
             not_yet: loaded.not_yet.clone(),
             asked,
             log,
@@ -151,6 +154,7 @@ impl Again {
         let sources = self.looking.sources.clone();
         let running = Running {
             file: self.looking.file.clone(),
+            only_clients: self.looking.only_clients,
             asks_for_keys: !self.reload.is_open(),
             listen: self.reload.running().listen,
         };
@@ -170,12 +174,14 @@ impl Again {
             callback_secret,
         };
         let (before, file) = (self.reload.running(), said_by(&loaded));
+        let only_clients = loaded.says_only_clients;
         let changed = match self.reload.apply(loaded.config, secrets).await {
             Ok(changed) => changed,
             Err(error) => return self.refuse(vec![error.to_string()], asked),
         };
         let mended = self.refused.take().is_some();
         self.looking.file = file;
+        self.looking.only_clients = only_clients;
         let now = self.reload.running();
         if now.log != before.log {
             (self.looking.log)(&now.log);

@@ -14,6 +14,8 @@ use super::{Config, Ready, Sources, locate, ready};
 pub struct Running {
     /// The file that its configuration was read from, if there was one that said anything.
     pub file: Option<PathBuf>,
+    /// Whether that file said only who the clients are: emptied, it lets nobody in.
+    pub only_clients: bool,
     /// Whether it asks for client keys. Then it may be left without any: it lets nobody in.
     pub asks_for_keys: bool,
     /// Where it listens, until it ends.
@@ -37,7 +39,7 @@ pub fn load_again(sources: &Sources, running: &Running) -> Result<Ready, Problem
     {
         let lost = match &reading.loaded.file {
             None => Some((file, "is gone; restart to run without it")),
-            Some(found) if reading.loaded.says_nothing => {
+            Some(found) if reading.loaded.says_nothing && !running.only_clients => {
                 Some((found, "is empty; restart to run without it"))
             }
             // Asked twice, since it may go and come while we read.

@@ -43,6 +43,15 @@ pub(super) fn says_nothing(text: &str) -> bool {
     lines.all(|line| line.is_empty() || line.starts_with('#'))
 }
 
+/// Whether a document that can be read says at most who the clients are.
+pub(super) fn says_only_clients(text: &str) -> bool {
+    let (document, _) = DeTable::parse_recoverable(text);
+    document
+        .get_ref()
+        .keys()
+        .all(|name| name.get_ref() == "clients")
+}
+
 /// The lines of a file, to tell where an offset stands.
 struct Lines<'a> {
     text: &'a str,

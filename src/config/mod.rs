@@ -129,6 +129,9 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Whether that file holds nothing but white space and comments.
     pub says_nothing: bool,
+    /// Whether it holds at most who the clients are: without them nobody is let in, so emptying it
+    /// allows nothing.
+    pub says_only_clients: bool,
     /// Keys that are set to something this version does not do yet, each with what it would do:
     /// `media.archive (keeps the bytes behind result links)`. To be told at start.
     pub not_yet: Vec<String>,

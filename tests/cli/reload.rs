@@ -57,10 +57,6 @@ async fn a_change_is_taken_up_without_a_word_to_the_program() {
     assert_eq!(models(&program, "sk-ben").await.status, 200);
 
     replace(&home, "proxy.toml", "# nobody\n");
-    program.says("is empty; restart to run without it").await;
-    assert_eq!(models(&program, "sk-ben").await.status, 200);
-    assert_eq!(models(&program, "sk-any").await.status, 401);
-    replace(&home, "proxy.toml", "[clients]\n");
     program.says("no client key is left").await;
     for key in ["sk-anna", "sk-ben", "sk-any"] {
         assert_eq!(models(&program, key).await.code(), "invalid_api_key");
@@ -73,6 +69,20 @@ async fn a_change_is_taken_up_without_a_word_to_the_program() {
         200,
         "a restart opens"
     );
+}
+
+#[tokio::test]
+async fn an_emptied_file_takes_no_limit_away() {
+    let (home, sandbox) = (Home::new(), sandbox().await);
+    let text = [&client("anna"), "[limits]\nrequests_per_minute = 2\n"].concat();
+    home.write("proxy.toml", &text);
+    let mut program = home.serve(&sandbox).await;
+    replace(&home, "proxy.toml", "# nothing\n");
+    program.says("is empty; restart to run without it").await;
+    assert_eq!(models(&program, "sk-any").await.status, 401);
+    for status in [200, 200, 429] {
+        assert_eq!(models(&program, "sk-anna").await.status, status);
+    }
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ fn the_last_key_may_go_where_keys_were_asked_for_and_the_file_may_not() {
     let scene = Scene::with("listen = '0.0.0.0:1'").var("RELAYDANCE_API_KEY", "sk-canary");
     let running = |asks_for_keys| Running {
         file: Some(scene.path("proxy.toml")),
+        only_clients: false,
         asks_for_keys,
         listen: "0.0.0.0:1".parse().unwrap(),
     };
@@ -115,6 +116,7 @@ fn a_file_that_says_nothing_any_more_allows_nothing() {
     let scene = Scene::with("").var("RELAYDANCE_API_KEY", "sk-canary");
     let running = |file| Running {
         file,
+        only_clients: false,
         asks_for_keys: true,
         listen: "127.0.0.1:8787".parse().unwrap(),
     };
@@ -125,6 +127,11 @@ fn a_file_that_says_nothing_any_more_allows_nothing() {
         let refused = load_again(&scene.sources, &said).unwrap_err().to_string();
         assert!(refused.contains("is empty"), "{text:?}: {refused}");
         assert!(load_again(&scene.sources, &running(None)).is_ok());
+        let only_clients = Running {
+            only_clients: true,
+            ..said.clone()
+        };
+        assert!(load_again(&scene.sources, &only_clients).is_ok());
     }
     for text in ["[clients]\n", "# one\nlog.level = 'info' # two"] {
         std::fs::write(scene.path("proxy.toml"), text).unwrap();
@@ -139,6 +146,7 @@ fn upstream_is_neither_where_we_listen_nor_where_we_are_to() {
     };
     let running = Running {
         file: None,
+        only_clients: false,
         asks_for_keys: false,
         listen: "127.0.0.1:1".parse().unwrap(),
     };
