@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{SecretSlice, SecretString};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -240,15 +239,6 @@ impl App {
     pub fn identity(&self) -> Option<Arc<Identity>> {
         let renewal = self.renewal.as_ref();
         renewal.map(Renewal::identity)
-    }
-
-    /// Has the files of the certificate looked at whenever `asked` says so, beside every 2 s.
-    #[must_use]
-    pub fn renewing_on(mut self, asked: Arc<Notify>) -> Self {
-        if let Some(renewal) = &mut self.renewal {
-            renewal.look_on(asked);
-        }
-        self
     }
 
     /// Has the configuration looked at every 2 s, and whenever `looking` says so; the certificate too.

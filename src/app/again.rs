@@ -29,8 +29,14 @@ type LogChange = Box<dyn Fn(&Log) + Send + Sync>;
 pub struct Looking {
     sources: Sources,
     file: Option<PathBuf>,
+    /// Whether it said only who the clients are.
+    only_clients: bool,
     not_yet: Vec<String>,
-    stamp: Hash,
+    /// What was seen last; `None`: nothing since the start. What changed between its reading and
+    /// the first look would be missed otherwise.
+    stamp: Option<Hash>,
+    /// The file is a pipe, say: there is nothing to look at.
+    read_once: bool,
     asked: Arc<Notify>,
     log: LogChange,
 }
@@ -51,12 +57,14 @@ impl Looking {
     /// For `loaded`, which was read from `sources`; is looked for at once when `asked` says so.
     /// `log` is called when `[log]` has changed.
     ///
-    /// Reads files, so it blocks.
+    /// Looks at a file, so it blocks.
     pub fn new(sources: Sources, loaded: &Loaded, asked: Arc<Notify>, log: LogChange) -> Self {
         Self {
-            stamp: config::stamp(&sources, &loaded.config),
+            stamp: None,
+            read_once: loaded.file.as_deref().is_some_and(config::is_read_once),
             sources,
-            file: loaded.file.clone(),
+            file: said_by(loaded),
+            only_clients: loaded.says_only_clients,
             not_yet: loaded.not_yet.clone(),
             asked,
             log,
@@ -84,7 +92,11 @@ impl Again {
                 () = self.looking.asked.notified() => true,
                 () = tokio::time::sleep(PERIOD) => false,
             };
-            self.look(asked).await;
+            // A disk that hangs does not hold up the end.
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look(asked) => {}
+            }
             if asked && let Some(renewal) = &self.renewal {
                 renewal.notify_one();
             }
@@ -92,19 +104,28 @@ impl Again {
     }
 
     async fn look(&mut self, asked: bool) {
+        if self.looking.read_once {
+            if asked {
+                tracing::warn!(
+                    "the configuration came from what is no regular file, and is read at start only"
+                );
+            }
+            return;
+        }
         let Some(mut stamp) = self.stamp().await else {
             return;
         };
         if !asked {
-            if stamp == self.looking.stamp && self.refused.is_none() {
+            let same = self.looking.stamp == Some(stamp);
+            if same && self.refused.is_none() {
                 return;
             }
-            if stamp != self.looking.stamp {
+            if !same {
                 stamp = self.at_rest(stamp).await;
             }
         }
         // What changes from here on is another stamp at the next look.
-        self.looking.stamp = stamp;
+        self.looking.stamp = Some(stamp);
         match self.read().await {
             Some(Ok(ready)) => self.take(ready, asked).await,
             Some(Err(problems)) => self.refuse(lines(&problems), asked),
@@ -133,7 +154,9 @@ impl Again {
         let sources = self.looking.sources.clone();
         let running = Running {
             file: self.looking.file.clone(),
+            only_clients: self.looking.only_clients,
             asks_for_keys: !self.reload.is_open(),
+            listen: self.reload.running().listen,
         };
         blocking(move || config::load_again(&sources, &running)).await
     }
@@ -150,13 +173,15 @@ impl Again {
             admin_token,
             callback_secret,
         };
-        let before = self.reload.running();
+        let (before, file) = (self.reload.running(), said_by(&loaded));
+        let only_clients = loaded.says_only_clients;
         let changed = match self.reload.apply(loaded.config, secrets).await {
             Ok(changed) => changed,
             Err(error) => return self.refuse(vec![error.to_string()], asked),
         };
         let mended = self.refused.take().is_some();
-        self.looking.file = loaded.file;
+        self.looking.file = file;
+        self.looking.only_clients = only_clients;
         let now = self.reload.running();
         if now.log != before.log {
             (self.looking.log)(&now.log);
@@ -182,7 +207,7 @@ impl Again {
         let restart = (!waiting.is_empty()).then(|| waiting.join(", "));
         if !taken.is_empty() || (news && restart.is_some()) {
             tracing::info!(
-                changed = taken.join(", "),
+                changed = (!taken.is_empty()).then(|| taken.join(", ")),
                 restart_needed_for = restart,
                 "the configuration was read again"
             );
@@ -213,6 +238,11 @@ impl Again {
         }
         self.refused = Some(problems);
     }
+}
+
+/// The file that may not go: it says something.
+fn said_by(loaded: &Loaded) -> Option<PathBuf> {
+    loaded.file.clone().filter(|_| !loaded.says_nothing)
 }
 
 fn lines(problems: &Problems) -> Vec<String> {

@@ -123,6 +123,7 @@ impl Reload {
         if !taken.is_empty() {
             self.known = known;
             self.tell(&before, &config, made);
+            self.turn_front(&before, &config).await;
         }
         if let Some(token) = console {
             let (proxy, store) = (self.proxy.clone(), self.shelf.clone());
@@ -199,12 +200,22 @@ impl Reload {
             settings.max_connections = descriptors::connections(settings.max_connections);
             self.terms.reload(&settings, Patience::of(config));
         }
-        if let (Some(front), Some(files)) = (&self.front, &config.tls)
+        self.running.set(config.clone());
+    }
+
+    /// Has the files of another certificate looked at. Whoever looks at files now is waited for, so on
+    /// a thread that may block.
+    async fn turn_front(&self, before: &Config, config: &Config) {
+        if let (Some(front), Some(files)) = (self.front.clone(), config.tls.clone())
             && config.tls != before.tls
         {
-            front.turn_to(&files.cert_file, &files.key_file);
+            let turning = tokio::task::spawn_blocking(move || {
+                front.turn_to(&files.cert_file, &files.key_file);
+            });
+            if let Err(error) = turning.await {
+                tracing::error!(%error, "the files of the certificate could not be changed");
+            }
         }
-        self.running.set(config.clone());
     }
 }
 

@@ -41,11 +41,6 @@ impl Renewal {
         }
     }
 
-    /// Looks at once when `asked` says so, and says what came of it.
-    pub(super) fn look_on(&mut self, asked: Arc<Notify>) {
-        self.asked = asked;
-    }
-
     /// What has the files looked at once it is notified.
     pub(super) fn asked(&self) -> Arc<Notify> {
         self.asked.clone()
@@ -65,7 +60,12 @@ impl Renewal {
                 () = tokio::time::sleep(PERIOD) => false,
             };
             let front = self.front.clone();
-            let look = tokio::task::spawn_blocking(move || front.look(asked)).await;
+            let looking = tokio::task::spawn_blocking(move || front.look(asked));
+            // A disk that hangs does not hold up the end.
+            let look = tokio::select! {
+                () = stop.cancelled() => return,
+                look = looking => look,
+            };
             match look {
                 Ok(Look::Same) if asked => {
                     tracing::info!("the certificate is the one that is served");

@@ -187,6 +187,8 @@ fn remove(
 ) -> Result<(), Refused> {
     there(sources, loaded, draft, name)?;
     draft.remove(CLIENTS, name)?;
+    // SECURITY: a proxy that runs takes an empty file for a mishap, and would serve this key on.
+    draft.keep(CLIENTS)?;
     Ok(())
 }
 

@@ -30,6 +30,9 @@ use crate::config::edit::EditError;
 use crate::config::{Problem, Problems, Sources};
 use crate::store::StoreError;
 
+/// So many letters of a failure are printed: there may be a line for each of a thousand clients.
+const LONGEST_FAILURE: usize = 256 * 1024;
+
 /// A local, OpenAI-compatible caching proxy: an identical generation is paid for once.
 #[derive(Parser)]
 #[command(name = "reprise", version, about, disable_help_subcommand = true)]
@@ -209,8 +212,18 @@ pub fn main() -> ExitCode {
 }
 
 fn failed(failure: &Failure, code: u8) -> ExitCode {
-    eprintln!("reprise: {failure}");
+    eprintln!("reprise: {}", shown(&failure.to_string()));
     ExitCode::from(code)
+}
+
+/// SECURITY: a failure may repeat what upstream or another program said.
+fn shown(words: &str) -> String {
+    let end = words.char_indices().nth(LONGEST_FAILURE);
+    let (said, more) = match end.and_then(|(end, _)| words.get(..end)) {
+        Some(said) => (said, "…"),
+        None => (words, ""),
+    };
+    admin::printable(said) + more
 }
 
 impl ServeArgs {
@@ -241,4 +254,17 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_steers_no_terminal_and_has_an_end() {
+        assert_eq!(shown("one\n\u{1b}[2Jtwo\r"), "one\n?[2Jtwo?");
+        let long = "ü".repeat(LONGEST_FAILURE);
+        assert_eq!(shown(&long), long);
+        assert_eq!(shown(&(long.clone() + "ü")), long + "…");
+    }
 }

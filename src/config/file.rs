@@ -36,6 +36,22 @@ pub(super) fn read(text: &str, name: &str, settings: &mut Settings) {
     walk.section(document.get_ref(), "", "");
 }
 
+/// Whether there is nothing but white space and comments in it: neither a key nor a section.
+pub(super) fn says_nothing(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text.lines().map(str::trim);
+    lines.all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+/// Whether a document that can be read says at most who the clients are.
+pub(super) fn says_only_clients(text: &str) -> bool {
+    let (document, _) = DeTable::parse_recoverable(text);
+    document
+        .get_ref()
+        .keys()
+        .all(|name| name.get_ref() == "clients")
+}
+
 /// The lines of a file, to tell where an offset stands.
 struct Lines<'a> {
     text: &'a str,

@@ -1,7 +1,7 @@
 //! Where the configuration file is, and where data is kept unless somebody says.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,23 @@ pub(super) fn config_file(sources: &Sources) -> Result<Option<Found>, Problem> {
         .map(Some);
     }
     Ok(None)
+}
+
+/// As [`config_file`], where it was read before: only a regular file is opened once more.
+pub(super) fn config_file_again(sources: &Sources) -> Result<Option<Found>, Problem> {
+    let named = named(sources).map(|(path, _)| path);
+    match named.or_else(|| first_there(sources)) {
+        Some(path) if is_stream(&sources.cwd.join(&path)) => Err(Problem::about(
+            &path.display().to_string(),
+            "is no regular file any more",
+        )),
+        Some(_) | None => config_file(sources),
+    }
+}
+
+/// Whether it is a pipe, say: opened once more it makes us wait for whoever writes, or is empty.
+pub(super) fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
 /// The file that a command changes: the one that is read, else where one is to be made.

@@ -56,7 +56,7 @@ use secrecy::{SecretSlice, SecretString};
 
 pub use address::BaseUrl;
 pub use admin_token::admin_token;
-pub use again::{Running, content, load_again, stamp};
+pub use again::{Running, content, is_read_once, load_again, stamp};
 pub use cache::{Cache, KindPolicy, Mode, Scope, Ttl, UnknownOutcome};
 pub use callback_secret::callback_secret;
 pub use client_key::{ClientKey, NoRandomness};
@@ -127,6 +127,11 @@ pub struct Loaded {
     pub config: Config,
     /// The file it was read from, as an absolute path; `None`: there is none.
     pub file: Option<PathBuf>,
+    /// Whether that file holds nothing but white space and comments.
+    pub says_nothing: bool,
+    /// Whether it holds at most who the clients are: without them nobody is let in, so emptying it
+    /// allows nothing.
+    pub says_only_clients: bool,
     /// Keys that are set to something this version does not do yet, each with what it would do:
     /// `media.archive (keeps the bytes behind result links)`. To be told at start.
     pub not_yet: Vec<String>,
@@ -166,18 +171,22 @@ pub struct Ready {
 /// Everything that is wrong with any of it, at once: what [`load`] would say is no reason to keep
 /// the rest for the next try.
 pub fn load_to_serve(sources: &Sources) -> Result<Ready, Problems> {
-    ready(Reading::of(sources), sources, false)
+    ready(Reading::of(sources), sources, None)
 }
 
-/// What was read, if there is nothing wrong with it and its secrets; `may_be_closed`: it asks for
-/// client keys whether there are any or not.
-fn ready(reading: Reading, sources: &Sources, may_be_closed: bool) -> Result<Ready, Problems> {
+/// What was read, if there is nothing wrong with it and its secrets; `running`: what is to go by it
+/// runs already.
+fn ready(
+    reading: Reading,
+    sources: &Sources,
+    running: Option<&Running>,
+) -> Result<Ready, Problems> {
     let config = &reading.loaded.config;
     let upstream_key = upstream_key::upstream_key(config, &sources.env);
     let admin_token = admin_token(config, &sources.env);
     let callback_secret = callback_secret(config, &sources.env);
 
-    let mut found = start::problems(&reading, may_be_closed);
+    let mut found = start::problems(&reading, running);
     if upstream_key::is_certain(&reading) {
         found.extend(upstream_key.as_ref().err().cloned());
     }

@@ -58,6 +58,12 @@ impl Reading {
         Self {
             loaded: Loaded {
                 config,
+                says_only_clients: found
+                    .as_ref()
+                    .is_some_and(|found| file::says_only_clients(&found.text)),
+                says_nothing: found
+                    .as_ref()
+                    .is_some_and(|found| file::says_nothing(&found.text)),
                 file: found.map(|found| found.path),
                 not_yet,
             },

@@ -1,8 +1,10 @@
 //! What a configuration may say, but nobody may start with.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::address::BaseUrl;
+use super::again::Running;
 use super::problem::Problem;
 use super::reading::Reading;
 use super::resolved::{Config, Tls};
@@ -11,15 +13,23 @@ use crate::tls;
 /// What would make a start with what was read unsafe or senseless, but for the echoes of problems
 /// that it has already. Looks at files, opens no socket.
 ///
-/// `asks_for_keys`: client keys are asked for, also where there are none.
-pub(super) fn problems(reading: &Reading, asks_for_keys: bool) -> Vec<Problem> {
+/// `running`: what is to go by it runs already. Where that asks for client keys, there may be none;
+/// and it listens on where it does, whatever `listen` says now.
+pub(super) fn problems(reading: &Reading, running: Option<&Running>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let config = &reading.loaded.config;
     let listen_is_certain = reading.is_certain("listen");
+    let asks_for_keys = running.is_some_and(|running| running.asks_for_keys);
     if listen_is_certain && !asks_for_keys && reading.is_surely_empty("clients") {
         problems.extend(open_to_others(config));
     }
-    if is_its_own_upstream(config) && listen_is_certain && reading.is_certain("upstream.base_url") {
+    let now = running.map(|running| running.listen);
+    let next = listen_is_certain.then_some(config.listen);
+    let base_url = &config.upstream.base_url;
+    let mut listens = [now, next].into_iter().flatten();
+    if listens.any(|listen| is_its_own_upstream(listen, base_url))
+        && reading.is_certain("upstream.base_url")
+    {
         let rule = "is where this proxy itself listens: name the real upstream";
         problems.push(Problem::about("upstream.base_url", rule));
     }
@@ -61,8 +71,7 @@ fn identity(tls: &Tls) -> Vec<Problem> {
 }
 
 /// Whether requests would go round in a circle.
-fn is_its_own_upstream(config: &Config) -> bool {
-    let (listen, upstream) = (config.listen, &config.upstream.base_url);
+fn is_its_own_upstream(listen: SocketAddr, upstream: &BaseUrl) -> bool {
     if listen.port() == 0 || listen.port() != upstream.port() {
         return false;
     }
@@ -151,7 +160,7 @@ mod tests {
             };
             let reading = Reading::of(&sources);
             assert_eq!(reading.problems, [], "{name}");
-            let lines: Vec<String> = problems(&reading, false)
+            let lines: Vec<String> = problems(&reading, None)
                 .iter()
                 .map(Problem::to_string)
                 .collect();

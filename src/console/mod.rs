@@ -51,7 +51,7 @@ use tokio::sync::Semaphore;
 use crate::config::Live;
 use crate::ledger::Ledger;
 use crate::message::Body;
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::store::Shelf;
 pub use decision::{Action, Decision, Resolved};
 pub use file::File;
@@ -132,8 +132,15 @@ impl Console {
 
     /// Whether a request elsewhere may see what is the administrator's: it comes past the guard, and shows
     /// the token or a session. Who guesses waits here too.
-    pub async fn admits(&self, parts: &Parts) -> bool {
-        self.proxy().check(parts).is_ok() && self.admit(parts).await.is_ok()
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub(crate) async fn admits(&self, parts: &Parts) -> Result<(), proxy::Error> {
+        self.proxy().check(parts)?;
+        self.admit(parts).await.map_err(|refusal| match refusal {
+            Refusal::Guard(error) => error,
+            _ => proxy::Error::NoAdminToken,
+        })
     }
 
     /// The proxy as it is configured now.

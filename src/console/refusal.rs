@@ -91,7 +91,10 @@ impl Refusal {
 
     /// The answer, in the form of all errors.
     pub(super) fn response(&self) -> Response<Body> {
-        self.form().answer(&self.to_string())
+        match self {
+            Self::Guard(error) => error.response(),
+            _ => self.form().answer(&self.to_string()),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::api::whole;
 use super::refusal::Refusal;
 use super::{Console, token_of};
 use crate::message::{Body, body, headers};
-use crate::proxy::Proxy;
+use crate::proxy::{Error, Proxy};
 
 /// How long a session lives.
 const LIFE: Duration = Duration::from_hours(12);
@@ -30,6 +30,8 @@ const MOST: usize = 64;
 /// So many wrong tokens are answered at once, each after such a pause.
 const WRONG_AT_ONCE: usize = 2;
 const PAUSE: Duration = Duration::from_millis(100);
+/// So many wait for that, so that none waits longer than 1.6 s, a drain included; one more is not heard.
+const WRONG_WAITING: usize = 32;
 
 const PLAIN_NAME: &str = "reprise_session";
 /// Browsers take it only over TLS, from this host, for all its paths (RFC 6265bis §4.1.3.2).
@@ -40,8 +42,11 @@ const SECURE_NAME: &str = "__Host-reprise_session";
 pub(super) struct Sessions {
     /// By the hash of their value: when they end.
     table: Mutex<HashMap<blake3::Hash, Instant>>,
-    /// SECURITY: who guesses waits for his turn; who has the token does not.
+    /// SECURITY: who guesses waits for his turn; who has the token does not, so it is the length of the
+    /// token that keeps guesses from being right.
     wrong: Semaphore,
+    /// Room to wait in.
+    waiting: Semaphore,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +59,7 @@ impl Default for Sessions {
         Self {
             table: Mutex::default(),
             wrong: Semaphore::new(WRONG_AT_ONCE),
+            waiting: Semaphore::new(WRONG_WAITING),
         }
     }
 }
@@ -96,12 +102,17 @@ impl Sessions {
         }
     }
 
-    /// Lets who guesses wait. At most 20 wrong tokens are answered in a second.
-    pub(super) async fn slow_down(&self) {
+    /// Lets who guesses wait, and says what he gets then. At most 20 wrong tokens in a second are told
+    /// that they are wrong; who finds no room to wait is sent away at once.
+    pub(super) async fn slow_down(&self) -> Refusal {
+        let Ok(_room) = self.waiting.try_acquire() else {
+            return Refusal::Guard(Error::TooManyGuesses);
+        };
         // It fails only when it is closed, which nobody does.
         if let Ok(_turn) = self.wrong.acquire().await {
             tokio::time::sleep(PAUSE).await;
         }
+        Refusal::NoToken
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<blake3::Hash, Instant>> {
@@ -122,8 +133,7 @@ impl Console {
                 Refusal::BadRequest("Send {\"token\":\"…\"} with the admin token.".to_owned())
             })?;
             if !self.is_token(&login.token) {
-                self.sessions.slow_down().await;
-                return Err(Refusal::NoToken);
+                return Err(self.sessions.slow_down().await);
             }
             let value = self.sessions.begin()?;
             return self.with_cookie(&value, LIFE);
@@ -145,8 +155,7 @@ impl Console {
             if self.is_token(token) {
                 return Ok(());
             }
-            self.sessions.slow_down().await;
-            return Err(Refusal::NoToken);
+            return Err(self.sessions.slow_down().await);
         }
         if !self.sessions.holds(&parts.headers) {
             return Err(Refusal::NoToken);
@@ -237,6 +246,31 @@ mod tests {
         let guesses = (0..20).map(|_| sessions.slow_down());
         futures_util::future::join_all(guesses).await;
         assert_eq!(start.elapsed(), PAUSE * 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guesses_beyond_the_room_to_wait_do_not_wait() {
+        let sessions = Sessions::default();
+        let start = Instant::now();
+        let guesses = (0..50).map(|_| async {
+            let refusal = sessions.slow_down().await;
+            (refusal.response(), start.elapsed())
+        });
+        let answers = futures_util::future::join_all(guesses).await;
+        assert!(start.elapsed() <= PAUSE * 16, "a drain waits no longer");
+        let (sent_away, heard): (Vec<_>, Vec<_>) = answers
+            .into_iter()
+            .partition(|(answer, _)| answer.status() == StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!((sent_away.len(), heard.len()), (18, WRONG_WAITING));
+        for (answer, took) in sent_away {
+            assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+            assert_eq!(took, Duration::ZERO);
+        }
+        for (answer, took) in heard {
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+            assert!(took >= PAUSE);
+        }
+        assert!(matches!(sessions.slow_down().await, Refusal::NoToken));
     }
 
     #[test]

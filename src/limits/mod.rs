@@ -27,7 +27,6 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -47,7 +46,6 @@ pub struct Limits {
     book: ArcSwap<Book>,
     slots: Arc<Slots>,
     budgets: Budgets,
-    refused: [AtomicU64; Limit::ALL.len()],
 }
 
 /// The limits by client, as one configuration has them.
@@ -74,7 +72,6 @@ impl Limits {
             book: ArcSwap::from_pointee(Book::of(config, None)),
             slots: Arc::default(),
             budgets: Budgets::new(config),
-            refused: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -96,7 +93,7 @@ impl Limits {
         };
         match bucket.take() {
             Ok(standing) => Ok(Some(standing)),
-            Err((standing, wait)) => Err(self.counted(Refusal::Requests { standing, wait })),
+            Err((standing, wait)) => Err(Refusal::Requests { standing, wait }),
         }
     }
 
@@ -122,18 +119,17 @@ impl Limits {
     ) -> Result<(Slot, T), Refusal> {
         let book = self.book.load();
         let allowed = book.of_client(client);
-        let slot = Slots::take(&self.slots, client, allowed.at_once)
-            .ok_or(Refusal::Concurrent {
+        let slot =
+            Slots::take(&self.slots, client, allowed.at_once).ok_or(Refusal::Concurrent {
                 most: allowed.at_once,
-            })
-            .map_err(|refusal| self.counted(refusal))?;
+            })?;
         let more = more()?;
         // Last, since what was taken from a bucket cannot be given back.
         match allowed.generations.as_ref().map(|bucket| bucket.take()) {
             None | Some(Ok(_)) => Ok((slot, more)),
             Some(Err((standing, wait))) => {
                 let most = standing.most();
-                Err(self.counted(Refusal::Generations { most, wait }))
+                Err(Refusal::Generations { most, wait })
             }
         }
     }
@@ -174,7 +170,7 @@ impl Limits {
     /// When less is left of a budget.
     pub fn hold(&self, client: &str, stake: (Uuid, Usd), at: Timestamp) -> Result<Hold, Refusal> {
         let held = self.budgets.hold(client, stake, at);
-        held.map_err(|over| self.counted(Refusal::Budget(Box::new(over))))
+        held.map_err(|over| Refusal::Budget(Box::new(over)))
     }
 
     /// Whether anything is left of a client's budgets, as [`Budgets::check_left`] says.
@@ -183,30 +179,7 @@ impl Limits {
     /// When one of them is used up.
     pub fn check_left(&self, client: &str, at: Timestamp) -> Result<(), Refusal> {
         let checked = self.budgets.check_left(client, at);
-        checked.map_err(|over| self.counted(Refusal::Budget(Box::new(over))))
-    }
-
-    /// Counts a refusal that was shared: somebody of the same client asked for the same at the same
-    /// moment, and hears the same.
-    pub fn refused_too(&self, refusal: &Refusal) {
-        self.count(refusal.limit());
-    }
-
-    /// How many were refused by each limit, in this process's life.
-    pub fn refusals(&self) -> impl Iterator<Item = (Limit, u64)> {
-        let counts = Limit::ALL.into_iter().zip(&self.refused);
-        counts.map(|(limit, count)| (limit, count.load(Ordering::Relaxed)))
-    }
-
-    fn counted(&self, refusal: Refusal) -> Refusal {
-        self.count(refusal.limit());
-        refusal
-    }
-
-    fn count(&self, limit: Limit) {
-        if let Some(count) = self.refused.get(limit as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        checked.map_err(|over| Refusal::Budget(Box::new(over)))
     }
 }
 

@@ -27,15 +27,6 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Every one, in the order in which they are declared.
-    pub const ALL: [Self; 5] = [
-        Self::Requests,
-        Self::Generations,
-        Self::Concurrent,
-        Self::UsdPerDay,
-        Self::UsdPerMonth,
-    ];
-
     /// Its key in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -139,13 +130,6 @@ fn shown(wait: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_order_is_the_one_of_the_list() {
-        for (nth, limit) in Limit::ALL.into_iter().enumerate() {
-            assert_eq!(limit as usize, nth);
-        }
-    }
 
     #[test]
     fn a_refusal_says_what_it_is_about() {

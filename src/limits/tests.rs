@@ -174,9 +174,6 @@ fn however_many_ask_at_once_no_more_get_a_slot() {
         }
     });
     assert!(peak.load(Ordering::SeqCst) <= MOST, "{peak:?}");
-    let refused = 8 * 500 - got.load(Ordering::SeqCst) as u64;
-    let counted: HashMap<_, _> = limits.refusals().collect();
-    assert_eq!(counted[&Limit::Concurrent], refused);
     assert_eq!(limits.under_way("alice"), 0);
 }
 
@@ -200,11 +197,6 @@ async fn a_client_that_is_refused_a_slot_keeps_its_minute() {
     assert_eq!(refusal.limit(), Limit::Generations);
     assert_eq!(limits.under_way("alice"), 0, "a refused one holds no slot");
     limits.generation("bob").map(drop).expect("somebody else");
-    let counted: HashMap<_, _> = limits.refusals().collect();
-    assert_eq!(
-        (counted[&Limit::Concurrent], counted[&Limit::Generations]),
-        (10, 1)
-    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! - [`coding`] content codings undone, within bounds;
 //! - [`headers`] which headers belong to one connection only, and how to take them out;
 //! - [`idle`] a body that may not fall silent;
+//! - [`one_line()`] a stranger's words, safe to show;
 //! - [`peek()`], [`beginning`] a look at the beginning of a body.
 
 pub mod body;
@@ -12,11 +13,13 @@ mod causes;
 pub mod coding;
 pub mod headers;
 pub mod idle;
+mod one_line;
 mod peek;
 
 pub use body::{Body, BodyError};
 pub use causes::causes;
 pub use idle::{Idle, Silence};
+pub use one_line::one_line;
 pub use peek::{beginning, peek};
 
 /// Marks a request that came with `Transfer-Encoding` and `Content-Length`, as an extension of it:

@@ -6,13 +6,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Price, Prices, Usd};
+use crate::message::one_line;
 
 /// What a ratio of 1 costs for a million tokens, in dollars.
 const RATIO: f64 = 2.0;
 /// More models are no list.
-const MOST_MODELS: usize = 10_000;
+const MOST_MODELS: usize = 1_000;
 /// A longer name is none.
 const LONGEST_NAME: usize = 256;
+/// So many letters of what it says are repeated.
+const LONGEST_WORDS: usize = 200;
 /// More dollars are no price.
 const MOST_DOLLARS: f64 = 1e9;
 
@@ -79,7 +82,7 @@ impl Listed {
         let list: List = serde_json::from_slice(body).map_err(|_| Unlisted::NotAList)?;
         if list.success == Some(false) {
             let message = list.message.unwrap_or_default();
-            return Err(Unlisted::Refused(message.chars().take(200).collect()));
+            return Err(Unlisted::Refused(one_line(&message, LONGEST_WORDS)));
         }
         let rows = list.data.ok_or(Unlisted::NotAList)?;
         if rows.len() > MOST_MODELS {
@@ -108,9 +111,10 @@ fn ratio(groups: BTreeMap<String, f64>, group: &str) -> Result<f64, Unlisted> {
     match groups.get(group) {
         Some(ratio) => Ok(*ratio),
         None if group == "default" => Ok(1.0),
-        None => Err(Unlisted::NoGroup(
-            groups.into_keys().collect::<Vec<_>>().join(", "),
-        )),
+        None => {
+            let groups = groups.into_keys().collect::<Vec<_>>().join(", ");
+            Err(Unlisted::NoGroup(one_line(&groups, LONGEST_WORDS)))
+        }
     }
 }
 

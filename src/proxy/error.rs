@@ -58,6 +58,8 @@ pub(crate) enum Error {
         path: String,
         hint: String,
     },
+    #[error("Too many wrong admin tokens arrive at once. Try again in 1 s, with the right one.")]
+    TooManyGuesses,
     #[error("Method {0} is refused: a proxy for an API neither tunnels nor traces.")]
     MethodNotAllowed(String),
     #[error("Method {0} is refused: a kept file can only be read, by GET or HEAD.")]
@@ -254,7 +256,9 @@ impl Error {
             Self::Limited(Refusal::Budget(_)) => {
                 form(402, "insufficient_quota", "insufficient_quota", true)
             }
-            Self::Limited(_) => form(429, "rate_limit_error", "rate_limit_exceeded", false),
+            Self::Limited(_) | Self::TooManyGuesses => {
+                form(429, "rate_limit_error", "rate_limit_exceeded", false)
+            }
             Self::NotCached => form(504, INVALID, "not_cached", true),
             Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
             Self::ListUnreadable => form(502, "api_error", "list_unreadable", true),
@@ -305,8 +309,12 @@ impl Error {
             let allowed = HeaderValue::from_static(allowed);
             response.headers_mut().insert(header::ALLOW, allowed);
         }
-        if let Self::Busy(seconds) = self {
-            let after = HeaderValue::from(*seconds);
+        let after = match self {
+            Self::Busy(seconds) => Some(*seconds),
+            Self::TooManyGuesses => Some(1),
+            _ => None,
+        };
+        if let Some(after) = after.map(HeaderValue::from) {
             response.headers_mut().insert(header::RETRY_AFTER, after);
         }
         if let Self::Limited(refusal) = self

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
+use super::answered::Doubtful;
 use super::reply::{self, Status};
 use super::{Error, Proxy, Told};
 use crate::generation::Kind;
@@ -29,10 +30,6 @@ pub(super) struct Passing {
     /// The kind of generation that it is all the same, and costs money as.
     pub(super) kind: Option<Kind>,
 }
-
-/// Marks an answer that leaves open whether a run was paid for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LeftOpen;
 
 impl Passing {
     /// What is no generation at all.
@@ -152,7 +149,7 @@ async fn warn_off(kind: Kind, answer: Response<Body>) -> Response<Body> {
     let unknown =
         !head.status.is_success() && text.is_none_or(|text| leaves_open(kind, head.status, &text));
     if unknown {
-        head.extensions.insert(LeftOpen);
+        head.extensions.insert(Doubtful);
         let stop = HeaderValue::from_static("false");
         head.headers.insert("x-should-retry", stop);
     }

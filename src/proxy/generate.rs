@@ -197,7 +197,6 @@ impl Proxy {
                 client: of,
                 refusal,
             }) if *of == *claim.client => {
-                self.limits.refused_too(&refusal);
                 return Err(refusal.into());
             }
             Stage::Ended(Ending::Released | Ending::Declined { .. }) | Stage::Waiting => {

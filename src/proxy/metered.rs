@@ -11,7 +11,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::forward::LeftOpen;
+use super::answered::Doubtful;
 use super::verdict::{AT_ONCE, apart};
 use super::{Error, Proxy};
 use crate::books::Stake;
@@ -40,7 +40,7 @@ impl Proxy {
         stake: Stake,
         (kind, path): (Kind, String),
     ) -> Result<Response<Body>, Error> {
-        let mut answer = match answer {
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 // A request that its client did not send whole was aborted, and is none.
@@ -53,8 +53,7 @@ impl Proxy {
                 return Err(error);
             }
         };
-        let left_open = answer.extensions_mut().remove::<LeftOpen>();
-        if left_open.is_some() {
+        if answer.extensions().get::<Doubtful>().is_some() {
             stake.unknown().await;
             return Ok(answer);
         }

@@ -1,5 +1,7 @@
 //! What is said of a path, in lines of the log: as it is, and as one of few patterns.
 
+use crate::message::one_line;
+
 /// The words that paths are made of.
 const WORDS: [&str; 64] = [
     "api",
@@ -90,12 +92,9 @@ pub(super) fn pattern(path: &str) -> String {
     said
 }
 
-/// A path as a log line or a message may show it: bounded, and without control characters.
+/// A path as a log line or a message may show it.
 pub(super) fn printable(path: &str) -> String {
-    path.chars()
-        .take(200)
-        .map(|letter| if letter.is_control() { '?' } else { letter })
-        .collect()
+    one_line(path, 200)
 }
 
 #[cfg(test)]

@@ -139,7 +139,11 @@ impl Told {
         let doubtful = response.extensions().get::<Doubtful>().is_some();
         let answered = Answered::read(response.headers());
         self.said().answered = if doubtful {
-            Answered::UNKNOWN
+            // What passed by the cache says why all the same.
+            Answered {
+                word: Answered::UNKNOWN.word,
+                ..answered
+            }
         } else {
             answered
         };
@@ -255,13 +259,16 @@ impl Told {
     }
 }
 
-/// Writes the line of a request that never became one: its head could not be read.
-pub(crate) fn unread(response: &Response<Body>, code: &'static str) {
+/// Counts a request that never became one, and writes its line: its head could not be read.
+pub(crate) fn unread(metrics: &Metrics, response: &Response<Body>, code: &'static str) {
+    let outcome = Answered::of_code(code).word;
+    metrics.request(Sort::Unread, outcome);
+    metrics.failed(code);
     tracing::info!(
         target: TARGET,
         id = headers::text(response.headers(), REQUEST_ID.as_str()),
         kind = Sort::Unread.as_str(),
-        outcome = Answered::of_code(code).word,
+        outcome,
         error = code,
         status = response.status().as_u16(),
         ended = How::Whole.as_str(),

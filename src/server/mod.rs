@@ -259,7 +259,9 @@ impl Reception {
             line = self.door.open(stream) => line?,
             () = tally.sent_away() => return None,
         };
-        let wire = Wire::new(line, tally.clone(), self.patience).seated(seat);
+        let wire = Wire::new(line, tally.clone(), self.patience)
+            .counted(self.routes.metrics())
+            .seated(seat);
         let service = Service {
             routes: self.routes.clone(),
             tally,

@@ -10,6 +10,7 @@ use http::{Request, Version};
 use http_body_util::BodyExt;
 
 use super::framing::Framing;
+use crate::metrics::Metrics;
 use crate::proxy::{self, Error};
 
 /// The status of an answer that hyper made up, if `bytes` are one. To be asked only where no answer
@@ -30,7 +31,7 @@ pub(super) fn of_hyper(bytes: &[u8]) -> Option<u16> {
 }
 
 /// The answer in place of hyper's, as it goes to the socket.
-pub(super) fn instead(status: u16, framing: &Framing) -> Bytes {
+pub(super) fn instead(status: u16, framing: &Framing, metrics: &Metrics) -> Bytes {
     let error = match status {
         // hyper runs out of room for a head before it looks at what fills it.
         414 | 431 if status == 414 || framing.is_in_target() => Error::TargetTooLong,
@@ -41,12 +42,12 @@ pub(super) fn instead(status: u16, framing: &Framing) -> Bytes {
                 .to_owned(),
         ),
     };
-    written(&error)
+    written(&error, metrics)
 }
 
-fn written(error: &Error) -> Bytes {
+fn written(error: &Error, metrics: &Metrics) -> Bytes {
     let response = error.named_response();
-    proxy::unread(&response, error.code());
+    proxy::unread(metrics, &response, error.code());
     let (head, body) = response.into_parts();
     // An error's body is ready.
     let body = match body.collect().now_or_never() {
@@ -141,7 +142,7 @@ mod tests {
     fn what_goes_instead_says_its_length_and_closes() {
         let framing = Framing::default();
         for (status, line) in [(400, "400 Bad"), (414, "414 URI"), (431, "431 Request")] {
-            let text = instead(status, &framing);
+            let text = instead(status, &framing, &Metrics::new());
             let text = str::from_utf8(&text).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {line}")), "{head}");

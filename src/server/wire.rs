@@ -19,6 +19,7 @@ use super::framing::{Framing, Place};
 use super::places::Seat;
 use super::tally::{Rest, Tally};
 use super::{Patience, refusal};
+use crate::metrics::Metrics;
 
 /// How long a connection may wait for its next request: longer than the pools of clients keep one
 /// (90 s for Go's and for hyper's, less for Python's and Node's), so that it is the client who
@@ -53,6 +54,7 @@ pub(super) struct Wire<S> {
     instead: Bytes,
     /// Its drop is what it is for.
     seat: Option<Seat>,
+    metrics: Metrics,
 }
 
 struct Lingering {
@@ -66,6 +68,12 @@ impl<S> Wire<S> {
     /// protocol has taken HTTP's place on it.
     pub(super) fn seated(mut self, seat: Seat) -> Self {
         self.seat = Some(seat);
+        self
+    }
+
+    /// With the figures in which it counts what never becomes a request.
+    pub(super) fn counted(mut self, metrics: &Metrics) -> Self {
+        self.metrics = metrics.clone();
         self
     }
 
@@ -86,6 +94,7 @@ impl<S> Wire<S> {
             clear: Some(0),
             instead: Bytes::new(),
             seat: None,
+            metrics: Metrics::default(),
         }
     }
 
@@ -208,7 +217,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
         let Some(status) = refusal::of_hyper(bytes) else {
             return false;
         };
-        self.instead = refusal::instead(status, &self.framing);
+        self.instead = refusal::instead(status, &self.framing, &self.metrics);
         true
     }
 

@@ -194,6 +194,14 @@ async fn every_generation_is_told_of_as_it_was_answered() {
     stage
         .told(&doubtful, image(json!({"outcome": "unknown"})))
         .await;
+    stage
+        .sandbox
+        .on("POST /v1/images")
+        .answer(504, "text/html", "gateway timeout");
+    let passed_by = with(stage.image("five"), "cache-control", "no-store");
+    let passed_by = send(passed_by).await;
+    let expected = json!({"outcome": "unknown", "reason": "no-store"});
+    stage.told(&passed_by, image(expected)).await;
     stage.sandbox.on("POST /v1/images").close_before_head();
     let unknown = send(stage.image("four")).await;
     let expected = json!({"outcome": "unknown", "error": "upstream_outcome_unknown"});
@@ -204,7 +212,7 @@ async fn every_generation_is_told_of_as_it_was_answered() {
 
     let all = stage.lines();
     let of_upstream = all.iter().filter(|line| asked(line));
-    assert_eq!(of_upstream.count(), 6, "{all:?}");
+    assert_eq!(of_upstream.count(), 7, "{all:?}");
     assert!(!stage.program.printed().contains(CANARY));
 }
 
@@ -405,7 +413,7 @@ async fn the_log_can_be_silent_about_requests() {
 }
 
 /// What is counted by then.
-const COUNTS: [(&str, u64); 24] = [
+const COUNTS: [(&str, u64); 25] = [
     (
         "reprise_requests_total{kind=\"images\",outcome=\"stored\"}",
         1,
@@ -425,7 +433,7 @@ const COUNTS: [(&str, u64); 24] = [
     ),
     (
         "reprise_requests_total{kind=\"unread\",outcome=\"refused\"}",
-        1,
+        2,
     ),
     (
         "reprise_requests_total{kind=\"images\",outcome=\"refused\"}",
@@ -448,6 +456,7 @@ const COUNTS: [(&str, u64); 24] = [
     ("reprise_bypasses_total{reason=\"no-store\"}", 1),
     ("reprise_bypasses_total{reason=\"not-a-generation\"}", 1),
     ("reprise_errors_total{code=\"invalid_api_key\"}", 1),
+    ("reprise_errors_total{code=\"invalid_request\"}", 1),
     ("reprise_refusals_total{limit=\"requests_per_minute\"}", 0),
     ("reprise_upstream_head_seconds_count{kind=\"images\"}", 3),
     ("reprise_upstream_answer_seconds_count{kind=\"images\"}", 3),
@@ -485,20 +494,27 @@ async fn the_figures_are_exact() {
         .on("POST /v1/images")
         .answer(400, "application/json", "{\"error\":{}}");
     assert_eq!(send(stage.image("two")).await.status, 400);
+    // What is no request at all counts too.
+    let addr = stage.program.origin.trim_start_matches("http://");
+    let mut unreadable = TcpStream::connect(addr).await.unwrap();
+    unreadable.write_all(b"no request\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    soon(unreadable.read_to_end(&mut answer)).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
     // The end of an answer is counted when hyper has its last byte, which may be a moment later.
     let others = |page: &Page| page.sum_without("reprise_requests_total", "\"own\"");
     let page = soon(async {
         loop {
             let page = stage.figures().await;
             let files = page.of("reprise_media_files_total{outcome=\"kept\"}");
-            if others(&page) >= 9 && files >= 1 {
+            if others(&page) >= 10 && files >= 1 {
                 return page;
             }
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     })
     .await;
-    assert_eq!(others(&page), 9);
+    assert_eq!(others(&page), 10);
     for (series, dollars) in [
         ("reprise_spent_dollars_total{client=\"anna\"}", "1.0"),
         ("reprise_saved_dollars_total{client=\"anna\"}", "1.5"),

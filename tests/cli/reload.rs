@@ -72,6 +72,20 @@ async fn a_change_is_taken_up_without_a_word_to_the_program() {
 }
 
 #[tokio::test]
+async fn an_emptied_file_takes_no_limit_away() {
+    let (home, sandbox) = (Home::new(), sandbox().await);
+    let text = [&client("anna"), "[limits]\nrequests_per_minute = 2\n"].concat();
+    home.write("proxy.toml", &text);
+    let mut program = home.serve(&sandbox).await;
+    replace(&home, "proxy.toml", "# nothing\n");
+    program.says("is empty; restart to run without it").await;
+    assert_eq!(models(&program, "sk-any").await.status, 401);
+    for status in [200, 200, 429] {
+        assert_eq!(models(&program, "sk-anna").await.status, status);
+    }
+}
+
+#[tokio::test]
 async fn a_bad_file_changes_nothing_and_every_problem_is_told_once() {
     let (home, sandbox) = (Home::new(), sandbox().await);
     home.write("proxy.toml", &client("anna"));
@@ -160,7 +174,39 @@ async fn what_only_a_start_can_change_is_named() {
         &["listen = \"127.0.0.1:1\"\n", &upstream].concat(),
     );
     program.says("restart_needed_for=\"listen\"").await;
+    assert_eq!(count(&program, "changed="), 0, "{}", program.printed());
     assert_eq!(models(&program, "sk-any").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_command_takes_the_last_key_of_a_file_out_of_a_program_that_runs() {
+    let (home, sandbox) = (Home::new(), sandbox().await);
+    home.write("proxy.toml", &client("anna"));
+    let mut program = home.serve(&sandbox).await;
+    assert_eq!(models(&program, "sk-anna").await.status, 200);
+    let gone = home.run(&["keys", "remove", "anna"]).await;
+    assert_eq!(gone.code, Some(0), "{gone:?}");
+    program.says("no client key is left").await;
+    assert_eq!(models(&program, "sk-anna").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_pipe_is_read_at_start_and_never_again() {
+    let (home, sandbox) = (Home::new(), sandbox().await);
+    let pipe = home.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let mut command = home.serving(&sandbox);
+    let mut program = Program::start(command.arg("--config").arg(&pipe));
+    let writing = tokio::task::spawn_blocking(move || std::fs::write(pipe, client("anna")));
+    program.listening().await;
+    writing.await.unwrap().unwrap();
+    program.signal("HUP");
+    program.says("is read at start only").await;
+    assert_eq!(models(&program, "sk-anna").await.status, 200);
+    assert_eq!(models(&program, "sk-any").await.status, 401);
+    program.signal("TERM");
+    assert_eq!(program.end().await.code, Some(0));
 }
 
 #[tokio::test]

@@ -1,16 +1,19 @@
 //! One client and one generation: what is done before the program dies, and what must hold after.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::books;
 use crate::home::{Home, Memory};
 use crate::long;
 use crate::program::Program;
 use crate::sort::{Sort, succeeded};
-use crate::visitor::{Answer, Broken};
+use crate::visitor::{Answer, Broken, Call};
 
 pub(crate) const PROMPT: &str = "the one";
 const KEY: &str = "order-1";
+
+/// How long a job may take to its end; it takes milliseconds.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a client does: asks, waits for the end of its job, and asks again.
 pub(crate) async fn visit(program: &Program, sort: Sort, memory: &mut Memory) {
@@ -42,6 +45,14 @@ pub(crate) async fn visit(program: &Program, sort: Sort, memory: &mut Memory) {
     if let Ok(again) = call.send(program.addr).await {
         assert!(again.is_kept(), "{}", again.brief());
         assert!(again.body == first.body, "another answer");
+    }
+}
+
+async fn until_it_succeeds(poll: &Call, program: &Program, named: &str) {
+    let began = Instant::now();
+    while !succeeded(&poll.clone().send(program.addr).await.unwrap()) {
+        assert!(began.elapsed() < PATIENCE, "{named}: the job has no end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -85,9 +96,14 @@ impl Trial<'_> {
         }
         let settled = self.home.pending().is_empty();
         assert!(settled || self.doubtful, "{named}: a note stays");
+        let booked = !self.doubtful && self.home.launch.has(books::BUDGET.0);
+        if booked && let Some(poll) = self.sort.poll(&now) {
+            // A job is booked when it ends.
+            until_it_succeeds(&poll, &program, named).await;
+        }
         let ended = program.kill().await;
         assert!(!ended.log.contains("panicked"), "{named}: {}", ended.log);
-        if !self.doubtful && self.home.launch.has(books::BUDGET.0) {
+        if booked {
             books::check(self.home, self.sort, named);
         }
         if !long() {

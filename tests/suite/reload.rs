@@ -5,9 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use reprise::config::{Client as Known, Config, Deliver, Mode, Network, OwnLimits, Scope, Ttl};
+use reprise::app::{App, Looking};
+use reprise::clock::Clock;
+use reprise::config::{
+    Client as Known, Config, Deliver, Log, Mode, Network, OwnLimits, Scope, Sources, Ttl,
+    load_to_serve,
+};
 use reprise::sandbox::{Options, Sandbox};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::house::{Answer, House, Receiver, soon, until};
 
@@ -365,6 +371,36 @@ async fn what_needs_a_restart_is_said_and_everything_else_done() {
         "reprise; fwd=bypass; detail=mode-off"
     );
     assert!(!data.join("elsewhere").exists());
+}
+
+#[tokio::test]
+async fn what_changed_before_the_first_look_is_seen() {
+    let home = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let file = home.path().join("proxy.toml");
+    let key = ("RELAYDANCE_API_KEY".to_owned(), "sk-upstream".to_owned());
+    let sources = Sources {
+        flag_config: Some(file.clone()),
+        listen: Some("127.0.0.1:0".to_owned()),
+        upstream: Some(sandbox.base_url()),
+        data_dir: Some(home.path().join("data")),
+        env: [key].into(),
+        cwd: home.path().to_owned(),
+        ..Sources::default()
+    };
+    std::fs::write(&file, "log.level = \"info\"").unwrap();
+    let ready = load_to_serve(&sources).unwrap();
+    std::fs::write(&file, "log.level = \"warn\"").unwrap();
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let log = Box::new(move |log: &Log| told.send(log.level.clone()).unwrap());
+    let looking = Looking::new(sources, &ready.loaded, Arc::default(), log);
+    let app = App::bind(ready.loaded.config, ready.upstream_key, Clock::system());
+    let app = soon(app).await.unwrap().looking_again(looking);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(app.run(stop.clone()));
+    assert_eq!(soon(heard.recv()).await.as_deref(), Some("warn"));
+    stop.cancel();
+    soon(running).await.unwrap();
 }
 
 /// Requests of one client, one after the other on a connection that stays; each must be served.

@@ -45,7 +45,10 @@ pub(super) fn run(args: &UpdateArgs, sources: &Sources) -> Result<(), Failure> {
     let base = &settings.base_url;
     let url = format!("{}://{}{LIST}", base.scheme(), base.authority());
     let failed = |why: String| Failure::Runtime(format!("{url}: {why}"));
-    let answer = runtime()?.block_on(public::ask(&settings, LIST));
+    let runtime = runtime()?;
+    let answer = runtime.block_on(public::ask(&settings, LIST));
+    // A look-up of a name goes on long after nobody waits for it.
+    runtime.shutdown_background();
     let answer = answer.map_err(|error| failed(error.to_string()))?;
     if answer.status() != StatusCode::OK {
         return Err(failed(refused(answer.status())));

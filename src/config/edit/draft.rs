@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use toml_edit::{Document, Key, Value};
 
+use super::super::file;
 use super::lines;
 use super::section::{self, Entry, Form, Leaf};
 
@@ -142,6 +143,19 @@ impl Draft {
             Some(())
         })?;
         Ok(true)
+    }
+
+    /// Has an empty `section` stand where nothing but comments is left.
+    ///
+    /// # Errors
+    /// When the text cannot be changed.
+    pub fn keep(&mut self, section: &str) -> Result<(), Uneditable> {
+        if !file::says_nothing(&self.text) {
+            return Ok(());
+        }
+        let header = format!("[{section}]");
+        let splice = lines::of_its_own(&self.text, self.text.len(), &header);
+        self.splice(&splice, |_| Some(()))
     }
 
     fn parsed(&self) -> Result<Document<&str>, Uneditable> {

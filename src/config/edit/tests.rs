@@ -377,6 +377,17 @@ fn of_many_edits_at_once_none_is_lost() {
 }
 
 #[test]
+fn a_file_that_no_start_reads_is_not_written() {
+    let full = format!("#{}\n", "x".repeat((1 << 20) - 50));
+    let place = Place::with(&full);
+    load(&place.sources).unwrap();
+    let error = place.add("alice").unwrap_err().to_string();
+    assert!(error.contains("larger than 1 MiB"), "{error}");
+    assert!(place.text("proxy.toml") == full);
+    place.assert_tidy(1);
+}
+
+#[test]
 fn what_cannot_be_written_is_said_in_a_line() {
     let place = Place::new();
     symlink("nowhere.toml", place.path("gone.toml")).unwrap();

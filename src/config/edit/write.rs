@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::EditError;
 use super::place::Target;
+use crate::config::locate::MOST;
 
 /// How long another edit is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +61,14 @@ fn pause() {
 
 /// Puts `text` in place of `before`, which is what the file held when it was read.
 pub(super) fn replace(target: &Target, before: Option<&str>, text: &str) -> Result<(), EditError> {
+    // What no start reads is not written.
+    if text.len() as u64 > MOST {
+        return Err(EditError::Unwritten {
+            verb: "change",
+            path: target.shown.clone(),
+            reason: "it would be larger than 1 MiB, which no start accepts".to_owned(),
+        });
+    }
     let folder = target.folder();
     let aside = Aside::make(folder)?;
     let write = || -> io::Result<()> {

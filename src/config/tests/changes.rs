@@ -94,7 +94,9 @@ fn the_last_key_may_go_where_keys_were_asked_for_and_the_file_may_not() {
     let scene = Scene::with("listen = '0.0.0.0:1'").var("RELAYDANCE_API_KEY", "sk-canary");
     let running = |asks_for_keys| Running {
         file: Some(scene.path("proxy.toml")),
+        only_clients: false,
         asks_for_keys,
+        listen: "0.0.0.0:1".parse().unwrap(),
     };
     assert!(load_again(&scene.sources, &running(true)).is_ok());
     let refused = load_again(&scene.sources, &running(false)).unwrap_err();
@@ -104,9 +106,64 @@ fn the_last_key_may_go_where_keys_were_asked_for_and_the_file_may_not() {
     assert!(refused.to_string().contains("is gone"), "{refused}");
     let never = Running {
         file: None,
-        asks_for_keys: false,
+        ..running(false)
     };
     assert!(load_again(&scene.sources, &never).is_ok());
+}
+
+#[test]
+fn a_file_that_says_nothing_any_more_allows_nothing() {
+    let scene = Scene::with("").var("RELAYDANCE_API_KEY", "sk-canary");
+    let running = |file| Running {
+        file,
+        only_clients: false,
+        asks_for_keys: true,
+        listen: "127.0.0.1:8787".parse().unwrap(),
+    };
+    let said = running(Some(scene.path("proxy.toml")));
+    for text in ["", " \r\n\t\n", "\u{feff}# limits\n  # keys"] {
+        std::fs::write(scene.path("proxy.toml"), text).unwrap();
+        assert!(scene.loaded().says_nothing, "{text:?}");
+        let refused = load_again(&scene.sources, &said).unwrap_err().to_string();
+        assert!(refused.contains("is empty"), "{text:?}: {refused}");
+        assert!(load_again(&scene.sources, &running(None)).is_ok());
+        let only_clients = Running {
+            only_clients: true,
+            ..said.clone()
+        };
+        assert!(load_again(&scene.sources, &only_clients).is_ok());
+    }
+    for text in ["[clients]\n", "# one\nlog.level = 'info' # two"] {
+        std::fs::write(scene.path("proxy.toml"), text).unwrap();
+        assert!(load_again(&scene.sources, &said).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
+fn upstream_is_neither_where_we_listen_nor_where_we_are_to() {
+    let text = |listen: &str, upstream: &str| {
+        format!("listen = '127.0.0.1:{listen}'\nupstream.base_url = 'http://127.0.0.1:{upstream}'")
+    };
+    let running = Running {
+        file: None,
+        only_clients: false,
+        asks_for_keys: false,
+        listen: "127.0.0.1:1".parse().unwrap(),
+    };
+    for (listen, upstream, sound) in [("2", "1", false), ("2", "2", false), ("2", "3", true)] {
+        let scene = Scene::with(&text(listen, upstream)).var("RELAYDANCE_API_KEY", "sk-canary");
+        match load_again(&scene.sources, &running) {
+            Ok(_) => assert!(sound, "{listen} {upstream}"),
+            Err(problems) => {
+                let told = problems.to_string();
+                assert!(
+                    told.contains("`upstream.base_url`: is where this"),
+                    "{told}"
+                );
+                assert!(!sound, "{told}");
+            }
+        }
+    }
 }
 
 #[test]

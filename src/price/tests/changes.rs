@@ -89,12 +89,14 @@ fn what_is_no_price_is_not_taken_for_one() {
 #[test]
 fn what_is_no_list_says_why() {
     let refused = json!({"success": false, "message": "log in first"});
-    let too_many: Vec<_> = (0..10_001).map(|_| row("m", 1.0, 1.0)).collect();
+    let steers = json!({"success": false, "message": "\u{1b}[2J\nno"});
+    let too_many: Vec<_> = (0..1_001).map(|_| row("m", 1.0, 1.0)).collect();
     for (body, error) in [
         (json!({"success": true}), Unlisted::NotAList),
         (json!([]), Unlisted::NotAList),
         (json!("<html>"), Unlisted::NotAList),
         (refused, Unlisted::Refused("log in first".to_owned())),
+        (steers, Unlisted::Refused("?[2J?no".to_owned())),
         (list(&json!([])), Unlisted::Empty),
         (list(&json!(too_many)), Unlisted::TooMany),
     ] {
@@ -105,6 +107,10 @@ fn what_is_no_list_says_why() {
         read(&rows, "staff"),
         Err(Unlisted::NoGroup("default, vip".to_owned()))
     );
+    let groups: serde_json::Map<_, _> = (0..999).map(|n| (format!("g{n}"), json!(1))).collect();
+    let many = json!({"data": [row("m", 1.0, 1.0)], "group_ratio": groups});
+    let error = read(&many, "staff").unwrap_err().to_string();
+    assert!(error.len() < 300, "{error}");
     assert_eq!(
         Listed::read(b"<html>", "default", &Prices::default()),
         Err(Unlisted::NotAList)
