@@ -250,3 +250,20 @@ async fn a_note_that_is_left_behind_is_about_its_own_run() {
     assert_eq!(desk.held().await, [left]);
     assert_eq!(desk.stands().await, Some(IntentState::Pending));
 }
+
+/// MONEY: whoever led before a deliberate rerun took the note over must not run beside it.
+#[tokio::test]
+async fn what_stood_before_is_asked_about_while_a_rerun_goes_on() {
+    let desk = Desk::new();
+    let key = intent(&desk.clock).key;
+    let first = desk.make().await;
+    let asked = desk.pledges.open_question(key).await.unwrap();
+    assert_eq!(asked, None, "it is this process's own");
+    first.doubt("cut".to_owned()).await;
+
+    let rerun = desk.make().await;
+    let asked = desk.pledges.open_question(key).await.unwrap().unwrap();
+    assert_eq!(asked.reason.as_deref(), Some("cut"));
+    rerun.settle().await;
+    assert_eq!(desk.pledges.open_question(key).await.unwrap(), None);
+}
