@@ -194,28 +194,28 @@ impl Once {
     }
 
     /// MONEY: between the first look and boarding, another lead may have ended and kept its
-    /// answer. So the lead looks once more, now that nobody else can run this generation.
+    /// answer. So the lead looks once more, now that nobody else can run this generation; and it looks
+    /// after it has asked about doubts, since a deliberate rerun that ends well takes the doubt away.
     async fn lead(&self, query: &Query, lead: Lead) -> Result<Found, StoreError> {
-        let reason = match self.kept(query).await {
-            Ok(Kept::Usable(found)) => return Ok(*found),
-            Ok(Kept::Unusable(reason)) => reason,
+        let (question, reason) = match self.question_and_kept(query).await {
+            Ok((_, Kept::Usable(found))) => return Ok(*found),
+            Ok((question, Kept::Unusable(reason))) => (question, reason),
             Err(error) => {
                 lead.end(Ending::Failed(Failure::Store(error.to_string())));
                 return Err(error);
             }
         };
-        match self.open_question(query).await {
-            Ok(None) => Ok(Found::Lead(lead, reason)),
-            Ok(Some(intent)) => {
-                let flight = lead.flight();
-                lead.end(Ending::Failed(Failure::Unknown(Box::new(intent))));
-                Ok(Found::Follow(flight))
-            }
-            Err(error) => {
-                lead.end(Ending::Failed(Failure::Store(error.to_string())));
-                Err(error)
-            }
-        }
+        let Some(intent) = question else {
+            return Ok(Found::Lead(lead, reason));
+        };
+        let flight = lead.flight();
+        lead.end(Ending::Failed(Failure::Unknown(Box::new(intent))));
+        Ok(Found::Follow(flight))
+    }
+
+    async fn question_and_kept(&self, query: &Query) -> Result<(Option<Intent>, Kept), StoreError> {
+        let question = self.open_question(query).await?;
+        Ok((question, self.kept(query).await?))
     }
 
     /// An earlier run of this generation whose outcome is unknown and has to be asked about.
