@@ -1,5 +1,8 @@
 //! Where log lines go: to standard error, as text or as JSON.
 
+mod fields;
+mod lines;
+
 use std::io::{IsTerminal, Write};
 
 use tracing_subscriber::layer::{Layered, SubscriberExt};
@@ -7,6 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
+use fields::Fields;
+use lines::Lines;
 
 /// What lines go through: which of them, and in which form. Both can be changed.
 type Filter = reload::Layer<EnvFilter, Registry>;
@@ -16,18 +21,24 @@ type Form = Box<dyn Layer<Layered<Filter, Registry>> + Send + Sync>;
 pub(super) struct Voice {
     filter: reload::Handle<EnvFilter, Registry>,
     form: reload::Handle<Form, Layered<Filter, Registry>>,
+    lines: Lines,
 }
 
 /// Begins to log. Called once, before anything is worth a line.
 pub(super) fn start(log: &Log) -> Voice {
+    let out = Lines::default();
     let (choice, filter) = reload::Layer::new(choice(log));
-    let (lines, form) = reload::Layer::new(lines(log.format));
+    let (lines, form) = reload::Layer::new(lines(log.format, out.clone()));
     // A second subscriber in one process is refused; the first one goes on.
     let _ = tracing_subscriber::registry()
         .with(choice)
         .with(lines)
         .try_init();
-    Voice { filter, form }
+    Voice {
+        filter,
+        form,
+        lines: out,
+    }
 }
 
 impl Voice {
@@ -35,7 +46,12 @@ impl Voice {
     pub(super) fn change(&self, log: &Log) {
         // Both fail only where nobody listens, so there is nobody to tell.
         let _ = self.filter.reload(choice(log));
-        let _ = self.form.reload(lines(log.format));
+        let _ = self.form.reload(lines(log.format, self.lines.clone()));
+    }
+
+    /// Where its lines go: to be flushed when the program ends.
+    pub(super) fn lines(&self) -> Lines {
+        self.lines.clone()
     }
 }
 
@@ -43,10 +59,11 @@ fn choice(log: &Log) -> EnvFilter {
     EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
-fn lines(format: LogFormat) -> Form {
-    let lines = fmt::layer().with_target(false).with_writer(std::io::stderr);
+fn lines(format: LogFormat, out: Lines) -> Form {
+    let lines = fmt::layer().with_target(false).with_writer(out);
     match format {
-        LogFormat::Text => Box::new(lines.with_ansi(std::io::stderr().is_terminal())),
+        LogFormat::Text if std::io::stderr().is_terminal() => Box::new(lines.with_ansi(true)),
+        LogFormat::Text => Box::new(lines.with_ansi(false).fmt_fields(Fields)),
         LogFormat::Json => Box::new(lines.json().flatten_event(true)),
     }
 }

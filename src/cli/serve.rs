@@ -28,6 +28,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         callback_secret,
     };
     let voice = log::start(&loaded.config.log);
+    let lines = voice.lines();
     keep_to_ourselves();
     let runtime = runtime()?;
     let asked = Arc::new(Notify::new());
@@ -36,6 +37,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let ended = runtime.block_on(serve(&loaded, secrets, (looking, asked)));
     // A call that the disk does not come back from would hold up the end for ever.
     runtime.shutdown_timeout(LAST_CALLS);
+    lines.flush();
     ended
 }
 

@@ -3,16 +3,16 @@
 use hyper::header::{self, HeaderMap, HeaderName};
 
 /// Headers that a proxy never passes on (RFC 9110 §7.6.1), whatever `Connection` says.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
 /// Takes out the hop-by-hop headers and every header that `Connection` lists.
@@ -30,8 +30,10 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in listed {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 
@@ -101,12 +103,12 @@ pub fn is_per_exchange(name: &HeaderName) -> bool {
         "x-oneapi-request-id",
         "x-request-id",
     ];
-    let name = name.as_str();
-    EXACT.contains(&name)
-        || name.starts_with("x-ratelimit-")
-        || name.starts_with("anthropic-ratelimit-")
-        || name.starts_with("ratelimit")
-        || HOP_BY_HOP.contains(&name)
+    let text = name.as_str();
+    EXACT.contains(&text)
+        || text.starts_with("x-ratelimit-")
+        || text.starts_with("anthropic-ratelimit-")
+        || text.starts_with("ratelimit")
+        || HOP_BY_HOP.contains(name)
 }
 
 /// The value of a header as text; `None` when absent or not visible ASCII.

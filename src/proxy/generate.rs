@@ -63,7 +63,7 @@ impl Proxy {
             && idempotency_key(&asked.parts.headers).is_none()
             && !(self.is_apart() && owners::kind_may_mention(asked.kind))
         {
-            return self.bypass(asked, body, (why, &wishes)).await;
+            return Box::pin(self.bypass(asked, body, (why, &wishes))).await;
         }
         let body = self.collect(&asked.parts.headers, body).await?;
         if self.is_apart() && owners::kind_may_mention(asked.kind) {
@@ -74,12 +74,11 @@ impl Proxy {
         self.check_idempotency(&asked, &identity, &wishes, &body)
             .await?;
         if let Some(why) = passed_by {
-            return self.bypass_whole(asked, body, (why, &wishes)).await;
+            return Box::pin(self.bypass_whole(asked, body, (why, &wishes))).await;
         }
         if policy.mode == Mode::Deterministic && !identity.deterministic {
-            return self
-                .bypass_whole(asked, body, ("not-deterministic", &wishes))
-                .await;
+            let why = ("not-deterministic", &wishes);
+            return Box::pin(self.bypass_whole(asked, body, why)).await;
         }
         let query = Query {
             key: identity.fingerprint,

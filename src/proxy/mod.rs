@@ -285,7 +285,7 @@ impl Proxy {
         if let Some(client) = tunnel::asked_for(&mut parts, &body) {
             told.is(Sort::WebSocket);
             directives::strip(&mut parts.headers);
-            return self.upgrade(parts, target, client).await;
+            return Box::pin(self.upgrade(parts, target, client)).await;
         }
         if let Some(kind) = generation::classify(&parts.method, parts.uri.path()) {
             told.is(Sort::Generation(kind));
@@ -299,7 +299,8 @@ impl Proxy {
         }
         if let Some(task) = dialect::poll_target(&parts.method, parts.uri.path()) {
             told.is(Sort::Poll);
-            if let Some(response) = self.poll(&parts, &target, task, &client).await? {
+            let answered = Box::pin(self.poll(&parts, &target, task, &client));
+            if let Some(response) = answered.await? {
                 return Ok(response);
             }
         }
@@ -308,10 +309,10 @@ impl Proxy {
             return Ok(response);
         }
         if self.lists(&parts) {
-            return self.list(parts, target, &client).await;
+            return Box::pin(self.list(parts, target, &client)).await;
         }
         let body = self.checked(&parts, body, &client).await?;
-        self.pass_through(parts, target, (body, &client)).await
+        Box::pin(self.pass_through(parts, target, (body, &client))).await
     }
 
     /// Refuses what we sent ourselves: it would go round until nothing is left to send it with.

@@ -96,7 +96,7 @@ impl Proxy {
         }
         let key = entry.record.key;
         let slot = self.verdicts.of((key, entry.record.created_at));
-        let verdict = slot.get_or_init(|| self.judge(&entry)).await;
+        let verdict = Box::pin(slot.get_or_init(|| self.judge(&entry))).await;
         match verdict {
             Verdict::Good => Ok(Standing::Good(entry)),
             Verdict::Unsure => Ok(Standing::Unsure(entry)),

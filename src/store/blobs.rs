@@ -87,7 +87,7 @@ impl Blobs {
         Ok(BlobWriter {
             blobs: self.clone(),
             temporary,
-            hasher: blake3::Hasher::new(),
+            hasher: Box::new(blake3::Hasher::new()),
             len: 0,
             broken: false,
         })
@@ -189,7 +189,8 @@ impl Blobs {
 pub struct BlobWriter {
     blobs: Blobs,
     temporary: Temporary,
-    hasher: blake3::Hasher,
+    /// Boxed: it takes two kilobytes in everything that holds a writer.
+    hasher: Box<blake3::Hasher>,
     len: u64,
     /// Set by a write that failed: part of it may be in the file, so the hash is wrong.
     broken: bool,

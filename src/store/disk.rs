@@ -26,6 +26,7 @@ use super::record::{Entry, Intent, Payload, Record};
 use super::row::{self, Row};
 use super::usage::Usage;
 use super::verify::{self, VerifyReport};
+use super::warm::Warm;
 use super::{Freed, Store, StoreError};
 use crate::fault;
 use crate::generation::{Fingerprint, ThingKey};
@@ -54,6 +55,8 @@ pub struct DiskStore {
     pub(super) index: Index,
     pub(super) book: Book,
     pub(super) usage: Usage,
+    /// What is asked for often.
+    pub(super) warm: Warm,
     /// Whether there were generations at start that cannot be read.
     pub(super) damaged: bool,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
@@ -113,6 +116,20 @@ impl Store for DiskStore {
         }
     }
 
+    fn at_hand(&self, key: &Fingerprint) -> Option<Arc<Entry>> {
+        self.warm.get(key)
+    }
+
+    fn take_up(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        let before = self.warm.before(key);
+        let Some(entry) = self.get(key)? else {
+            return Ok(None);
+        };
+        let entry = Arc::new(self.in_memory(entry));
+        self.warm.keep(before, &entry);
+        Ok(Some(entry))
+    }
+
     fn put(&self, entry: &Entry) -> Result<(), StoreError> {
         if let Some(task) = &entry.record.task {
             // First, so that no job is ever kept whose owner could be forgotten.
@@ -128,12 +145,14 @@ impl Store for DiskStore {
             Ok(stamp) => {
                 fault::point("before-row");
                 self.index.put(key, &Row::of(stamp, &entry), &bytes);
+                self.warm.forget(key);
                 fault::point("after-row");
                 self.book.written(key, (before, stamp.len), &blobs)
             }
             Err(error) => {
                 // The file may be the old or the new one; it says which.
                 self.index.refresh(key);
+                self.warm.forget(key);
                 let now = self.files.len(key);
                 self.book.maybe_written(key, (before, now), &blobs);
                 return Err(error);
@@ -151,11 +170,13 @@ impl Store for DiskStore {
         if removed.is_err() {
             // What stays is found as before.
             self.index.refresh(key);
+            self.warm.forget(key);
             let now = self.files.len(key);
             self.book.maybe_written(key, (before, now), &[]);
             return removed;
         }
         self.index.remove(key);
+        self.warm.forget(key);
         let freed = self.book.removed(key, before);
         drop(writing);
         self.free(&freed);

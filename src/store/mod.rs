@@ -77,6 +77,7 @@ mod token;
 mod turns;
 mod usage;
 mod verify;
+mod warm;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -145,6 +146,20 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot tell, or the entry was kept by a newer version of the program.
     fn get(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError>;
+
+    /// The entry under `key` where it is in memory, whole. Does not block; `None` says nothing.
+    fn at_hand(&self, _key: &Fingerprint) -> Option<Arc<Entry>> {
+        None
+    }
+
+    /// As [`get`](Self::get), and has it [at hand](Self::at_hand) from now on if it is small enough: a
+    /// body that is a blob may be in memory then.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn take_up(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        Ok(self.get(key)?.map(Arc::new))
+    }
 
     /// Keeps `entry` under its record's key, in place of what was there. Durable when it returns.
     ///

@@ -20,6 +20,7 @@ use super::lock::DirLock;
 use super::outbox::Outbox;
 use super::owners::Owners;
 use super::usage::Usage;
+use super::warm::Warm;
 use crate::clock::Clock;
 use crate::fault;
 
@@ -111,6 +112,7 @@ impl DiskStore {
             index,
             book,
             usage: Usage::default(),
+            warm: Warm::new(),
             damaged: unread,
             writing: Writing::new(),
             lock,

@@ -1,11 +1,16 @@
 //! How a disk store reads an entry.
 
+use std::io::Read;
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
+
 use super::StoreError;
+use super::blob_hash::BlobHash;
 use super::codec;
 use super::disk::DiskStore;
 use super::record::{Entry, Payload, Record};
+use super::warm;
 use crate::generation::Fingerprint;
 
 impl DiskStore {
@@ -56,6 +61,24 @@ impl DiskStore {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// The same entry, with a body that is a small blob in memory; what cannot be read stays a file.
+    pub(super) fn in_memory(&self, mut entry: Entry) -> Entry {
+        if let Payload::Blob { hash, len, .. } = &entry.body
+            && *len <= warm::LARGEST
+            && let Some(bytes) = self.whole_blob(hash, *len)
+        {
+            entry.body = Payload::Bytes(bytes);
+        }
+        entry
+    }
+
+    fn whole_blob(&self, hash: &BlobHash, len: u64) -> Option<Bytes> {
+        let mut bytes = Vec::with_capacity(usize::try_from(len).ok()?);
+        let file = self.blobs.open(hash).ok()?;
+        file.take(len).read_to_end(&mut bytes).ok()?;
+        (*blake3::hash(&bytes).as_bytes() == *hash.as_bytes()).then(|| Bytes::from(bytes))
     }
 
     /// The entry of `key` with its bodies held.

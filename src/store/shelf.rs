@@ -68,8 +68,10 @@ impl Shelf {
     /// # Errors
     /// As [`Store::get`].
     pub async fn get(&self, key: Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
-        self.blocking(move |store| Ok(store.get(&key)?.map(Arc::new)))
-            .await
+        match self.store.at_hand(&key) {
+            Some(entry) => Ok(Some(entry)),
+            None => self.blocking(move |store| store.take_up(&key)).await,
+        }
     }
 
     /// Keeps a generation, and gives back what is kept; durable when it returns.
