@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::BodyError;
 
@@ -25,8 +25,11 @@ pub struct Silence {
 pub struct Idle<B> {
     body: B,
     error: Silence,
+    /// Set once, and again only when it has gone off: a stream of many small pieces would set it for
+    /// each of them.
     silence: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// Since when somebody waits for the next piece.
+    waiting: Option<Instant>,
 }
 
 impl<B> Idle<B> {
@@ -36,7 +39,7 @@ impl<B> Idle<B> {
             body,
             error: Silence { who, limit },
             silence: None,
-            waiting: false,
+            waiting: None,
         }
     }
 }
@@ -54,23 +57,23 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(piece) = Pin::new(&mut self.body).poll_frame(context) {
-            self.waiting = false;
+            self.waiting = None;
             return Poll::Ready(piece.map(|piece| piece.map_err(Into::into)));
         }
         let limit = self.error.limit;
-        let started = self.waiting;
-        self.waiting = true;
+        let since = *self.waiting.get_or_insert_with(Instant::now);
         // `sleep` takes any duration; adding a long one to an instant would panic.
         let silence = self
             .silence
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !started {
-            silence.set(tokio::time::sleep(limit));
+        while silence.as_mut().poll(context).is_ready() {
+            let left = limit.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return Poll::Ready(Some(Err(self.error.clone().into())));
+            }
+            silence.set(tokio::time::sleep(left));
         }
-        match silence.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(self.error.clone().into()))),
-            Poll::Pending => Poll::Pending,
-        }
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

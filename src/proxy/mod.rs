@@ -53,7 +53,9 @@ mod told;
 mod tunnel;
 mod verdict;
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -362,8 +364,22 @@ fn name_request(headers: &mut HeaderMap) {
     if headers.contains_key(REQUEST_ID) {
         return;
     }
-    let id = format!("req_{}", uuid::Uuid::now_v7().simple());
-    if let Ok(id) = HeaderValue::try_from(id) {
+    if let Ok(id) = HeaderValue::try_from(request_id()) {
         headers.insert(REQUEST_ID, id);
     }
+}
+
+/// A name that no other request has: a UUID of version 7. Nobody has to be unable to guess it, so its
+/// chance comes from what the standard library seeds its maps with, and not from a system call.
+fn request_id() -> String {
+    let chance = || RandomState::new().build_hasher().finish().to_le_bytes();
+    let mut bytes = [0; 10];
+    let both = chance().into_iter().chain(chance());
+    for (byte, by_chance) in bytes.iter_mut().zip(both) {
+        *byte = by_chance;
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid();
+    format!("req_{}", id.simple())
 }

@@ -69,6 +69,15 @@ struct Member {
 }
 
 impl Encoding {
+    /// An empty one for a body of so many bytes.
+    pub(super) fn for_body(len: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(len.min(WAITING)),
+            members: Vec::with_capacity(16),
+            sorted: Vec::new(),
+        }
+    }
+
     /// Where the next value will be written.
     pub(super) fn mark(&self) -> usize {
         self.bytes.len()

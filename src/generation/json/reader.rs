@@ -26,7 +26,7 @@ pub(in crate::generation) fn read(body: &[u8], kind: Kind) -> Option<Reading> {
         body,
         at: 0,
         kind,
-        out: Encoding::default(),
+        out: Encoding::for_body(body.len()),
         facts: Facts::unread(body),
     };
     reader.whole().ok()?;

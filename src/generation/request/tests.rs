@@ -454,3 +454,8 @@ proptest! {
         prop_assert_eq!(request.identify(), request.identify());
     }
 }
+
+#[test]
+fn the_context_is_the_one_of_the_format() {
+    assert_eq!(CONTEXT, blake3::hazmat::hash_derive_key_context(FORMAT));
+}
