@@ -9,11 +9,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use super::facts::Facts;
 use super::{Extent, Fingerprint, Kind, json, multipart, query};
 
-/// What the hash is for, with the version of its format. A new one makes every kept generation
-/// unfindable, so it changes only where the old one would give a wrong answer.
-const FORMAT: &str = "reprise 2026-11 generation key, format 1";
-
-/// The key that BLAKE3 derives from [`FORMAT`], so that it is not derived for every request.
+/// What the hash is for, with the version of its format: the key that BLAKE3 derives from
+/// `reprise 2026-11 generation key, format 1`, which need not be derived for every request. A new one
+/// makes every kept generation unfindable, so it changes only where the old one would give a wrong answer.
 const CONTEXT: [u8; 32] = [
     0x0f, 0xcf, 0x7e, 0x7a, 0xbd, 0xbb, 0xff, 0xef, 0x47, 0xae, 0x95, 0x0c, 0x45, 0xa6, 0xdc, 0x5f,
     0x8c, 0xbb, 0x16, 0xc4, 0xce, 0xde, 0x0a, 0x7e, 0xe2, 0x34, 0x74, 0x9e, 0xa9, 0xdc, 0xc8, 0x53,

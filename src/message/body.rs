@@ -1,7 +1,7 @@
 //! One body type for every message the proxy sends, streamed or ready.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -76,10 +76,23 @@ pub fn from_file_part(file: File, start: u64, len: u64) -> Body {
 /// # Errors
 /// When the file is shorter, or cannot be read.
 pub async fn read_at(file: Arc<File>, position: u64, len: usize) -> Result<Bytes, BodyError> {
-    let read = tokio::task::spawn_blocking(move || {
-        let mut buffer = vec![0; len];
-        file.read_exact_at(&mut buffer, position)?;
-        Ok::<_, std::io::Error>(Bytes::from(buffer))
-    });
+    let read = tokio::task::spawn_blocking(move || read_into_spare(&file, position, len));
     Ok(read.await??)
+}
+
+/// Into memory that nobody has filled with zeros first.
+fn read_into_spare(file: &File, mut position: u64, len: usize) -> io::Result<Bytes> {
+    let mut buffer = Vec::with_capacity(len);
+    while buffer.len() < len {
+        let spare = rustix::buffer::spare_capacity(&mut buffer);
+        match rustix::io::pread(file, spare, position) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => position += read as u64,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // The allocator may have given more room than was asked for.
+    buffer.truncate(len);
+    Ok(Bytes::from(buffer))
 }

@@ -3,6 +3,7 @@
 //! - [`causes()`] an error and its causes as one line;
 //! - [`body`] one body type for every answer the proxy gives;
 //! - [`coding`] content codings undone, within bounds;
+//! - [`gather`] pieces that are ready together, as one;
 //! - [`headers`] which headers belong to one connection only, and how to take them out;
 //! - [`idle`] a body that may not fall silent;
 //! - [`one_line()`] a stranger's words, safe to show;
@@ -11,6 +12,7 @@
 pub mod body;
 mod causes;
 pub mod coding;
+pub mod gather;
 pub mod headers;
 pub mod idle;
 mod one_line;
@@ -18,6 +20,7 @@ mod peek;
 
 pub use body::{Body, BodyError};
 pub use causes::causes;
+pub use gather::Gather;
 pub use idle::{Idle, Silence};
 pub use one_line::one_line;
 pub use peek::{beginning, peek};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::answered::Doubtful;
@@ -13,7 +14,7 @@ use super::reply::{self, Status};
 use super::{Error, Proxy, Told};
 use crate::generation::Kind;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
-use crate::message::{Body, body, coding, headers, peek};
+use crate::message::{Body, Gather, body, coding, headers, peek};
 use crate::upstream::{Received, Reuse, SendError};
 
 /// The largest body of a 500 that is read for its code, as it comes and in its plain form; and how
@@ -102,7 +103,11 @@ pub(super) fn passed(answer: Response<Received>, why: &'static str) -> Response<
     head.version = Version::HTTP_11;
     headers::remove_hop_by_hop(&mut head.headers);
     reply::mark(&mut head.headers, Status::Bypass(why), None);
-    Response::from_parts(head, body::boxed(body))
+    let body = match body.size_hint().exact() {
+        Some(_) => body::boxed(body),
+        None => body::boxed(Gather::new(body)),
+    };
+    Response::from_parts(head, body)
 }
 
 /// A client of HTTP/2 may split a cookie over several fields; elsewhere it is one (RFC 9113 §8.2.3).
