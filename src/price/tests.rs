@@ -155,6 +155,14 @@ fn what_an_answer_does_not_say_is_estimated() {
         ..total
     };
     assert_eq!(of(input), usd(8.0 * 2.5e-6 + 2.0 * 7.5e-6));
+    // A stream has brought so many bytes: never more than was asked for.
+    for (bytes, tokens) in [(9, 3.0), (4000, 50.0)] {
+        let came = Usage {
+            text: Some(bytes),
+            ..Usage::default()
+        };
+        assert_eq!(of(came), usd(4.0 * 2.5e-6 + tokens * 7.5e-6));
+    }
     let thought = Usage {
         input: Some(3),
         output: Some(2),
@@ -250,6 +258,7 @@ proptest! {
             total: tokens[2],
             seconds: seconds.filter(|seconds| seconds.is_finite()),
             images,
+            text: tokens[0],
             failed: false,
         };
         let extent = Extent {
