@@ -1,10 +1,11 @@
 //! The admin API itself: who may, and in which form.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::call::{request, send};
+use crate::call::{request, send, soon};
 use crate::world::{IMAGES, World, image};
 
 /// Headers by name and value.
@@ -153,6 +154,34 @@ async fn it_can_be_turned_off() {
     let ended = world.run(&["jobs", "list"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("console.enabled = true"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn the_commands_say_how_to_turn_it_on() {
+    let world = World::new().await;
+    let file = world.path("proxy.toml");
+    std::fs::write(&file, "[console]\nenabled = false\n").unwrap();
+    let _proxy = world.serve().await;
+    let commands = [["jobs", "list"], ["cache", "list"], ["stats", "--json"]];
+    for command in &commands {
+        let ended = world.run(command).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        for advice in ["console.enabled = true", "stop it first"] {
+            assert!(ended.err.contains(advice), "{ended:?}");
+        }
+    }
+    // Done as it says, it is enough.
+    std::fs::write(&file, "[console]\nenabled = true\n").unwrap();
+    soon(async {
+        while world.run(&commands[0]).await.code != Some(0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    for command in &commands {
+        let ended = world.run(command).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
 }
 
 #[tokio::test]
