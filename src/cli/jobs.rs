@@ -9,9 +9,7 @@ use super::admin::{Admin, Reach, segment};
 use super::{Failure, log, runtime};
 use crate::clock::Clock;
 use crate::config::{self, Config, Log, LogFormat, Sources};
-use crate::console::{
-    Census, Decision, Job, JobDetail, JobState, NotOne, Resolved, Seen, note_of, pick,
-};
+use crate::console::{Census, Decision, Job, JobDetail, NotOne, Resolved, Seen, note_of, pick};
 use crate::once::{self, Resolution, TaskId, Unresolved};
 use crate::store::{DiskStore, Glance};
 
@@ -145,10 +143,9 @@ async fn list(reach: &Reach, config: &Config, all: bool) -> Result<Vec<Job>, Fai
         Reach::Running(admin) if all => admin.get("/api/jobs?all=1").await,
         Reach::Running(admin) => admin.get("/api/jobs").await,
         Reach::Stopped => {
-            let jobs = stopped(config)?.into_iter().map(|detail| detail.job);
-            Ok(jobs
-                .filter(|job| all || job.state != JobState::Succeeded)
-                .collect())
+            let mut jobs = stopped(config)?;
+            jobs.retain(|detail| all || detail.is_open());
+            Ok(jobs.into_iter().map(|detail| detail.job).collect())
         }
     }
 }

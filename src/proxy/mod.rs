@@ -40,6 +40,7 @@ mod lists;
 mod media;
 mod metered;
 mod owners;
+mod passage;
 mod paths;
 mod poll;
 mod reading;

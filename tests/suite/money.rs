@@ -325,7 +325,8 @@ fn unblock_ledger(page: &std::path::Path) {
 
 #[tokio::test]
 async fn what_is_passed_by_and_may_have_run_stays_held() {
-    let house = house(3.0).await;
+    let clock = Clock::system();
+    let mut house = house(3.0).clock(&clock).await;
     let bypass = |n| ask(&house, IMAGES, n).cache_control("no-store");
     house.sandbox.on("POST /v1/images").close_before_head();
     assert_eq!(bypass(1).send().await.status, 502);
@@ -339,6 +340,121 @@ async fn what_is_passed_by_and_may_have_run_stays_held() {
     gate.release();
     assert!(is_refused(&bypass(4).send().await));
     assert!(is_refused(&ask(&house, IMAGES, 5).send().await));
+    house.restart().await;
+    assert!(is_refused(&ask(&house, IMAGES, 5).send().await));
+    assert_eq!(booked(&house, "unknown").len(), 3, "one line each");
+    // Each is over with its month.
+    clock.jump(SignedDuration::from_hours(24 * 32));
+    assert_eq!(
+        ask(&house, IMAGES, 6)
+            .cache_control("no-store")
+            .send()
+            .await
+            .status,
+        200
+    );
+    assert_eq!(notes(&house), 0);
+}
+
+/// How many notes of paid calls there are.
+fn notes(house: &House) -> usize {
+    let files = std::fs::read_dir(house.data_dir().join("pending")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name());
+    names
+        .filter(|name| name.to_string_lossy().ends_with(".json"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_note_of_what_is_passed_by_asks_nobody() {
+    let house = house(10.0).await;
+    for path in [IMAGES, CHAT] {
+        let bypass = |n| ask(&house, path, n).cache_control("no-store");
+        let gate = house.hold(&format!("POST {path}"));
+        let call = bypass(1).begin();
+        gate.arrived(1).await;
+        assert_eq!(notes(&house), 1, "{path}");
+        gate.release();
+        assert_eq!(call.answer().await.status, 200);
+        assert_eq!(notes(&house), 0, "{path}");
+        house
+            .sandbox
+            .on(&format!("POST {path}"))
+            .close_before_head();
+        assert_eq!(bypass(1).send().await.status, 502, "{path}");
+        assert_eq!(notes(&house), 1, "{path}");
+        for call in [ask(&house, path, 1), bypass(1)] {
+            let answer = call.send().await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        }
+        assert_eq!(notes(&house), 1, "{path}: nothing else answers it");
+        std::fs::remove_dir_all(house.data_dir().join("pending")).unwrap();
+        std::fs::create_dir(house.data_dir().join("pending")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_cheap_one_without_a_budget_has_no_note() {
+    let house = house(0.0).await;
+    let gate = house.hold(&format!("POST {CHAT}"));
+    let call = ask(&house, CHAT, 1).cache_control("no-store").begin();
+    gate.arrived(1).await;
+    assert_eq!(notes(&house), 0);
+    gate.release();
+    assert_eq!(call.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_rerun_that_nobody_knows_the_end_of_either_may_be_a_double_payment() {
+    for path in [IMAGES, CHAT] {
+        let house = house(0.0).await;
+        for n in 0..2 {
+            let fault = house.sandbox.on(&format!("POST {path}"));
+            fault.close_before_head();
+            // Of the dear one it is asked for, of the cheap one it is the default.
+            let call = ask(&house, path, 1);
+            let call = if n == 1 && path == IMAGES {
+                call.cache_control("no-cache")
+            } else {
+                call
+            };
+            assert_eq!(call.send().await.status, 502, "{path}");
+        }
+        let unknown = booked(&house, "unknown");
+        let marks = unknown
+            .iter()
+            .map(|line| line["possible_double_payment"] == true);
+        assert_eq!(marks.collect::<Vec<_>>(), [false, true], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_say_what_was_used_is_paid_by_what_came() {
+    let house = house(0.0)
+        .config(|config| {
+            let tokens = Price {
+                output_per_million: Some(1_000_000.0),
+                ..Price::default()
+            };
+            config.prices.insert("silent".to_owned(), tokens);
+        })
+        .await;
+    let word = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"boat\"}}]}\n\n";
+    let stream = word.repeat(7) + "data: [DONE]\n\n";
+    let fault = house.sandbox.on("POST /v1/chat");
+    fault
+        .answer_billed(200, "text/event-stream", stream)
+        .always();
+    for directive in ["no-store", "max-age=1000"] {
+        let messages = json!([{"role": "user", "content": "boats?"}]);
+        let body =
+            json!({"model": "silent", "stream": true, "max_tokens": 900, "messages": messages});
+        let call = house.client().post(CHAT).json(&body);
+        assert_eq!(call.cache_control(directive).send().await.status, 200);
+    }
+    let paid = booked(&house, "paid");
+    let spent: Vec<_> = paid.iter().map(|line| line["usd_spent"].as_f64()).collect();
+    assert_eq!(spent, [Some(7.0), Some(7.0)]);
 }
 
 #[tokio::test]
@@ -482,4 +598,24 @@ async fn the_model_is_charged_for_whatever_the_case_of_its_name() {
     let paid = booked(&house, "paid");
     assert!(paid.iter().all(|line| line["model"] == "m"), "{paid:?}");
     assert!((dollars(&paid, "usd_spent") - 2.0).abs() < EPSILON);
+}
+
+/// Whoever comes back with the same request may; the key stands for that one.
+#[tokio::test]
+async fn a_refused_request_may_be_sent_again_with_its_key() {
+    let clock = Clock::system();
+    let house = house(1.0).clock(&clock).await;
+    assert_eq!(ask(&house, IMAGES, 1).send().await.status, 200);
+    let keyed = |n| ask(&house, IMAGES, n).header("idempotency-key", "order-2");
+    for _ in 0..2 {
+        assert!(is_refused(&keyed(2).send().await));
+    }
+    let other = keyed(3).send().await;
+    assert_eq!(
+        (other.status, other.error_code().as_str()),
+        (409, "idempotency_mismatch")
+    );
+    clock.jump(SignedDuration::from_hours(24));
+    assert_eq!(keyed(2).send().await.status, 200);
+    assert_eq!(house.billed(), 2);
 }

@@ -42,6 +42,9 @@ fn row(job: &Job) -> [String; 8] {
     ]
 }
 
+/// Of a run beside the cache.
+const PASSED_BY: &str = "by what is kept; nobody who asks for the same is asked about it";
+
 /// One line for each thing that is known.
 pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
     let JobDetail {
@@ -49,6 +52,7 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         path,
         ended_at,
         reason,
+        passed_by,
         age_seconds,
         progress,
         next_poll_at,
@@ -59,6 +63,7 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         ("key", Some(job.key.to_string())),
         ("state", Some(job.state.as_str().to_owned())),
         ("reason", reason.clone()),
+        ("passed", passed_by.then(|| PASSED_BY.to_owned())),
         ("task", job.task_id.clone()),
         ("kind", Some(job.kind.to_string())),
         ("path", Some(path.clone())),
