@@ -49,7 +49,6 @@ impl Reading {
         config.upstream.proxies = Proxies::of(&sources.env);
         let Reader {
             problems,
-            not_yet,
             unsound,
             ..
         } = reader;
@@ -65,7 +64,6 @@ impl Reading {
                     .as_ref()
                     .is_some_and(|found| file::says_nothing(&found.text)),
                 file: found.map(|found| found.path),
-                not_yet,
             },
             problems,
             settings,

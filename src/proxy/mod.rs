@@ -1,10 +1,11 @@
 //! The life of a request below `/v1`, whole on this page. (And of one for a kept file, [`media`].)
 //!
-//! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
+//! 1. [`guard`] refuses what must not come further: ambiguous [`framing`], foreign hosts and origins, and
+//!    a [`browser`] that would make a page of an answer.
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
 //!    [`admit`] counts the request for it.
 //! 3. [`generation::classify`] tells what it is:
-//!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
+//!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns and all [`follow`];
 //!    - a WebSocket, which becomes a [`tunnel`];
 //!    - a poll of a job that went through here ([`poll`]);
 //!    - everything else, which is passed through ([`forward`]).
@@ -25,6 +26,7 @@ mod answered;
 mod auth;
 mod bill;
 mod bodies;
+mod browser;
 mod bypass;
 mod callback;
 mod content;
@@ -32,9 +34,12 @@ mod cors;
 mod deletion;
 mod directives;
 mod error;
+mod follow;
 mod forward;
+mod framing;
 mod generate;
 mod guard;
+mod identify;
 mod lead;
 mod lists;
 mod media;
@@ -77,6 +82,7 @@ use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
 use auth::{Client, Keys};
 use bodies::Bodies;
+pub(crate) use browser::{SECURE_SESSION, SESSION};
 pub(crate) use error::{Error, Form};
 use forward::Passing;
 use generate::Asked;
@@ -191,7 +197,7 @@ impl Proxy {
 
     /// Whether a request comes from a page of the very address that it goes to.
     pub(crate) fn is_same_origin(parts: &Parts) -> bool {
-        guard::is_same_origin(parts)
+        browser::is_same_origin(parts)
     }
 
     /// What time it is here.
