@@ -2,11 +2,10 @@
 
 mod online;
 
-use std::io::Write;
-
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::output::print;
 use super::{Failure, ServeArgs};
 use crate::config::{self, Problem, Problems, Ready, Sources};
 use online::Verdict;
@@ -81,10 +80,4 @@ fn fine(ready: &Ready, verdict: Option<&Verdict>) -> Value {
         });
     }
     shown
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
 }

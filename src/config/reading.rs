@@ -48,9 +48,7 @@ impl Reading {
             resolve::resolve(&mut reader, locate::data_dir(&sources.env, &sources.cwd));
         config.upstream.proxies = Proxies::of(&sources.env);
         let Reader {
-            problems,
-            unsound,
-            ..
+            problems, unsound, ..
         } = reader;
         let strangers = strangers(&settings, &config);
         let problems = [std::mem::take(&mut settings.problems), problems, strangers].concat();
