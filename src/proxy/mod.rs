@@ -62,7 +62,7 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, Version};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -80,11 +80,10 @@ use crate::metrics::{Metrics, Sort};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
-use auth::{Client, Keys};
+use auth::Keys;
 use bodies::Bodies;
 pub(crate) use browser::{SECURE_SESSION, SESSION};
 pub(crate) use error::{Error, Form};
-use forward::Passing;
 use generate::Asked;
 use guard::Guard;
 pub(crate) use told::{How, Told, unread};
@@ -326,29 +325,6 @@ impl Proxy {
             Some(peer) if self.upstream.is_ours(peer) => Err(Error::Loop),
             Some(_) | None => Ok(()),
         }
-    }
-
-    async fn pass_through(
-        self: &Arc<Self>,
-        mut parts: Parts,
-        target: Uri,
-        (body, client): (Body, &Client),
-    ) -> Result<Response<Body>, Error> {
-        directives::strip(&mut parts.headers);
-        if let Some(task) = dialect::deletion_target(&parts.method, parts.uri.path()) {
-            let task = task.to_owned();
-            return self.delete((parts, target, body), task).await;
-        }
-        let made_in = self.made_in(&parts, None);
-        if made_in.is_some() {
-            owners::ask_plain(&mut parts.headers);
-        }
-        let passing = Passing::NO_GENERATION;
-        let answer = self.forward(parts, target, body, passing).await?;
-        Ok(match made_in {
-            Some(collection) => self.claim(answer, collection, &client.name).await,
-            None => answer,
-        })
     }
 }
 

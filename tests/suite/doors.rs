@@ -593,7 +593,11 @@ async fn no_answer_of_upstream_is_shown_as_a_page() {
         ("cookie", "a=1"),
     ] {
         let answer = house.client().get(target).header(name, value).send().await;
-        assert_eq!((answer.status, answer.text()), (200, page.to_owned()), "{value}");
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, page.to_owned()),
+            "{value}"
+        );
         assert!(!answer.headers.contains_key("content-security-policy"));
     }
 }
