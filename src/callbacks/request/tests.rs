@@ -168,7 +168,7 @@ fn what_readers_may_take_differently_is_not_sure() {
 #[test]
 fn what_is_no_address_is_not_copied_whole() {
     let body = format!(r#"{{"callback_url":"{}"}}"#, "a".repeat(1 << 20));
-    let address = said(&of("application/json"), &Bytes::from(body.to_owned())).address;
+    let address = said(&of("application/json"), &Bytes::from(body)).address;
     assert_eq!(address.map(|address| address.len()), Some(LONGEST));
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{DirEntry, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
@@ -26,9 +26,16 @@ pub(super) fn remove(folder: &Path, new: &File, target: &Path) {
     let Ok(files) = std::fs::read_dir(folder) else {
         return;
     };
-    let owners = [new.metadata(), std::fs::metadata(target)].map(|of| of.ok().map(|of| of.uid()));
+    let (Ok(new), old) = (new.metadata(), std::fs::metadata(target)) else {
+        return;
+    };
+    let owners = [Some(new.uid()), old.ok().map(|old| old.uid())];
+    // The file system's own time, which is that of its other files.
+    let Ok(now) = new.modified() else {
+        return;
+    };
     for file in files.take(MOST).flatten() {
-        if is_ours(&file) && is_stale(&file, owners) {
+        if is_ours(&file) && is_stale(&file, owners, now) {
             // It may be gone by now.
             let _ = std::fs::remove_file(file.path());
         }
@@ -44,22 +51,19 @@ fn is_ours(file: &DirEntry) -> bool {
     id.is_some_and(|id| id.get_version_num() == 7 && found.to_str() == Some(&name(id)))
 }
 
-fn is_stale(file: &DirEntry, owners: [Option<u32>; 2]) -> bool {
+fn is_stale(file: &DirEntry, owners: [Option<u32>; 2], now: SystemTime) -> bool {
     // Of a link this is the link itself.
     let Ok(seen) = file.metadata() else {
         return false;
     };
-    let age = seen
-        .modified()
-        .ok()
-        .and_then(|written| written.elapsed().ok());
+    let written = seen.modified().ok();
+    let age = written.and_then(|written| now.duration_since(written).ok());
     seen.is_file() && owners.contains(&Some(seen.uid())) && age.is_some_and(|age| age >= STALE)
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::time::SystemTime;
 
     use super::*;
 
@@ -69,7 +73,8 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let make = |name: &str, age: Duration| {
             let file = File::create(at(name)).unwrap();
-            file.set_modified(SystemTime::now() - age).unwrap();
+            let now = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(now - age).unwrap();
             file
         };
         let (old, young) = (name(Uuid::now_v7()), name(Uuid::now_v7()));
@@ -96,6 +101,7 @@ mod tests {
         for other in &others {
             assert!(at(other).exists(), "{other}");
         }
+        let now = new.metadata().unwrap().modified().unwrap();
         let strangers = [Some(u32::MAX), None];
         make(&old, STALE * 2);
         let file = std::fs::read_dir(folder.path()).unwrap().flatten();
@@ -103,6 +109,6 @@ mod tests {
             .into_iter()
             .find(|file| *file.file_name() == *old)
             .unwrap();
-        assert!(is_ours(&file) && !is_stale(&file, strangers));
+        assert!(is_ours(&file) && !is_stale(&file, strangers, now));
     }
 }
