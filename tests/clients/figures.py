@@ -49,9 +49,10 @@ def both_forms():
     """both forms can be read, and say the same"""
     ask("/images/generations", {"model": "grok-imagine-image", "prompt": "a \"quoted\" kite\n"})
     plain, opened = families(PLAIN), families(OPEN)
-    # Only the newer form takes the ending off a counter's name.
+    # Only the newer form takes the ending off a counter's name, and knows information.
     bare = {name.removesuffix("_total"): family.type for name, family in plain.items()}
-    newer = {name.removesuffix("_total"): family.type for name, family in opened.items()}
+    newer = {name: family.type for name, family in opened.items()}
+    assert (bare.pop("reprise_build_info"), newer.pop("reprise_build")) == ("gauge", "info")
     assert bare == newer, set(bare.items()) ^ set(newer.items())
     assert "reprise_requests" in bare, sorted(bare)
 
