@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 
 use super::admin::{Admin, Reach, segment};
-use super::{Failure, log, runtime};
+use super::{Failure, log, output, runtime};
 use crate::clock::Clock;
 use crate::config::{self, Config, Log, LogFormat, Sources};
 use crate::console::{Census, Decision, Job, JobDetail, NotOne, Resolved, Seen, note_of, pick};
@@ -113,7 +113,7 @@ pub(super) fn run(args: JobsArgs, sources: &Sources) -> Result<(), Failure> {
             JobsCommand::List { all, json } => {
                 let jobs = list(&reach, &config, all).await?;
                 if json {
-                    print::json(&jobs)
+                    output::json(&jobs)
                 } else {
                     print::list(&jobs)
                 }
@@ -121,7 +121,7 @@ pub(super) fn run(args: JobsArgs, sources: &Sources) -> Result<(), Failure> {
             JobsCommand::Show { id, json } => {
                 let job = show(&reach, &config, &id).await?;
                 if json {
-                    print::json(&job)
+                    output::json(&job)
                 } else {
                     print::job(&job)
                 }
@@ -129,7 +129,7 @@ pub(super) fn run(args: JobsArgs, sources: &Sources) -> Result<(), Failure> {
             JobsCommand::Resolve { key, choice, json } => {
                 let done = resolve(&reach, &config, &key, choice.resolution()).await?;
                 if json {
-                    print::json(&done)
+                    output::json(&done)
                 } else {
                     print::done(&done)
                 }

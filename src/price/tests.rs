@@ -1,11 +1,12 @@
 //! Prices, estimates and costs, in figures that are worked out by hand.
 
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::form::{forms, same, words};
 use super::{Price, Prices, Usage, Usd, cost, estimate, table};
-use crate::generation::{Extent, Kind, Quality};
+use crate::generation::{Extent, Kind, Quality, Request};
 
 mod changes;
 mod usage;
@@ -20,7 +21,16 @@ fn price_of(model: &str) -> Price {
 
 /// What a JSON body asks for.
 fn extent(kind: Kind, body: &Value) -> Extent {
-    Extent::read(kind, &body.to_string().into())
+    let request = Request {
+        kind,
+        path: "/v1/x",
+        query: None,
+        scope: None,
+        take: 1,
+        headers: &HeaderMap::new(),
+        body: &body.to_string().into(),
+    };
+    request.identify().extent
 }
 
 fn expected(kind: Kind, body: &Value) -> Usd {

@@ -14,6 +14,7 @@ const IMAGES: &str = "/v1/images/generations";
 const VIDEO: &str = "/v1/video/generations";
 const CHAT: &str = "/v1/chat/completions";
 const EPSILON: f64 = 1e-9;
+const PICTURE: &str = r#"{"created":1,"data":[{"b64_json":"aGVsbG8="}]}"#;
 
 /// A house where a run of the model `m` costs one dollar, and a day has so many. Jobs end when the test
 /// says so.
@@ -588,6 +589,7 @@ async fn the_model_is_charged_for_whatever_the_case_of_its_name() {
     let bodies = [
         json!({"Model": "m", "prompt": "a boat"}),
         json!({"MODEL": "nobody-s", "model": "m", "prompt": "a boat"}),
+        json!({"Model": "nobody-s", "model": "m", "prompt": "a boat"}),
     ];
     for body in &bodies {
         assert_eq!(
@@ -597,7 +599,103 @@ async fn the_model_is_charged_for_whatever_the_case_of_its_name() {
     }
     let paid = booked(&house, "paid");
     assert!(paid.iter().all(|line| line["model"] == "m"), "{paid:?}");
-    assert!((dollars(&paid, "usd_spent") - 2.0).abs() < EPSILON);
+    assert!((dollars(&paid, "usd_spent") - 3.0).abs() < EPSILON);
+}
+
+/// MONEY: whatever only upstream reads is paid for all the same, so it is held and booked.
+#[tokio::test]
+async fn no_way_of_writing_a_request_is_free() {
+    let plain = r#"{"model":"m","prompt":"a boat"}"#;
+    let form =
+        "before\r\n--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b--\r\n";
+    let mut ways: Vec<(&str, &str, Vec<u8>)> = vec![
+        (
+            "application/json",
+            "",
+            b"\xef\xbb\xbf{\"model\":\"m\"}".to_vec(),
+        ),
+        ("application/json", "", format!("{plain} and more").into()),
+        (
+            "application/json",
+            "",
+            r#"{"model":"other","model":"m"}"#.into(),
+        ),
+        (
+            "application/json",
+            "",
+            br#"{"model":"m","prompt":"\xff"}"#.to_vec(),
+        ),
+        (
+            "application/json",
+            "",
+            b"{\"model\":\"m\",\"size\":\"\xff\"}".to_vec(),
+        ),
+        ("application/json", "unknown", plain.into()),
+        ("multipart/form-data; boundary=b", "", form.into()),
+    ];
+    for (coding, body) in crate::codings::all(plain.as_bytes()) {
+        ways.push(("application/json", coding, body));
+    }
+    let count = ways.len();
+    for directive in ["max-age=1000", "no-store"] {
+        #[expect(clippy::cast_precision_loss, reason = "a dozen")]
+        let house = house(count as f64).await;
+        let fault = house.sandbox.on("POST /v1/images");
+        fault
+            .answer_billed(200, "application/json", PICTURE)
+            .always();
+        for (content_type, coding, body) in &ways {
+            let mut call = house.client().post(IMAGES).cache_control(directive);
+            if !coding.is_empty() {
+                call = call.header("content-encoding", coding);
+            }
+            let answer = call.raw(content_type, body.clone()).send().await;
+            assert_eq!(
+                answer.status,
+                200,
+                "{content_type} {coding}: {}",
+                answer.text()
+            );
+        }
+        let refused = ask(&house, IMAGES, 1).cache_control(directive).send().await;
+        assert!(is_refused(&refused), "{directive}: {}", refused.text());
+        let paid = booked(&house, "paid");
+        assert_eq!(paid.len(), count, "{directive}: {paid:?}");
+        assert!(paid.iter().all(|line| line["model"] == "m"), "{paid:?}");
+    }
+}
+
+/// The bytes are the client's own, on the way and in the name.
+#[tokio::test]
+async fn a_coded_request_goes_upstream_as_it_is() {
+    let house = house(2.0).await;
+    let fault = house.sandbox.on("POST /v1/images");
+    fault
+        .answer_billed(200, "application/json", PICTURE)
+        .always();
+    let [(_, gzip), (_, deflate), ..] = crate::codings::all(br#"{"model":"m","prompt":"a boat"}"#);
+    for (coding, body) in [("gzip", &gzip), ("deflate", &deflate), ("gzip", &gzip)] {
+        let call = house
+            .client()
+            .post(IMAGES)
+            .header("content-encoding", coding);
+        assert_eq!(
+            call.raw("application/json", body.clone())
+                .send()
+                .await
+                .status,
+            200
+        );
+    }
+    // A coding counts, and the same bytes are one.
+    let seen = house.sandbox.requests();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.header("content-encoding"), &seen.body[..]))
+        .collect();
+    let sent = [(Some("gzip"), &gzip[..]), (Some("deflate"), &deflate[..])];
+    assert_eq!(seen, sent);
+    assert!(is_refused(&ask(&house, IMAGES, 1).send().await));
 }
 
 /// Whoever comes back with the same request may; the key stands for that one.
