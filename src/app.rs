@@ -5,6 +5,7 @@
 mod again;
 mod figures;
 mod opening;
+mod parts;
 mod reload;
 mod renewal;
 
@@ -17,26 +18,23 @@ use secrecy::{SecretSlice, SecretString};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::books::Books;
-use crate::callbacks::{self, Callbacks};
 use crate::clock::Clock;
 use crate::config::{Config, Live, Problems};
 use crate::console::Console;
 use crate::fault;
-use crate::jobs::Ends;
 use crate::ledger::{Ledger, LedgerError};
-use crate::limits::Limits;
-use crate::media::{self, Archive};
+use crate::media::Archive;
 use crate::metrics::Metrics;
-use crate::proxy::{Means, Proxy};
+use crate::proxy::Proxy;
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
-use crate::store::{Keeper, OpenReport, Rules, Shelf, StoreError};
+use crate::store::{Keeper, OpenReport, Shelf, StoreError};
 use crate::tls::Identity;
 use crate::upstream::{SetupError, Upstream};
 use again::Again;
 pub use again::Looking;
 use figures::Sources;
-use opening::{announce, front, listen, open, open_ledger, take_up, token};
+use opening::{announce, front, listen, token};
+use parts::{Kept, Money, Outside};
 use reload::Known;
 pub use reload::{Changed, Reload};
 use renewal::Renewal;
@@ -49,11 +47,8 @@ pub struct App {
     server: Server,
     routes: Arc<Routes>,
     proxy: Live<Proxy>,
-    shelf: Shelf,
-    keeper: Arc<Keeper>,
-    callbacks: Arc<Callbacks>,
-    archive: Arc<Archive>,
-    ledger: Arc<Ledger>,
+    kept: Kept,
+    outside: Outside,
     tasks: TaskTracker,
     addr: SocketAddr,
     report: OpenReport,
@@ -135,91 +130,64 @@ impl App {
         let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
         let known = Known::of(&config.upstream, &secrets);
         let front = front(config.tls.clone()).await?;
-        let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
-        let store = Arc::new(store);
-        let (ledger, spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
+        let (kept, report, spent) = Kept::open(&config, &clock).await?;
         let metrics = Metrics::new();
-        ledger.count_in(&metrics);
-        let token = token(&config, &secrets, &store).await;
-        let shelf = Shelf::new(store.clone());
-        let rules = Rules::of(&config.cache);
-        let keeper = Arc::new(Keeper::new(shelf.clone(), clock.clone(), rules));
+        kept.ledger.count_in(&metrics);
+        let token = token(&config, &secrets, &kept.store).await;
         let (listener, addr) = listen(config.listen).await?;
-        let tasks = TaskTracker::new();
         let (mut settings, patience) = (config.server, Patience::of(&config));
         settings.max_connections = descriptors::connections(settings.max_connections);
-        let callbacks = callbacks::of(reload::calls(&config, &secrets)?, &shelf, &clock);
-        let means = media::Means {
-            shelf: shelf.clone(),
-            clock: clock.clone(),
-            listener: Some(callbacks.clone()),
-        };
-        let archive = Archive::new(means, reload::fetching(&config, &upstream)?);
-        let running = Live::new(config.clone());
-        let limits = Arc::new(Limits::new(&config));
-        let money = (ledger.clone(), limits.clone());
-        let books = Books::new(&config, money, clock.clone());
-        let booked = take_up(&books, store.clone(), spent).await?;
-        // The books first: what follows may do something that only a booked end may cause.
-        let ends: Vec<Arc<dyn Ends>> = vec![books.clone(), callbacks.clone()];
-        let proxy = Proxy::new(Means {
-            config,
-            limits: limits.clone(),
-            books: books.clone(),
-            shelf: shelf.clone(),
-            upstream: upstream.clone(),
-            clock: clock.clone(),
-            tasks: tasks.clone(),
-            ends,
-            callbacks: callbacks.clone(),
-            archive: archive.clone(),
-            metrics: metrics.clone(),
-        });
-        proxy.reconcile(booked).await?;
+        let outside = Outside::new((&config, &secrets), &kept.shelf, &upstream, &clock)?;
+        let money = Money::take_up(&config, &kept, spent, &clock).await?;
+        let tasks = TaskTracker::new();
+        let proxy = parts::proxy(
+            (config.clone(), upstream.clone()),
+            (&kept, &outside, &money),
+            (&metrics, &tasks),
+            clock.clone(),
+        );
+        proxy.reconcile(money.booked).await?;
         fault::point("reconciled");
-        let proxy = Live::new(proxy);
+        let (running, proxy) = (Live::new(config), Live::new(proxy));
+        let (shelf, ledger) = (kept.shelf.clone(), kept.ledger.clone());
         let secure = front.is_some();
-        let console = token.map(|token| {
-            Console::new(proxy.clone(), shelf.clone(), ledger.clone(), &token, secure)
-        });
-        let console = Live::new(console);
+        let console = Live::new(
+            token.map(|token| Console::new(proxy.clone(), shelf, ledger, &token, secure)),
+        );
         let sources = Sources {
-            kept: (&shelf, &keeper, &ledger),
-            outside: (&archive, &callbacks),
+            kept: (&kept.shelf, &kept.keeper, &kept.ledger),
+            outside: (&outside.archive, &outside.callbacks),
             proxy: &proxy,
         };
         let page = sources.page(&metrics, clock.now());
         let routes = Arc::new(Routes::new(proxy.clone(), console.clone(), page));
         let tls = front.as_ref().map(|front| front.config());
         let server = Server::new(listener, routes.clone(), &settings, patience, tls);
-        announce(store.clone(), addr, front.as_deref()).await;
+        announce(kept.store.clone(), addr, front.as_deref()).await;
         let reload = Reload {
             running: running.clone(),
             known,
             upstream,
-            store: store.clone(),
-            shelf: shelf.clone(),
-            ledger: ledger.clone(),
+            store: kept.store.clone(),
+            shelf: kept.shelf.clone(),
+            ledger: kept.ledger.clone(),
             proxy: proxy.clone(),
             console,
             terms: server.terms(),
-            limits: limits.clone(),
-            books: books.clone(),
-            keeper: keeper.clone(),
-            callbacks: callbacks.clone(),
-            archive: archive.clone(),
+            limits: money.limits,
+            books: money.books,
+            keeper: kept.keeper.clone(),
+            callbacks: outside.callbacks.clone(),
+            archive: outside.archive.clone(),
             front: front.clone(),
         };
-        let renewal = front.map(|front| Renewal::new(front, store, addr, clock));
+        let renewal = front.map(|front| Renewal::new(front, kept.store.clone(), addr, clock));
         Ok(Self {
             server,
             routes,
             proxy,
-            shelf,
-            keeper,
-            callbacks,
-            archive,
-            ledger,
+            kept,
+            outside,
             tasks,
             addr,
             report,
@@ -262,24 +230,25 @@ impl App {
 
     /// Who fetches the files behind the links of results.
     pub fn archive(&self) -> &Arc<Archive> {
-        &self.archive
+        &self.outside.archive
     }
 
     /// What keeps what is kept within its bounds.
     pub fn keeper(&self) -> &Arc<Keeper> {
-        &self.keeper
+        &self.kept.keeper
     }
 
     /// Serves until `stop`, then lets paid calls and answers end within `shutdown_grace`, and
     /// writes out what is only in memory.
     pub async fn run(self, stop: CancellationToken) -> Drained {
         self.routes.enter(Phase::Ready);
-        self.tasks.spawn(self.callbacks.run(stop.clone()));
+        self.tasks.spawn(self.outside.callbacks.run(stop.clone()));
         let watcher = self.proxy.load().watcher();
         self.tasks.spawn(watcher.run(stop.clone()));
-        self.tasks.spawn(self.keeper.clone().run(stop.clone()));
-        self.tasks.spawn(self.ledger.clone().run(stop.clone()));
-        self.tasks.spawn(self.archive.clone().run(stop.clone()));
+        self.tasks.spawn(self.kept.keeper.clone().run(stop.clone()));
+        self.tasks.spawn(self.kept.ledger.clone().run(stop.clone()));
+        self.tasks
+            .spawn(self.outside.archive.clone().run(stop.clone()));
         let tasks = self.tasks.clone();
         let rest = async move {
             tasks.close();
@@ -306,7 +275,7 @@ impl App {
         let proxy = self.proxy.load();
         proxy.cut_tunnels();
         let under_way = proxy.under_way();
-        write_out(&self.shelf, &self.ledger).await;
+        write_out(&self.kept.shelf, &self.kept.ledger).await;
         if whole {
             Drained::Whole
         } else {

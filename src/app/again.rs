@@ -31,7 +31,6 @@ pub struct Looking {
     file: Option<PathBuf>,
     /// Whether it said only who the clients are.
     only_clients: bool,
-    not_yet: Vec<String>,
     /// What was seen last; `None`: nothing since the start. What changed between its reading and
     /// the first look would be missed otherwise.
     stamp: Option<Hash>,
@@ -65,7 +64,6 @@ impl Looking {
             sources,
             file: said_by(loaded),
             only_clients: loaded.says_only_clients,
-            not_yet: loaded.not_yet.clone(),
             asked,
             log,
         }
@@ -190,12 +188,6 @@ impl Again {
             && let Some(renewal) = &self.renewal
         {
             renewal.notify_one();
-        }
-        let not_yet = std::mem::replace(&mut self.looking.not_yet, loaded.not_yet);
-        for key in &self.looking.not_yet {
-            if !not_yet.contains(key) {
-                tracing::warn!("not yet supported in this version, and without effect: {key}");
-            }
         }
         self.tell(changed, asked || mended);
         self.warn_if_closed(&before, &now);

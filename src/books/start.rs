@@ -55,7 +55,10 @@ impl Books {
         };
         let mut all = true;
         for intent in &left.intents {
-            all &= self.take_up_note(store, intent, &booked)?;
+            all &= match intent.passed_by {
+                Some(_) => self.take_up_passed_by(store, intent, &(&left, &booked))?,
+                None => self.take_up_note(store, intent, &(&left, &booked))?,
+            };
         }
         for job in &left.jobs {
             self.take_up_job(job, &booked);
@@ -67,7 +70,7 @@ impl Books {
         &self,
         store: &dyn Store,
         intent: &Intent,
-        booked: &HashMap<Uuid, Outcome>,
+        (left, booked): &(&Left, &HashMap<Uuid, Outcome>),
     ) -> Result<bool, StartError> {
         let mut all = true;
         let kept = store.get(&intent.key)?.map(|entry| entry.record);
@@ -81,7 +84,9 @@ impl Books {
             let own = kept.as_ref().filter(|kept| kept.run == Some(stake.run));
             match (own, known) {
                 (_, Some(Outcome::Paid | Outcome::Failed)) => {}
-                // A job's line is written at its end, and what it holds is taken up with it.
+                // A job's line is written at its end, and what it holds is taken up with it. It may
+                // stand aside for the run that the note is about.
+                _ if left.runs_as_job(stake.run) => {}
                 (Some(record), _) if record.task.is_some() => {}
                 (Some(record), _) => all &= self.book_kept(record, &stake)?,
                 (None, Some(_)) => self.hold_in_doubt(&stake, intent),
@@ -93,6 +98,27 @@ impl Books {
             }
         }
         Ok(all)
+    }
+
+    /// A run that was passed by, of which nothing is kept. Its note stays while its outcome is unknown,
+    /// and holds its money; one that is booked needs none. Says whether its line is durable.
+    fn take_up_passed_by(
+        &self,
+        store: &dyn Store,
+        intent: &Intent,
+        (left, booked): &(&Left, &HashMap<Uuid, Outcome>),
+    ) -> Result<bool, StartError> {
+        let mut written = true;
+        for stake in intent.stakes() {
+            match booked.get(&stake.run) {
+                _ if left.runs_as_job(stake.run) => return Ok(forget(store, intent)?),
+                Some(Outcome::Paid | Outcome::Failed) => return Ok(forget(store, intent)?),
+                Some(_) => {}
+                None => written &= self.write(self.doubtful(intent, &stake))?,
+            }
+            self.hold_in_doubt(&stake, intent);
+        }
+        Ok(written)
     }
 
     /// The process ended between keeping an answer and booking it. Says whether the line is durable.
@@ -128,7 +154,7 @@ impl Books {
             client: stake.client.clone(),
             kind: intent.kind,
             model: intent.model.clone(),
-            key: intent.key,
+            key: intent.generation(),
             extent: Extent::default(),
         };
         let price = self.prices.load().of(intent.model.as_deref());
@@ -163,6 +189,11 @@ impl Books {
     }
 }
 
+/// Takes a note away that nobody needs.
+fn forget(store: &dyn Store, intent: &Intent) -> Result<bool, StoreError> {
+    store.remove_intent(&intent.key).map(|_| true)
+}
+
 impl Left {
     fn find(store: &dyn Store) -> Result<Self, StoreError> {
         let mut jobs = Vec::new();
@@ -175,6 +206,11 @@ impl Left {
         })?;
         let intents = store.intents()?;
         Ok(Self { intents, jobs })
+    }
+
+    /// Whether this run has submitted a job that runs.
+    fn runs_as_job(&self, run: Uuid) -> bool {
+        self.jobs.iter().any(|record| record.run == Some(run))
     }
 
     /// When the first of these runs was asked for.

@@ -193,6 +193,7 @@ impl Desk {
             usd: stake.expected(),
             extent: None,
             beside: Vec::new(),
+            passed_by: None,
         };
         self.store().put_intent(&intent).unwrap();
         stake.sent(true);
@@ -533,4 +534,88 @@ async fn a_start_goes_on_although_the_ledger_takes_nothing() {
     desk.books.check_writable().await.unwrap();
     assert_eq!(desk.ledger_sum(), 2 * DOLLAR);
     desk.check();
+}
+
+impl Desk {
+    /// Every line of the ledger.
+    fn lines(&self) -> Vec<Line> {
+        let pages = std::fs::read_dir(self.dir.path().join("ledger")).unwrap();
+        let texts = pages.map(|page| std::fs::read_to_string(page.unwrap().path()).unwrap());
+        let texts: Vec<String> = texts.collect();
+        let lines = texts.iter().flat_map(|text| text.lines());
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The note of the run that was asked for last, changed and written.
+    fn note_last(&mut self, change: impl FnOnce(&mut Intent)) -> Intent {
+        let intent = &mut self.runs.last_mut().unwrap().intent;
+        change(intent);
+        let intent = intent.clone();
+        self.store().put_intent(&intent).unwrap();
+        intent
+    }
+}
+
+/// What a crash cuts leaves a line about its generation and holds its money, under a key of its own.
+#[tokio::test]
+async fn a_run_that_was_passed_by_is_found_by_its_note() {
+    let generation = Fingerprint::from_bytes([99; 32]);
+    let pass = |intent: &mut Intent| intent.passed_by = Some(generation);
+    let mut desk = Desk::new();
+    desk.ask(5);
+    let cut = desk.note_last(pass);
+    for _ in 0..2 {
+        desk.crash();
+        desk.check();
+        let lines = desk.lines();
+        assert_eq!(lines.len(), 1, "once");
+        assert_eq!(lines[0].outcome, Outcome::Unknown);
+        assert_eq!((lines[0].key, lines[0].run), (generation, cut.run));
+        assert_eq!(desk.store().intent(&cut.key).unwrap(), Some(cut.clone()));
+    }
+    // One that is booked, and one that has become a job which holds its money, need no note.
+    desk.ask(3);
+    let paid = desk.note_last(pass);
+    let mut run = desk.take(0).unwrap();
+    let stake = run.stake.take().unwrap();
+    stake.paid(Usd::from_billionths(3 * DOLLAR)).await.unwrap();
+    desk.paid += 3;
+    desk.ask(2);
+    let submitted = desk.note_last(pass);
+    desk.go(&Step::Submit(0)).await;
+    desk.store().put_intent(&submitted).unwrap();
+    desk.crash();
+    desk.check();
+    for intent in [paid, submitted] {
+        assert_eq!(desk.store().intent(&intent.key).unwrap(), None);
+    }
+    assert_eq!(desk.lines().len(), 2, "none of the job before its end");
+}
+
+/// A job that was submitted while another run of the same was under way stands in the note of that one.
+#[tokio::test]
+async fn a_note_holds_nothing_for_a_job_beside_it() {
+    use crate::jobs::Outcome::{Failed, Succeeded};
+    for how in [Succeeded, Failed] {
+        let mut desk = Desk::new();
+        desk.ask(5);
+        let beside = desk.runs[0].intent.stakes();
+        desk.go(&Step::Submit(0)).await;
+        desk.ask(4);
+        let other = desk.note_last(|intent| intent.beside = beside);
+        desk.crash();
+        desk.check();
+        let lines = desk.lines();
+        assert_eq!(lines.len(), 1, "the job has not ended: {lines:?}");
+        assert_eq!(lines[0].run, other.run);
+        // Its end is booked, and the note says what it said.
+        for kept in [false, true] {
+            desk.go(&Step::JobEnds { nth: 0, how, kept }).await;
+            desk.crash();
+            desk.check();
+        }
+        assert_eq!(desk.held(), 4);
+    }
 }

@@ -4,11 +4,13 @@
 //! top; in a form the fields `callback_url`, `metadata[callback_url]` and `metadata`. RelayDance is
 //! written in Go, whose JSON reader takes names in any case.
 
+use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 
 use super::{form, members};
-use crate::message::headers;
+use crate::generation::{LONGEST_PLAIN, is_called as is};
+use crate::message::{coding, headers};
 
 const NAME: &str = "callback_url";
 const METADATA: &str = "metadata";
@@ -28,40 +30,38 @@ pub struct Said {
     pub is_sure: bool,
 }
 
-/// What this submit says about callbacks. Takes no copy of the body.
+/// What this submit says about callbacks. Takes no copy of a body that is plain; undoing a content coding
+/// takes its time, and as much memory as the plain form.
 ///
 /// Of several addresses the one in `metadata` counts, since RelayDance documents that one alone. A
-/// body in a content encoding is not looked into.
-pub fn said(headers: &HeaderMap, body: &[u8]) -> Said {
+/// content coding that cannot be undone says nothing.
+pub fn said(headers: &HeaderMap, body: &Bytes) -> Said {
     let nothing = |is_sure| Said {
         address: None,
         is_sure,
     };
-    let is_named = names(body);
-    if is_packed(headers) || !is_named && memchr::memmem::find(body, b"\\u").is_none() {
+    let Some(body) = coding::plain(headers, body, LONGEST_PLAIN) else {
+        return nothing(true);
+    };
+    let is_named = names(&body);
+    if !is_named && memchr::memmem::find(&body, b"\\u").is_none() {
         return nothing(true);
     }
     let found = match form_type(headers) {
-        Some(content_type) => of_form(body, content_type),
-        None => of_json(body),
+        Some(content_type) => of_form(&body, content_type),
+        None => of_json(&body),
     };
     found.map_or_else(|| nothing(!is_named), Found::said)
 }
 
-/// The same submit with every mention of an address cut out, and nothing else changed; `None` where
-/// [`said`] finds none.
-pub fn without(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
+/// The same submit, in its plain form, with every mention of an address cut out, and nothing else
+/// changed; `None` where [`said`] finds none.
+pub fn without(headers: &HeaderMap, body: &Bytes) -> Option<Vec<u8>> {
+    let body = coding::plain(headers, body, LONGEST_PLAIN)?;
     match form_type(headers) {
-        Some(content_type) => form_without(body, content_type),
-        None => json_without(body),
+        Some(content_type) => form_without(&body, content_type),
+        None => json_without(&body),
     }
-}
-
-fn is_packed(headers: &HeaderMap) -> bool {
-    let encoded = headers.get_all(http::header::CONTENT_ENCODING).iter();
-    encoded
-        .map(|value| value.as_bytes().trim_ascii())
-        .any(|value| !value.is_empty() && !value.eq_ignore_ascii_case(b"identity"))
 }
 
 /// The content type, when it is that of a form.
@@ -79,16 +79,6 @@ fn names(body: &[u8]) -> bool {
         let found = body.get(at..at + BEGINNING.len());
         found.is_some_and(|found| found.eq_ignore_ascii_case(BEGINNING))
     })
-}
-
-/// Whether a reader that ignores case, as Go's does, takes `name` for `wanted`.
-fn is(name: &str, wanted: &str) -> bool {
-    let fold = |letter: char| match letter {
-        '\u{212a}' => 'k',
-        '\u{17f}' => 's',
-        other => other.to_ascii_lowercase(),
-    };
-    name.chars().map(fold).eq(wanted.chars())
 }
 
 /// The addresses of one body.

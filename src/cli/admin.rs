@@ -36,6 +36,9 @@ const STARTING: Duration = Duration::from_secs(3);
 /// The largest answer that is read, in bytes: a few hundred thousand jobs.
 const LARGEST: usize = 128 * 1024 * 1024;
 
+/// What makes a running proxy answer.
+const ENABLE: &str = "set console.enabled = true in its proxy.toml, which it takes up at once";
+
 /// Where what is kept can be asked for.
 pub(super) enum Reach {
     /// At this proxy.
@@ -75,8 +78,9 @@ impl Reach {
         };
         let token = token.ok_or_else(|| {
             Failure::Runtime(format!(
-                "the proxy at {at} is running, and there is no admin-token in {} to ask \
-                 it with: give it one with console.token_env, or stop it first",
+                "the proxy at {at} is running, and there is no admin-token in {} to ask it with: \
+                 {ENABLE}; or give this command the variable that its console.token_env names; or \
+                 stop it first",
                 dir.display()
             ))
         })?;
@@ -221,8 +225,7 @@ impl Admin {
         let text = |name: &str| answer.get("error")?.get(name)?.as_str();
         if text("code") == Some("not_found") {
             return Failure::Runtime(format!(
-                "the proxy at {} does not serve the admin API: set console.enabled = true and \
-                 restart it, or stop it first",
+                "the proxy at {} does not serve the admin API: {ENABLE}, or stop it first",
                 self.origin
             ));
         }
@@ -310,7 +313,8 @@ mod tests {
             (
                 r#"{"error":{"message":"gone","code":"not_found"}}"#,
                 "the proxy at http://127.0.0.1:1 does not serve the admin API: set \
-                 console.enabled = true and restart it, or stop it first",
+                 console.enabled = true in its proxy.toml, which it takes up at once, or stop it \
+                 first",
             ),
             (
                 "<html>",

@@ -2,11 +2,10 @@
 
 mod online;
 
-use std::io::Write;
-
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::output::print;
 use super::{Failure, ServeArgs};
 use crate::config::{self, Problem, Problems, Ready, Sources};
 use online::Verdict;
@@ -57,13 +56,10 @@ pub(super) fn run(args: &CheckArgs, sources: &Sources) -> Result<(), Failure> {
 
 /// What there is to say before anything is asked.
 fn offline(ready: &Ready) -> String {
-    let not_yet = ready.loaded.not_yet.iter();
-    let told = |key| format!("not yet supported in this version, and without effect: {key}\n");
-    let fine = match &ready.loaded.file {
+    match &ready.loaded.file {
         Some(file) => format!("{} is fine\n", file.display()),
         None => "no configuration file; flags, environment and defaults are fine\n".to_owned(),
-    };
-    not_yet.map(told).chain([fine]).collect()
+    }
 }
 
 fn broken(problems: &Problems) -> Value {
@@ -76,7 +72,6 @@ fn fine(ready: &Ready, verdict: Option<&Verdict>) -> Value {
         "ok": verdict.is_none_or(|verdict| verdict.works),
         "file": ready.loaded.file.as_ref().map(|file| file.display().to_string()),
         "problems": [],
-        "not_yet": ready.loaded.not_yet,
     });
     if let Some(verdict) = verdict {
         shown["online"] = json!({
@@ -85,10 +80,4 @@ fn fine(ready: &Ready, verdict: Option<&Verdict>) -> Value {
         });
     }
     shown
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
 }

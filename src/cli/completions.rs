@@ -1,10 +1,9 @@
 //! `reprise completions`: what a shell needs to complete the command line.
 
-use std::io::Write;
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
+use super::output::print;
 use super::{Cli, Failure};
 
 #[derive(Args)]
@@ -17,7 +16,5 @@ pub(super) struct CompletionsArgs {
 pub(super) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "reprise", &mut script);
-    let mut out = std::io::stdout().lock();
-    out.write_all(&script)?;
-    Ok(out.flush()?)
+    print(&String::from_utf8_lossy(&script))
 }

@@ -6,12 +6,10 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 
 use super::admin::{Admin, Reach, segment};
-use super::{Failure, log, runtime};
+use super::{Failure, log, output, runtime};
 use crate::clock::Clock;
 use crate::config::{self, Config, Log, LogFormat, Sources};
-use crate::console::{
-    Census, Decision, Job, JobDetail, JobState, NotOne, Resolved, Seen, note_of, pick,
-};
+use crate::console::{Census, Decision, Job, JobDetail, NotOne, Resolved, Seen, note_of, pick};
 use crate::once::{self, Resolution, TaskId, Unresolved};
 use crate::store::{DiskStore, Glance};
 
@@ -115,7 +113,7 @@ pub(super) fn run(args: JobsArgs, sources: &Sources) -> Result<(), Failure> {
             JobsCommand::List { all, json } => {
                 let jobs = list(&reach, &config, all).await?;
                 if json {
-                    print::json(&jobs)
+                    output::json(&jobs)
                 } else {
                     print::list(&jobs)
                 }
@@ -123,7 +121,7 @@ pub(super) fn run(args: JobsArgs, sources: &Sources) -> Result<(), Failure> {
             JobsCommand::Show { id, json } => {
                 let job = show(&reach, &config, &id).await?;
                 if json {
-                    print::json(&job)
+                    output::json(&job)
                 } else {
                     print::job(&job)
                 }
@@ -131,7 +129,7 @@ pub(super) fn run(args: JobsArgs, sources: &Sources) -> Result<(), Failure> {
             JobsCommand::Resolve { key, choice, json } => {
                 let done = resolve(&reach, &config, &key, choice.resolution()).await?;
                 if json {
-                    print::json(&done)
+                    output::json(&done)
                 } else {
                     print::done(&done)
                 }
@@ -145,10 +143,9 @@ async fn list(reach: &Reach, config: &Config, all: bool) -> Result<Vec<Job>, Fai
         Reach::Running(admin) if all => admin.get("/api/jobs?all=1").await,
         Reach::Running(admin) => admin.get("/api/jobs").await,
         Reach::Stopped => {
-            let jobs = stopped(config)?.into_iter().map(|detail| detail.job);
-            Ok(jobs
-                .filter(|job| all || job.state != JobState::Succeeded)
-                .collect())
+            let mut jobs = stopped(config)?;
+            jobs.retain(|detail| all || detail.is_open());
+            Ok(jobs.into_iter().map(|detail| detail.job).collect())
         }
     }
 }

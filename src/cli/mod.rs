@@ -12,6 +12,7 @@ mod jobs;
 mod keys;
 mod log;
 mod origin;
+mod output;
 mod prices;
 mod progress;
 mod sandbox;

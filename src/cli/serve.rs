@@ -55,9 +55,6 @@ async fn serve(
     for doubt in origin.doubts {
         tracing::warn!("{doubt}");
     }
-    for key in &loaded.not_yet {
-        tracing::warn!("not yet supported in this version, and without effect: {key}");
-    }
     for file in &app.report().damaged {
         tracing::error!(file = %file.display(), "damaged; what it held is not served");
     }

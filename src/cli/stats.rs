@@ -4,12 +4,13 @@ mod csv;
 mod print;
 mod spark;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use clap::Args;
 
 use super::admin::{Admin, Reach};
-use super::{Failure, log, runtime};
+use super::{Failure, log, output, runtime};
 use crate::clock::Clock;
 use crate::config::{self, Config, Log, LogFormat, Sources};
 use crate::ledger::{self, By, LedgerError, Question, Statistics};
@@ -57,13 +58,13 @@ pub(super) fn run(args: &StatsArgs, sources: &Sources) -> Result<(), Failure> {
         let reach = Reach::find(&config, &sources.env).await?;
         let statistics = ask(&reach, &config, &question).await?;
         if args.json {
-            return print::json(&statistics);
+            return output::json(&statistics);
         }
         if args.csv {
-            return print::text(&csv::of(args.by, &statistics.groups));
+            return output::print(&csv::of(args.by, &statistics.groups));
         }
         if !std::io::stdout().is_terminal() {
-            return print::text(&print::columns(&statistics));
+            return output::print(&print::columns(&statistics));
         }
         let by_day = Question {
             by: By::Day,
@@ -73,8 +74,18 @@ pub(super) fn run(args: &StatsArgs, sources: &Sources) -> Result<(), Failure> {
             By::Day => statistics.clone(),
             By::Client | By::Model | By::Kind => ask(&reach, &config, &by_day).await?,
         };
-        print::text(&print::table(args.by, &statistics, &days.groups))
+        output::print(&print::table(args.by, &statistics, &days.groups))
     })
+}
+
+/// Everything that the proxy with this configuration has booked so far.
+pub(super) async fn of_all(config: &Config) -> Result<Statistics, Failure> {
+    let reach = Reach::find(config, &BTreeMap::new()).await?;
+    let question = Question {
+        by: By::Model,
+        since: None,
+    };
+    ask(&reach, config, &question).await
 }
 
 async fn ask(reach: &Reach, config: &Config, question: &Question) -> Result<Statistics, Failure> {

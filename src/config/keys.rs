@@ -1,35 +1,10 @@
 //! Every key there is: the one list that file, environment, resolver and documentation agree on.
 
-use Stand::Built;
-
-/// Whether this version does what a key asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stand {
-    /// It does.
-    Built,
-    /// Not yet; setting it is told at start.
-    #[allow(
-        dead_code,
-        reason = "no key stands so now; one of the next feature may"
-    )]
-    Later,
-    /// MONEY: not yet, and going on without it would cost money or safety; setting it is an error.
-    #[allow(
-        dead_code,
-        reason = "no key stands so now; one of the next feature may"
-    )]
-    Refused,
-}
-
 /// One key.
 #[derive(Debug)]
 pub(super) struct Key {
     /// Its path, with dots between levels; `*` stands for a name that the user chooses.
     pub(super) path: &'static str,
-    /// Whether this version does what it asks for.
-    pub(super) stand: Stand,
-    /// What it would do, for the lines that say it is not done yet.
-    pub(super) does: &'static str,
 }
 
 impl Key {
@@ -64,83 +39,82 @@ pub(super) fn written(name: &str) -> String {
     }
 }
 
-const fn key(path: &'static str, stand: Stand, does: &'static str) -> Key {
-    Key { path, stand, does }
+const fn key(path: &'static str) -> Key {
+    Key { path }
 }
 
-/// The list. A feature that is built turns its keys to `Built` here, and nowhere else.
-#[rustfmt::skip] // one key, one line
+/// The list.
 pub(super) const KEYS: &[Key] = &[
-    key("listen", Built, "where clients reach the proxy"),
-    key("data_dir", Built, "where everything is kept"),
-    key("public_url", Built, "the address in links that the proxy hands out"),
-    key("allowed_hosts", Built, "further hosts that are served"),
-    key("allowed_origins", Built, "browser origins that may call"),
-    key("shutdown_grace", Built, "how long requests may end after a signal"),
-    key("tls.cert_file", Built, "serves HTTPS"),
-    key("tls.key_file", Built, "serves HTTPS"),
-    key("upstream.base_url", Built, "the upstream"),
-    key("upstream.api_key_env", Built, "the variable with the upstream key"),
-    key("upstream.api_key_file", Built, "the file with the upstream key"),
-    key("upstream.connect_timeout", Built, "how long a connection may take"),
-    key("upstream.response_timeout", Built, "how long the head of an answer may take"),
-    key("upstream.idle_timeout", Built, "how long a body may be silent"),
-    key("upstream.ca_file", Built, "further certificates to trust"),
-    key("cache.scope", Built, "between whom generations are shared"),
-    key("cache.max_request_body", Built, "the largest generation request"),
-    key("cache.max_size", Built, "how much is kept before the least used go"),
-    key("cache.min_free", Built, "the disk that is left free"),
-    key("cache.video.mode", Built, "which are kept"),
-    key("cache.video.ttl", Built, "how long they are kept"),
-    key("cache.video.unknown_outcome", Built, "what follows an unknown outcome"),
-    key("cache.images.mode", Built, "which are kept"),
-    key("cache.images.ttl", Built, "how long they are kept"),
-    key("cache.images.unknown_outcome", Built, "what follows an unknown outcome"),
-    key("cache.audio.mode", Built, "which are kept"),
-    key("cache.audio.ttl", Built, "how long they are kept"),
-    key("cache.audio.unknown_outcome", Built, "what follows an unknown outcome"),
-    key("cache.embeddings.mode", Built, "which are kept"),
-    key("cache.embeddings.ttl", Built, "how long they are kept"),
-    key("cache.embeddings.unknown_outcome", Built, "what follows an unknown outcome"),
-    key("cache.chat.mode", Built, "which are kept"),
-    key("cache.chat.ttl", Built, "how long they are kept"),
-    key("cache.chat.unknown_outcome", Built, "what follows an unknown outcome"),
-    key("jobs.poll_interval", Built, "asks for running jobs by itself"),
-    key("jobs.min_poll_interval", Built, "how often upstream is polled at most"),
-    key("jobs.deadline", Built, "gives up silent jobs"),
-    key("media.archive", Built, "keeps the bytes behind result links"),
-    key("media.links", Built, "points result links to the kept copy"),
-    key("media.link_lifetime", Built, "tells when upstream's links are dead"),
-    key("media.max_file", Built, "the largest file that is kept"),
-    key("media.allow", Built, "private networks that result links may point to"),
-    key("callbacks.deliver", Built, "calls back those who joined or hit"),
-    key("callbacks.allow", Built, "private networks that callbacks may reach"),
-    key("callbacks.secret_env", Built, "signs callbacks"),
-    key("callbacks.attempts", Built, "how often a callback is tried"),
-    key("limits.requests_per_minute", Built, "limits the requests of a client"),
-    key("limits.generations_per_minute", Built, "limits the paid requests of a client"),
-    key("limits.concurrent_generations", Built, "limits the paid requests at once"),
-    key("limits.usd_per_day", Built, "limits the dollars of a day"),
-    key("limits.usd_per_month", Built, "limits the dollars of a month"),
-    key("clients.*.key_hash", Built, "lets a client in"),
-    key("clients.*.requests_per_minute", Built, "limits the requests of a client"),
-    key("clients.*.generations_per_minute", Built, "limits the paid requests of a client"),
-    key("clients.*.concurrent_generations", Built, "limits the paid requests at once"),
-    key("clients.*.usd_per_day", Built, "limits the dollars of a day"),
-    key("clients.*.usd_per_month", Built, "limits the dollars of a month"),
-    key("prices.*.per_million_tokens", Built, "counts dollars spent and saved"),
-    key("prices.*.per_second", Built, "counts dollars spent and saved"),
-    key("prices.*.per_image", Built, "counts dollars spent and saved"),
-    key("prices.*.per_request", Built, "counts dollars spent and saved"),
-    key("prices.*.input_per_million", Built, "counts dollars spent and saved"),
-    key("prices.*.output_per_million", Built, "counts dollars spent and saved"),
-    key("console.enabled", Built, "serves the page at / and the admin API"),
-    key("console.token_env", Built, "the variable with the admin token"),
-    key("server.max_connections", Built, "limits the connections at once"),
-    key("server.header_timeout", Built, "limits how long a request's head may take"),
-    key("server.max_header_bytes", Built, "limits the head of a request"),
-    key("log.format", Built, "the form of a log line"),
-    key("log.level", Built, "what is logged"),
+    key("listen"),
+    key("data_dir"),
+    key("public_url"),
+    key("allowed_hosts"),
+    key("allowed_origins"),
+    key("shutdown_grace"),
+    key("tls.cert_file"),
+    key("tls.key_file"),
+    key("upstream.base_url"),
+    key("upstream.api_key_env"),
+    key("upstream.api_key_file"),
+    key("upstream.connect_timeout"),
+    key("upstream.response_timeout"),
+    key("upstream.idle_timeout"),
+    key("upstream.ca_file"),
+    key("cache.scope"),
+    key("cache.max_request_body"),
+    key("cache.max_size"),
+    key("cache.min_free"),
+    key("cache.video.mode"),
+    key("cache.video.ttl"),
+    key("cache.video.unknown_outcome"),
+    key("cache.images.mode"),
+    key("cache.images.ttl"),
+    key("cache.images.unknown_outcome"),
+    key("cache.audio.mode"),
+    key("cache.audio.ttl"),
+    key("cache.audio.unknown_outcome"),
+    key("cache.embeddings.mode"),
+    key("cache.embeddings.ttl"),
+    key("cache.embeddings.unknown_outcome"),
+    key("cache.chat.mode"),
+    key("cache.chat.ttl"),
+    key("cache.chat.unknown_outcome"),
+    key("jobs.poll_interval"),
+    key("jobs.min_poll_interval"),
+    key("jobs.deadline"),
+    key("media.archive"),
+    key("media.links"),
+    key("media.link_lifetime"),
+    key("media.max_file"),
+    key("media.allow"),
+    key("callbacks.deliver"),
+    key("callbacks.allow"),
+    key("callbacks.secret_env"),
+    key("callbacks.attempts"),
+    key("limits.requests_per_minute"),
+    key("limits.generations_per_minute"),
+    key("limits.concurrent_generations"),
+    key("limits.usd_per_day"),
+    key("limits.usd_per_month"),
+    key("clients.*.key_hash"),
+    key("clients.*.requests_per_minute"),
+    key("clients.*.generations_per_minute"),
+    key("clients.*.concurrent_generations"),
+    key("clients.*.usd_per_day"),
+    key("clients.*.usd_per_month"),
+    key("prices.*.per_million_tokens"),
+    key("prices.*.per_second"),
+    key("prices.*.per_image"),
+    key("prices.*.per_request"),
+    key("prices.*.input_per_million"),
+    key("prices.*.output_per_million"),
+    key("console.enabled"),
+    key("console.token_env"),
+    key("server.max_connections"),
+    key("server.header_timeout"),
+    key("server.max_header_bytes"),
+    key("log.format"),
+    key("log.level"),
 ];
 
 /// The key at `path`, with `*` in it.

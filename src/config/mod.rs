@@ -16,9 +16,6 @@
 //! hold a configuration: `Settings` is what the user wrote, [`Config`] is what the program needs,
 //! and the only way from one to the other collects every problem there is. `proxy.toml` at the root
 //! of the repository is the default in words; a test holds it to the code.
-//!
-//! A key whose feature is not built yet is never passed over in silence: it is told
-//! ([`Loaded::not_yet`]), or, where going on would cost money or safety, refused.
 
 mod address;
 mod admin_token;
@@ -132,9 +129,6 @@ pub struct Loaded {
     /// Whether it holds at most who the clients are: without them nobody is let in, so emptying it
     /// allows nothing.
     pub says_only_clients: bool,
-    /// Keys that are set to something this version does not do yet, each with what it would do:
-    /// `media.archive (keeps the bytes behind result links)`. To be told at start.
-    pub not_yet: Vec<String>,
 }
 
 /// Reads the configuration from flags, environment, file and defaults.

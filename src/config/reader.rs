@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::de::ValueDeserializer;
 
-use super::keys::{self, Key, Stand, written};
+use super::keys::written;
 use super::network::Network;
 use super::problem::{Place, Problem};
 use super::rules;
@@ -49,8 +49,6 @@ pub(super) struct Reader<'a> {
     cwd: &'a Path,
     /// Every broken rule.
     pub(super) problems: Vec<Problem>,
-    /// What is asked for and not built yet.
-    pub(super) not_yet: Vec<String>,
     /// The keys whose last value breaks its rule, so that their default is only a stand-in.
     pub(super) unsound: BTreeSet<&'static str>,
     /// Every key that was asked for: a test compares it with the list.
@@ -66,7 +64,6 @@ impl<'a> Reader<'a> {
             folder,
             cwd,
             problems: Vec::new(),
-            not_yet: Vec::new(),
             unsound: BTreeSet::new(),
             #[cfg(test)]
             asked: BTreeSet::new(),
@@ -79,26 +76,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The value, or its default.
-    pub(super) fn or<'n, T: PartialEq>(
+    pub(super) fn or<'n, T>(
         &mut self,
         slot: impl Into<Slot<'n>>,
         rule: impl Fn(&Value) -> Result<T, String>,
         default: T,
     ) -> T {
-        self.own(slot, rule, &default).unwrap_or(default)
-    }
-
-    /// The value, if there is one; `harmless` is the one that asks for nothing.
-    pub(super) fn own<'n, T: PartialEq>(
-        &mut self,
-        slot: impl Into<Slot<'n>>,
-        rule: impl Fn(&Value) -> Result<T, String>,
-        harmless: &T,
-    ) -> Option<T> {
-        let slot = slot.into();
-        let (value, place) = self.last(slot, rule)?;
-        self.ask(slot, place, value == *harmless);
-        Some(value)
+        self.optional(slot, rule).unwrap_or(default)
     }
 
     /// The value of a key that has no default.
@@ -108,16 +92,13 @@ impl<'a> Reader<'a> {
         rule: impl Fn(&Value) -> Result<T, String>,
     ) -> Option<T> {
         let slot = slot.into();
-        let (value, place) = self.last(slot, rule)?;
-        self.ask(slot, place, false);
-        Some(value)
+        self.last(slot, rule).map(|(value, _)| value)
     }
 
     /// A path, made absolute.
     pub(super) fn path(&mut self, path: &'static str) -> Option<PathBuf> {
         let slot = Slot::from(path);
         let (value, place) = self.last(slot, plain_path)?;
-        self.ask(slot, place, false);
         let base = match place {
             Place::File { .. } => self.folder,
             Place::Variable(_) | Place::Flag(_) | Place::Key(_) => self.cwd,
@@ -152,9 +133,6 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
-        }
-        if let Some(last) = self.settings.get(path, "").last() {
-            self.ask(slot, &last.place, items.is_empty());
         }
         items
     }
@@ -198,30 +176,6 @@ impl<'a> Reader<'a> {
         self.problems.push(problem);
     }
 
-    /// Says so if a key is set, does ask for something, and is not built yet.
-    fn ask(&mut self, slot: Slot<'_>, place: &Place, harmless: bool) {
-        let Some(key) = keys::find(slot.path).filter(|_| !harmless) else {
-            return;
-        };
-        match key.stand {
-            Stand::Built => {}
-            Stand::Later => {
-                let line = told(key);
-                if !self.not_yet.contains(&line) {
-                    self.not_yet.push(line);
-                }
-            }
-            Stand::Refused => {
-                let rule = format!(
-                    "`{slot}` ({}) is not yet supported in this version, and must not be ignored: \
-                     take it out",
-                    key.does
-                );
-                self.problems.push(Problem::at(place, rule));
-            }
-        }
-    }
-
     #[cfg(test)]
     fn note(&mut self, path: &'static str) {
         self.asked.insert(path);
@@ -233,11 +187,6 @@ impl<'a> Reader<'a> {
         reason = "a test counts the keys that are asked for"
     )]
     fn note(&mut self, _: &'static str) {}
-}
-
-/// A key and what it would do; a whole section where the user names its parts.
-fn told(key: &Key) -> String {
-    format!("{} ({})", key.named_section().unwrap_or(key.path), key.does)
 }
 
 /// A path as it was written.

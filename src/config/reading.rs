@@ -48,10 +48,7 @@ impl Reading {
             resolve::resolve(&mut reader, locate::data_dir(&sources.env, &sources.cwd));
         config.upstream.proxies = Proxies::of(&sources.env);
         let Reader {
-            problems,
-            not_yet,
-            unsound,
-            ..
+            problems, unsound, ..
         } = reader;
         let strangers = strangers(&settings, &config);
         let problems = [std::mem::take(&mut settings.problems), problems, strangers].concat();
@@ -65,7 +62,6 @@ impl Reading {
                     .as_ref()
                     .is_some_and(|found| file::says_nothing(&found.text)),
                 file: found.map(|found| found.path),
-                not_yet,
             },
             problems,
             settings,

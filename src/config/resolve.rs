@@ -262,19 +262,14 @@ fn key_hash(reader: &mut Reader<'_>, name: &str, place: &Place) -> Option<blake3
 fn own_limits(reader: &mut Reader<'_>, name: &str) -> OwnLimits {
     let slot = |path| Slot::of(path, name);
     OwnLimits {
-        requests_per_minute: reader.own(slot("clients.*.requests_per_minute"), count(0..=MOST), &0),
-        generations_per_minute: reader.own(
-            slot("clients.*.generations_per_minute"),
-            count(0..=MOST),
-            &0,
-        ),
-        concurrent_generations: reader.own(
-            slot("clients.*.concurrent_generations"),
-            count(0..=MOST),
-            &0,
-        ),
-        usd_per_day: reader.own(slot("clients.*.usd_per_day"), dollars, &0.0),
-        usd_per_month: reader.own(slot("clients.*.usd_per_month"), dollars, &0.0),
+        requests_per_minute: reader
+            .optional(slot("clients.*.requests_per_minute"), count(0..=MOST)),
+        generations_per_minute: reader
+            .optional(slot("clients.*.generations_per_minute"), count(0..=MOST)),
+        concurrent_generations: reader
+            .optional(slot("clients.*.concurrent_generations"), count(0..=MOST)),
+        usd_per_day: reader.optional(slot("clients.*.usd_per_day"), dollars),
+        usd_per_month: reader.optional(slot("clients.*.usd_per_month"), dollars),
     }
 }
 

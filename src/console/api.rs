@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Console;
 use super::decision::Decision;
-use super::jobs::{Census, Job, JobDetail, JobState, Seen};
+use super::jobs::{Census, Job, JobDetail, Seen};
 use super::pick::{note_of, pick};
 use super::refusal::Refusal;
 use crate::generation;
@@ -54,8 +54,8 @@ impl Console {
             .jobs()
             .await?
             .into_iter()
+            .filter(|detail| all || detail.is_open())
             .map(|detail| detail.job)
-            .filter(|job| all || job.state != JobState::Succeeded)
             .collect();
         json(&jobs)
     }
@@ -95,11 +95,13 @@ impl Console {
         let once = proxy.once();
         // Asked before the store and after: a call that ends in between must not look like one
         // that nobody knows about.
-        let before: HashSet<_> = once.keys_under_way().into_iter().collect();
+        let mut under_way: HashSet<_> = once.keys_under_way().into_iter().collect();
+        under_way.extend(once.notes_under_way().await?);
         let census = self.census().await?;
-        let after: HashSet<_> = once.keys_under_way().into_iter().collect();
+        under_way.extend(once.keys_under_way());
+        under_way.extend(once.notes_under_way().await?);
         Ok(census.jobs(|key| Seen {
-            under_way: before.contains(key) || after.contains(key),
+            under_way: under_way.contains(key),
             callers: once.callers(key),
         }))
     }

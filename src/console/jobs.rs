@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::file::File;
 use crate::callbacks;
 use crate::clock;
-use crate::generation::{Fingerprint, Kind};
+use crate::generation::{self, Fingerprint, Kind, outcome};
 use crate::jobs::Prospect;
 use crate::once::is_settled;
 use crate::store::{
@@ -34,7 +35,7 @@ pub struct Job {
     pub client: String,
     /// How it stands.
     pub state: JobState,
-    /// When it was sent, in UTC (RFC 3339).
+    /// When it was asked for, in UTC (RFC 3339): the same from its beginning to its end.
     pub started_at: Timestamp,
     /// How many requests asked for it since the proxy started, at least 1; 1 while none runs.
     pub callers: u64,
@@ -52,6 +53,10 @@ pub struct JobDetail {
     pub ended_at: Option<Timestamp>,
     /// Why its outcome is unknown, in words; null when it is not.
     pub reason: Option<String>,
+    /// It passes by what is kept (`no-store`, or its kind is off), so nobody who asks for the same is
+    /// asked about it. Left out where it does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub passed_by: bool,
     /// For how long it ran, or has been running, in seconds.
     #[serde(default)]
     pub age_seconds: u64,
@@ -91,6 +96,16 @@ impl From<&Delivery> for Callback {
 }
 
 impl JobDetail {
+    /// Whether it runs, or somebody may have to decide about it. A chat that was passed by and broke off
+    /// is nothing to decide about: it only holds its money until its month is over.
+    pub fn is_open(&self) -> bool {
+        match self.job.state {
+            JobState::Pending | JobState::Running => true,
+            JobState::Unknown => !self.passed_by || outcome::unknown_matters(self.job.kind),
+            JobState::Succeeded => false,
+        }
+    }
+
     /// With what depends on the time, and what the process that follows it knows.
     #[must_use]
     pub fn seen_at(mut self, now: Timestamp, prospect: Option<Prospect>) -> Self {
@@ -222,6 +237,11 @@ impl Census {
     }
 }
 
+/// When a run was asked for: by its name, which its note and its record share.
+fn asked(run: Option<Uuid>, otherwise: Timestamp) -> Timestamp {
+    run.and_then(generation::asked_at).unwrap_or(otherwise)
+}
+
 fn of_intent(intent: &Intent, seen: Seen) -> JobDetail {
     let state = match (intent.state, seen.under_way) {
         (IntentState::Pending, true) => JobState::Pending,
@@ -244,12 +264,13 @@ fn of_intent(intent: &Intent, seen: Seen) -> JobDetail {
             model: intent.model.clone(),
             client: intent.client.clone(),
             state,
-            started_at: intent.started_at,
+            started_at: asked(intent.run, intent.started_at),
             callers: seen.callers,
         },
         path: intent.path.clone(),
         ended_at: None,
         reason,
+        passed_by: intent.passed_by.is_some(),
         age_seconds: 0,
         progress: None,
         next_poll_at: None,
@@ -270,12 +291,13 @@ fn of_task(record: &Record, task: &Task, seen: Seen) -> JobDetail {
                 TaskState::Running => JobState::Running,
                 TaskState::Succeeded => JobState::Succeeded,
             },
-            started_at: task.started_at,
+            started_at: asked(record.run, task.started_at),
             callers: seen.callers,
         },
         path: record.path.clone(),
         ended_at: task.ended_at,
         reason: None,
+        passed_by: false,
         age_seconds: 0,
         progress: None,
         next_poll_at: None,

@@ -21,7 +21,7 @@ use super::api::whole;
 use super::refusal::Refusal;
 use super::{Console, token_of};
 use crate::message::{Body, body, headers};
-use crate::proxy::{Error, Proxy};
+use crate::proxy::{Error, Proxy, SECURE_SESSION, SESSION};
 
 /// How long a session lives.
 const LIFE: Duration = Duration::from_hours(12);
@@ -32,10 +32,6 @@ const WRONG_AT_ONCE: usize = 2;
 const PAUSE: Duration = Duration::from_millis(100);
 /// So many wait for that, so that none waits longer than 1.6 s, a drain included; one more is not heard.
 const WRONG_WAITING: usize = 32;
-
-const PLAIN_NAME: &str = "reprise_session";
-/// Browsers take it only over TLS, from this host, for all its paths (RFC 6265bis §4.1.3.2).
-const SECURE_NAME: &str = "__Host-reprise_session";
 
 /// The sessions that stand.
 #[derive(Debug)]
@@ -169,9 +165,9 @@ impl Console {
 
     fn with_cookie(&self, value: &str, life: Duration) -> Result<Response<Body>, Refusal> {
         let (name, secure) = if self.secure {
-            (SECURE_NAME, "; Secure")
+            (SECURE_SESSION, "; Secure")
         } else {
-            (PLAIN_NAME, "")
+            (SESSION, "")
         };
         let life = life.as_secs();
         let cookie =
@@ -206,7 +202,7 @@ fn values(sent: &HeaderMap) -> impl Iterator<Item = &str> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| [PLAIN_NAME, SECURE_NAME].contains(name))
+        .filter(|(name, _)| [SESSION, SECURE_SESSION].contains(name))
         .map(|(_, value)| value)
 }
 
@@ -217,7 +213,7 @@ mod tests {
 
     fn cookie(value: &str) -> HeaderMap {
         let mut sent = HeaderMap::new();
-        let text = format!("a=b; {PLAIN_NAME}={value}; c");
+        let text = format!("a=b; {SESSION}={value}; c");
         sent.insert(header::COOKIE, HeaderValue::try_from(text).unwrap());
         sent
     }

@@ -5,7 +5,6 @@
 //! checked against what a model can do: upstream refuses what it cannot, and that costs nothing.
 
 mod frame;
-mod read;
 mod said;
 
 use serde::{Deserialize, Serialize};

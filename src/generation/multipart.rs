@@ -30,8 +30,18 @@ pub(super) fn read(body: &Bytes, content_type: &str, kind: Kind) -> Option<Readi
     let boundary = multer::parse_boundary(content_type).ok()?;
     let parts = plain_parts(body, &boundary)?;
     // The whole body is there, so the reader never has to wait.
-    let (read, reading) = read_parts(body.clone(), boundary, kind).now_or_never()??;
-    (read == parts).then_some(reading)
+    let mut facts = Facts::default();
+    let (read, digest) =
+        read_parts(body.clone(), boundary, (kind, &mut facts)).now_or_never()??;
+    (read == parts).then_some(Reading { digest, facts })
+}
+
+/// What a form says that is hashed raw, as far as it can be read; `None` where that is nothing.
+pub(super) fn facts(body: &Bytes, content_type: &str, kind: Kind) -> Option<Facts> {
+    let boundary = multer::parse_boundary(content_type).ok()?;
+    let mut facts = Facts::default();
+    let _ = read_parts(body.clone(), boundary, (kind, &mut facts)).now_or_never()?;
+    (facts.body > 0).then_some(facts)
 }
 
 /// How many parts `body` has, when no reader can see it otherwise: it begins with its first
@@ -77,21 +87,33 @@ fn has_plain_lines(head: &[u8]) -> bool {
     fields && count(b"\r") == ends && count(b"\n") == ends
 }
 
-async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize, Reading)> {
+/// How many parts there are, and their digest; `facts` has what they say up to where they cannot be read.
+async fn read_parts(
+    body: Bytes,
+    boundary: String,
+    (kind, facts): (Kind, &mut Facts),
+) -> Option<(usize, blake3::Hash)> {
     let whole = stream::iter([Ok::<_, std::convert::Infallible>(body)]);
     let mut form = multer::Multipart::new(whole, boundary);
     let mut hasher = Hasher::new();
-    let mut facts = Facts::default();
     let mut count = 0;
+    let mut is_clear = true;
     while let Some(mut field) = form.next_field().await.ok()? {
         count += 1;
         if count > MOST_PARTS {
             return None;
         }
-        let name = field.name()?.to_owned();
-        let head = Head::of(&field, &name)?;
-        let (content, first, length) = if kind == Kind::Video && name == "metadata" && !head.is_file
-        {
+        let Some(name) = field.name().map(str::to_owned) else {
+            is_clear = false;
+            continue;
+        };
+        let head = Head::of(&field, &name);
+        let head = head.unwrap_or_else(|| {
+            is_clear = false;
+            Head::doubtful(&field)
+        });
+        let is_metadata = kind == Kind::Video && name == "metadata" && !head.is_file;
+        let (content, first, length) = if is_metadata {
             let content = field.bytes().await.ok()?;
             facts.size.note_metadata(&content);
             (metadata_hash(&content), Bytes::new(), content.len())
@@ -99,7 +121,8 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize,
             content_hash(&mut field).await?
         };
         match name.as_str() {
-            "model" => facts.note_model(&first),
+            // Of several Go takes the first.
+            "model" if facts.model.is_none() => facts.note_model(&first),
             "stream" => facts.stream = matches!(&*first, b"true" | b"True" | b"1"),
             _ => {}
         }
@@ -114,8 +137,7 @@ async fn read_parts(body: Bytes, boundary: String, kind: Kind) -> Option<(usize,
             hasher.update(content.as_bytes());
         }
     }
-    let digest = hasher.finalize();
-    Some((count, Reading { digest, facts }))
+    is_clear.then(|| (count, hasher.finalize()))
 }
 
 /// The hash of what a part holds, the first piece of it, and its length.
@@ -173,6 +195,14 @@ impl Head {
                 })
                 .collect(),
         })
+    }
+
+    /// One that readers differ on.
+    fn doubtful(field: &Field<'_>) -> Self {
+        Self {
+            is_file: field.file_name().is_some(),
+            headers: Vec::new(),
+        }
     }
 
     fn hash(&self, name: &str, hasher: &mut Hasher) {

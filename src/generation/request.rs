@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::facts::Facts;
-use super::{Extent, Fingerprint, Kind, json, multipart, query};
+use super::{Extent, Fingerprint, Kind, json, multipart, query, raw};
 
 /// What the hash is for, with the version of its format: the key that BLAKE3 derives from
 /// `reprise 2026-11 generation key, format 1`, which need not be derived for every request. A new one
@@ -76,7 +76,8 @@ impl Request<'_> {
     /// call it off the async threads when the body is large.
     ///
     /// A JSON body counts by its meaning, whatever its content type says (`curl -d` says it is a
-    /// form); a multipart body by its parts; any other, or one in a content encoding, by its bytes.
+    /// form); a multipart body by its parts; any other, or one in a content encoding, by its bytes. What it
+    /// says of itself is read in any case, as far as it can be.
     pub fn identify(&self) -> Identity {
         let (meaning, facts) = self.read_body();
         // Hashed in one go: most parts are a few bytes long.
@@ -125,28 +126,31 @@ impl Request<'_> {
         Identity {
             extent,
             fingerprint: Fingerprint::from_bytes(*hasher.finalize().as_bytes()),
-            model: facts.model.or(facts.model_loosely),
+            model: facts.model,
             stream: facts.stream,
             deterministic: facts.deterministic,
         }
     }
 
     fn read_body(&self) -> (Meaning, Facts) {
-        if self.body.is_empty() || self.encodings().next().is_some() {
+        if self.body.is_empty() {
             return (Meaning::Raw, Facts::unread(self.body));
         }
         let content_type = self.headers.get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());
+        // Of several, a gateway in Go sees the first.
+        if let Some(coding) = self.encodings().next() {
+            let plain = raw::plain(self.body, coding);
+            return (Meaning::Raw, raw::facts(&plain, content_type, self.kind));
+        }
         if let Some(form) = content_type.filter(|value| is_form(value)) {
-            return match multipart::read(self.body, form, self.kind) {
-                Some(reading) => (Meaning::Form(reading.digest), reading.facts),
-                None => (Meaning::Raw, Facts::unread(self.body)),
-            };
+            if let Some(reading) = multipart::read(self.body, form, self.kind) {
+                return (Meaning::Form(reading.digest), reading.facts);
+            }
+        } else if let Some(reading) = json::read(self.body, self.kind) {
+            return (Meaning::Json(reading.encoding), reading.facts);
         }
-        match json::read(self.body, self.kind) {
-            Some(reading) => (Meaning::Json(reading.encoding), reading.facts),
-            None => (Meaning::Raw, Facts::of_raw(self.body, self.kind)),
-        }
+        (Meaning::Raw, raw::facts(self.body, content_type, self.kind))
     }
 
     /// The body's content encodings that change its bytes.

@@ -13,9 +13,37 @@ pub(crate) fn members<'a, const N: usize>(
     names: [&str; N],
 ) -> Option<[Option<&'a RawValue>; N]> {
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let found = reader.deserialize_map(Members(names)).ok()?;
+    let found = reader.deserialize_map(Members(names, Name::Exact)).ok()?;
     reader.end().ok()?;
     Some(found)
+}
+
+/// The same of what may go on behind the object's end: some readers never look there.
+pub(super) fn beginning<'a, const N: usize>(
+    json: &'a [u8],
+    names: [&str; N],
+) -> Option<[Option<&'a RawValue>; N]> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    reader.deserialize_map(Members(names, Name::Exact)).ok()
+}
+
+/// The same, as Go's reader takes them: by their names in any case, and null says nothing.
+pub(super) fn loosely<'a, const N: usize>(
+    json: &'a [u8],
+    names: [&str; N],
+) -> Option<[Option<&'a RawValue>; N]> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    reader.deserialize_map(Members(names, Name::AnyCase)).ok()
+}
+
+/// Whether a reader that ignores case, as Go's does, takes `name` for `wanted`, which is in lower case.
+pub(crate) fn is_called(name: &str, wanted: &str) -> bool {
+    let fold = |letter: char| match letter {
+        '\u{212a}' => 'k',
+        '\u{17f}' => 's',
+        other => other.to_ascii_lowercase(),
+    };
+    name.chars().map(fold).eq(wanted.chars())
 }
 
 /// The text of `value` when it is a string.
@@ -28,7 +56,14 @@ pub(super) fn is_set(value: &RawValue) -> bool {
     value.get() != "null"
 }
 
-struct Members<'n, const N: usize>([&'n str; N]);
+/// How names are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Exact,
+    AnyCase,
+}
+
+struct Members<'n, const N: usize>([&'n str; N], Name);
 
 impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
     type Value = [Option<&'de RawValue>; N];
@@ -39,9 +74,14 @@ impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = [None; N];
-        while let Some(index) = map.next_key_seed(Key(&self.0))? {
+        while let Some(index) = map.next_key_seed(Key(&self.0, self.1))? {
             match index.and_then(|index| found.get_mut(index)) {
-                Some(wanted) => *wanted = Some(map.next_value()?),
+                Some(wanted) => {
+                    let value: &RawValue = map.next_value()?;
+                    if self.1 == Name::Exact || is_set(value) {
+                        *wanted = Some(value);
+                    }
+                }
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -52,7 +92,7 @@ impl<'de, const N: usize> Visitor<'de> for Members<'_, N> {
 }
 
 /// Reads a key as its place among the names, without keeping its text.
-struct Key<'n>(&'n [&'n str]);
+struct Key<'n>(&'n [&'n str], Name);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
     type Value = Option<usize>;
@@ -70,7 +110,10 @@ impl Visitor<'_> for Key<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().position(|name| *name == key))
+        Ok(self.0.iter().position(|name| match self.1 {
+            Name::Exact => *name == key,
+            Name::AnyCase => is_called(key, name),
+        }))
     }
 }
 

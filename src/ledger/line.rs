@@ -75,7 +75,8 @@ pub struct Line {
     /// No price is known for its model, so it counts as if it cost nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unpriced: bool,
-    /// An earlier run of the same generation has an unknown outcome: it may be paid for twice.
+    /// It was paid for, or may have been, and an earlier run of the same generation has an unknown outcome:
+    /// it may be paid for twice.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub possible_double_payment: bool,
 }

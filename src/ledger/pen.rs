@@ -105,8 +105,8 @@ impl Ledger {
 
     /// Writes a line; durable when it returns `Ok`.
     ///
-    /// A paid line whose generation has an earlier run of unknown outcome is marked as a possible
-    /// double payment.
+    /// A paid line, or one of unknown outcome, is marked as a possible double payment where an earlier run
+    /// of the same generation has an unknown outcome.
     ///
     /// # Errors
     /// When it is not durable. But for [`LedgerError::Full`] it waits, and is written when the disk

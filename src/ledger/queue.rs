@@ -33,8 +33,8 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Queues a line that has to become durable, and gives the ticket under which it does. A second
-    /// payment that may be one is marked as such.
+    /// Queues a line that has to become durable, and gives the ticket under which it does. What may be a
+    /// second payment is marked as such.
     pub(super) fn commit(&mut self, mut line: Line) -> Result<u64, LedgerError> {
         if self.bytes >= MOST {
             self.lost += 1;
@@ -50,9 +50,13 @@ impl Queue {
             self.lost += 1;
             return Err(LedgerError::Full);
         }
-        // A run of unknown outcome is noted by whoever cannot wait. None of these is a payment.
-        self.doubts.note(line.key, line.run, line.outcome);
-        self.push(line, false)
+        // A run of unknown outcome is noted by whoever cannot wait.
+        let doubles = self.doubts.note(line.key, line.run, line.outcome);
+        let line = Line {
+            possible_double_payment: line.possible_double_payment || doubles,
+            ..line.clone()
+        };
+        self.push(&line, false)
     }
 
     fn push(&mut self, line: &Line, durable: bool) -> Result<u64, LedgerError> {

@@ -45,7 +45,7 @@ pub(super) fn read(data_dir: &Path, now: Timestamp) -> Result<(Spent, Doubts), L
         if page.month != month && !has_doubts(&page)? {
             continue;
         }
-        let older = history.unknown.len();
+        let (unknown, doubled) = (history.unknown.len(), history.doubled.len());
         let unreadable = seen::each(&page, &mut |line| {
             if let Ok(key) = line.key.parse() {
                 history.note(key, line);
@@ -55,11 +55,7 @@ pub(super) fn read(data_dir: &Path, now: Timestamp) -> Result<(Spent, Doubts), L
             }
         })?;
         // A file is read from its end.
-        history
-            .unknown
-            .get_mut(older..)
-            .unwrap_or_default()
-            .reverse();
+        history.turn((unknown, doubled));
         if unreadable > 0 {
             let path = page.path.display();
             tracing::warn!(%path, unreadable, "lines of the ledger cannot be read; no sum has them");
@@ -90,7 +86,8 @@ impl Spent {
 #[derive(Default)]
 struct History {
     unknown: Vec<(Fingerprint, Option<Uuid>)>,
-    doubled: Vec<Fingerprint>,
+    /// Each with its run, where nobody knows the outcome of that one either.
+    doubled: Vec<(Fingerprint, Option<Uuid>)>,
 }
 
 impl History {
@@ -99,17 +96,28 @@ impl History {
             self.unknown.push((key, line.run));
         }
         if line.possible_double_payment {
-            self.doubled.push(key);
+            let run = line.run.filter(|_| line.outcome == Outcome::Unknown);
+            self.doubled.push((key, run));
         }
     }
 
-    fn doubts(self) -> Doubts {
+    /// Puts what was noted after so many in its order.
+    fn turn(&mut self, (unknown, doubled): (usize, usize)) {
+        let unknown = self.unknown.get_mut(unknown..);
+        unknown.unwrap_or_default().reverse();
+        let doubled = self.doubled.get_mut(doubled..);
+        doubled.unwrap_or_default().reverse();
+    }
+
+    fn doubts(mut self) -> Doubts {
         let mut doubts = Doubts::default();
         for (key, run) in self.unknown {
-            doubts.note(key, run, Outcome::Unknown);
+            doubts.begin(key, run);
         }
-        for key in self.doubled {
-            doubts.take(&key);
+        // A payment takes what nobody else has doubled, so it comes last.
+        self.doubled.sort_by_key(|(_, run)| run.is_none());
+        for (key, run) in self.doubled {
+            doubts.double(&key, run);
         }
         doubts
     }

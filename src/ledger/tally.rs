@@ -29,7 +29,8 @@ pub struct Tally {
     pub failed: u64,
     /// Runs of which nobody knows whether they were paid for.
     pub unknown: u64,
-    /// Paid runs of generations that may have been paid for before, by a run of unknown outcome.
+    /// Runs of generations that may have been paid for before, by a run of unknown outcome; they were paid
+    /// for, or nobody knows it of them either.
     pub possible_double_payments: u64,
     /// Paid runs of models without a price, counted as if they cost nothing.
     pub unpriced: u64,
@@ -55,7 +56,7 @@ impl Tally {
         };
         *one += 1;
         let paid = line.outcome == Outcome::Paid;
-        self.possible_double_payments += u64::from(paid && line.possible_double_payment);
+        self.possible_double_payments += u64::from(line.possible_double_payment);
         self.unpriced += u64::from(paid && line.unpriced);
         self.usd_spent += line.usd_spent;
         self.usd_saved += line.usd_saved;

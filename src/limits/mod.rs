@@ -26,7 +26,7 @@ mod sums;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -61,6 +61,9 @@ struct Book {
 struct Allowance {
     requests: Option<Arc<Bucket>>,
     generations: Option<Arc<Bucket>>,
+    /// One at a time is asked whether it may: what it takes for a moment, before it is refused, must
+    /// refuse nobody else.
+    door: Arc<Mutex<()>>,
     /// 0: any number.
     at_once: u32,
 }
@@ -108,7 +111,7 @@ impl Limits {
     }
 
     /// The same, where something else may refuse it too, and takes what can be given back: asked when
-    /// there is a slot, so that one that gets none takes nothing meanwhile.
+    /// there is a slot. It is to take no time, since all of this client wait for it.
     ///
     /// # Errors
     /// As [`generation`](Self::generation), and those of `more`.
@@ -119,6 +122,7 @@ impl Limits {
     ) -> Result<(Slot, T), Refusal> {
         let book = self.book.load();
         let allowed = book.of_client(client);
+        let _one = allowed.door.lock().unwrap_or_else(PoisonError::into_inner);
         let slot =
             Slots::take(&self.slots, client, allowed.at_once).ok_or(Refusal::Concurrent {
                 most: allowed.at_once,
@@ -208,6 +212,7 @@ impl Allowance {
         Self {
             requests: Bucket::like(requests, numbers.requests_per_minute),
             generations: Bucket::like(generations, numbers.generations_per_minute),
+            door: before.map_or_else(Arc::default, |before| before.door.clone()),
             at_once: numbers.concurrent_generations,
         }
     }

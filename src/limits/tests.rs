@@ -261,3 +261,40 @@ fn nothing_is_held_for_one_that_gets_no_slot() {
     assert_eq!(limits.under_way("bob"), 0, "given back");
     drop(held);
 }
+
+/// Who is refused for one reason holds something for a moment, which must refuse nobody for another: a 402
+/// is not asked again, a 429 is.
+#[test]
+fn one_that_is_refused_refuses_nobody_else() {
+    let limits = config::Limits {
+        generations_per_minute: 1,
+        usd_per_day: 1.0,
+        ..config::Limits::default()
+    };
+    let limits = &Limits::new(&same(limits));
+    let now = Timestamp::now();
+    let hold = || {
+        let run = crate::generation::new_run(now);
+        limits.hold("alice", (run, Usd::from_dollars(1.0)), now)
+    };
+    drop(limits.generation("alice").expect("the first"));
+    let (inside, arrived) = std::sync::mpsc::channel();
+    let (over, second_is_over) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(move || {
+            let refused = limits.generation_with("alice", || {
+                let hold = hold();
+                inside.send(()).expect("somebody waits");
+                // Long enough for another to come by.
+                let _ = second_is_over.recv_timeout(std::time::Duration::from_millis(200));
+                hold
+            });
+            matches!(refused, Err(Refusal::Generations { .. }))
+        });
+        arrived.recv().expect("it holds");
+        let second = limits.generation_with("alice", hold);
+        drop(over);
+        assert!(matches!(second, Err(Refusal::Generations { .. })));
+        assert!(first.join().expect("no panic"));
+    });
+}

@@ -43,6 +43,11 @@ impl Coding {
         if further.is_some() {
             return None;
         }
+        Self::named(name)
+    }
+
+    /// The coding of this name.
+    pub fn named(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Some(Self::Gzip),
             "deflate" => Some(Self::Deflate),
@@ -51,6 +56,17 @@ impl Coding {
             _ => None,
         }
     }
+}
+
+/// Whether the body of a message with these headers is in a coding, known here or not.
+pub fn is_coded(headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(header::CONTENT_ENCODING).iter();
+    named.any(|name| !is_plain_name(name.as_bytes()))
+}
+
+fn is_plain_name(name: &[u8]) -> bool {
+    let name = name.trim_ascii();
+    name.is_empty() || name.eq_ignore_ascii_case(b"identity")
 }
 
 /// Takes out of a head what speaks of the coded form only.
@@ -194,12 +210,7 @@ pub fn plain(headers: &HeaderMap, message: &Bytes, limit: u64) -> Option<Bytes> 
     if let Some(coding) = Coding::of(headers) {
         return decoded(coding, message, limit).map(Bytes::from);
     }
-    let mut named = headers.get_all(header::CONTENT_ENCODING).iter();
-    let is_plain = named.all(|name| {
-        let name = name.as_bytes().trim_ascii();
-        name.is_empty() || name.eq_ignore_ascii_case(b"identity")
-    });
-    is_plain.then(|| message.clone())
+    (!is_coded(headers)).then(|| message.clone())
 }
 
 #[cfg(test)]

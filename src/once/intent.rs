@@ -8,6 +8,7 @@
 //! only the last to end decides what becomes of it.
 
 mod note;
+mod past;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ use crate::generation::Fingerprint;
 use crate::store::{Intent, IntentState, Record, Shelf, Stake, Store, StoreError};
 
 use note::{Note, SHARED};
+use past::Past;
 
 /// How many groups of generations can write notes without waiting for each other.
 const STRIPES: usize = 64;
@@ -27,6 +29,7 @@ const STRIPES: usize = 64;
 pub(super) struct Pledges {
     shelf: Shelf,
     notes: Arc<[Mutex<Notes>; STRIPES]>,
+    past: Arc<Past>,
 }
 
 type Notes = HashMap<Fingerprint, Note>;
@@ -44,6 +47,7 @@ impl Pledges {
         Self {
             shelf,
             notes: Arc::new(std::array::from_fn(|_| Mutex::default())),
+            past: Arc::default(),
         }
     }
 
@@ -52,11 +56,15 @@ impl Pledges {
     /// # Errors
     /// When it could not be written: then nothing may be sent.
     pub(super) async fn make(&self, mut intent: Intent) -> Result<Pledge, StoreError> {
-        let notes = self.notes.clone();
+        let (notes, past) = (self.notes.clone(), self.past.clone());
         let mut written = intent.clone();
         intent.started_at = self
             .shelf
             .writing(move |store| {
+                if written.passed_by.is_some() {
+                    let live = |key: &_| stripe(&notes, key).contains_key(key);
+                    past.forget(store, written.started_at, live)?;
+                }
                 let mut notes = stripe(&notes, &written.key);
                 if let Some(note) = notes.get_mut(&written.key) {
                     // The answer that one of them keeps must not pass for the other's after a crash.
@@ -100,6 +108,19 @@ impl Pledges {
         })
     }
 
+    /// The keys of the notes that runs of this process have.
+    pub(super) async fn live(&self) -> Result<Vec<Fingerprint>, StoreError> {
+        let notes = self.notes.clone();
+        self.shelf
+            .blocking(move |_| {
+                let stripes = notes.iter().map(locked);
+                Ok(stripes
+                    .flat_map(|notes| notes.keys().copied().collect::<Vec<_>>())
+                    .collect())
+            })
+            .await
+    }
+
     /// The note of a run that nobody knows the end of: one that stands while no run of this process
     /// is about to take it away.
     ///
@@ -123,20 +144,22 @@ impl Pledges {
     }
 
     /// Removes the notes of an earlier process whose answers were kept after all: it ended between
-    /// keeping the answer and taking the note away.
+    /// keeping the answer and taking the note away. And those of runs that were passed by in another
+    /// month.
     ///
     /// # Errors
     /// When the store cannot say what it holds.
-    pub(super) async fn reconcile(&self) -> Result<(), StoreError> {
+    pub(super) async fn reconcile(&self, now: Timestamp) -> Result<(), StoreError> {
+        let past = self.past.clone();
         self.shelf
-            .writing(|store| {
+            .writing(move |store| {
                 for intent in store.intents()? {
                     let kept = store.get(&intent.key)?;
                     if kept.is_some_and(|entry| is_settled(&intent, &entry.record)) {
                         store.remove_intent(&intent.key)?;
                     }
                 }
-                Ok(())
+                past.forget(store, now, |_| false)
             })
             .await
     }
@@ -325,7 +348,11 @@ pub fn is_settled(intent: &Intent, kept: &Record) -> bool {
 
 fn stripe<'a>(notes: &'a [Mutex<Notes>; STRIPES], key: &Fingerprint) -> MutexGuard<'a, Notes> {
     let stripe = usize::from(key.as_bytes()[1]) % STRIPES;
-    notes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
+    locked(&notes[stripe])
+}
+
+fn locked(notes: &Mutex<Notes>) -> MutexGuard<'_, Notes> {
+    notes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

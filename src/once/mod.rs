@@ -18,6 +18,8 @@ mod lead;
 mod recorder;
 mod recording;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -135,6 +137,15 @@ impl Once {
         lock(&self.flights).keys().copied().collect()
     }
 
+    /// The notes that stand for calls which are under way at this moment, in no certain order: those of
+    /// calls that are passed by are among them, which no flight stands for.
+    ///
+    /// # Errors
+    /// When nobody could look.
+    pub async fn notes_under_way(&self) -> Result<Vec<Fingerprint>, StoreError> {
+        self.pledges.live().await
+    }
+
     /// How many requests asked for a generation in this process's life, at least one; hits of what
     /// was finished are not counted.
     pub fn callers(&self, key: &Fingerprint) -> u64 {
@@ -149,12 +160,13 @@ impl Once {
         self.pledges.make(intent).await
     }
 
-    /// Removes the notes of an earlier process whose answers were kept after all.
+    /// Removes the notes of an earlier process whose answers were kept after all, and those that nobody
+    /// needs any longer.
     ///
     /// # Errors
     /// When the store cannot say what it holds.
     pub async fn reconcile(&self) -> Result<(), StoreError> {
-        self.pledges.reconcile().await
+        self.pledges.reconcile(self.clock.now()).await
     }
 
     /// Finds out whether `query`'s generation is kept, is under way, or is to be run by the caller.

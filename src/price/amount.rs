@@ -63,7 +63,10 @@ fn tokens(kind: Kind, extent: &Extent, usage: &Usage) -> (u64, u64) {
         },
         (input, output, total) => {
             let input = input.unwrap_or(expected_in);
-            let output = output.unwrap_or(expected_out);
+            // What came, where a stream does not say what was used: never more than was asked for.
+            let most = extent.max_tokens.map_or(MOST_TOKENS, |_| expected_out);
+            let came = || Some(usage.text?.div_ceil(BYTES_PER_TOKEN).min(most));
+            let output = output.or_else(came).unwrap_or(expected_out);
             // Some count what a model thinks to itself in the sum alone.
             let rest = total.unwrap_or_default().saturating_sub(input);
             (input, output.max(rest))

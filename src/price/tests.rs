@@ -1,11 +1,12 @@
 //! Prices, estimates and costs, in figures that are worked out by hand.
 
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::form::{forms, same, words};
 use super::{Price, Prices, Usage, Usd, cost, estimate, table};
-use crate::generation::{Extent, Kind, Quality};
+use crate::generation::{Extent, Kind, Quality, Request};
 
 mod changes;
 mod usage;
@@ -20,7 +21,16 @@ fn price_of(model: &str) -> Price {
 
 /// What a JSON body asks for.
 fn extent(kind: Kind, body: &Value) -> Extent {
-    Extent::read(kind, &body.to_string().into())
+    let request = Request {
+        kind,
+        path: "/v1/x",
+        query: None,
+        scope: None,
+        take: 1,
+        headers: &HeaderMap::new(),
+        body: &body.to_string().into(),
+    };
+    request.identify().extent
 }
 
 fn expected(kind: Kind, body: &Value) -> Usd {
@@ -155,6 +165,14 @@ fn what_an_answer_does_not_say_is_estimated() {
         ..total
     };
     assert_eq!(of(input), usd(8.0 * 2.5e-6 + 2.0 * 7.5e-6));
+    // A stream has brought so many bytes: never more than was asked for.
+    for (bytes, tokens) in [(9, 3.0), (4000, 50.0)] {
+        let came = Usage {
+            text: Some(bytes),
+            ..Usage::default()
+        };
+        assert_eq!(of(came), usd(4.0 * 2.5e-6 + tokens * 7.5e-6));
+    }
     let thought = Usage {
         input: Some(3),
         output: Some(2),
@@ -250,6 +268,7 @@ proptest! {
             total: tokens[2],
             seconds: seconds.filter(|seconds| seconds.is_finite()),
             images,
+            text: tokens[0],
             failed: false,
         };
         let extent = Extent {

@@ -2,6 +2,7 @@
 
 mod events;
 mod job;
+mod text;
 mod tokens;
 
 use serde::de::IgnoredAny;
@@ -20,6 +21,8 @@ pub struct Usage {
     pub total: Option<u64>,
     /// Seconds of what was made, or heard.
     pub seconds: Option<f64>,
+    /// Bytes of text that a stream has brought which does not say how many tokens that is.
+    pub text: Option<u64>,
     /// Pictures that were made.
     pub images: Option<u32>,
     /// It failed, and costs nothing.
@@ -39,7 +42,16 @@ impl Usage {
             (Some(b'[') | None, _) => Self::default(),
             (Some(_), _) => events::read(body),
         };
-        usage.without_zeros()
+        let usage = usage.without_zeros();
+        match begins {
+            Some(b'{' | b'[') | None => usage,
+            Some(_) if usage.output.is_some() || usage.total.is_some() => usage,
+            Some(_) if kind != Kind::Chat => usage,
+            Some(_) => Self {
+                text: Some(events::text(body)).filter(|bytes| *bytes > 0),
+                ..usage
+            },
+        }
     }
 
     /// MONEY: a gateway that was not told what was used says zero of everything. That is not what
@@ -66,6 +78,7 @@ impl Usage {
             output: self.output.max(more.output),
             total: self.total.max(more.total),
             seconds: more.seconds.or(self.seconds),
+            text: self.text.or(more.text),
             images: images.reduce(u32::saturating_add),
             failed: self.failed || more.failed,
         }

@@ -5,7 +5,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 
-use super::Error;
+use super::{Error, browser};
 use crate::config::Config;
 use crate::generation;
 use crate::message::headers;
@@ -117,6 +117,34 @@ fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .map(str::trim)
 }
 
+/// SECURITY: a browser sends the console's session with whatever it asks this host for, and upstream is
+/// not to have it. Other cookies stay as they are.
+fn strip_session(headers: &mut HeaderMap) {
+    let pairs = |value: &HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
+    let has_it = |value: &HeaderValue| pairs(value).split(';').any(browser::is_session);
+    if !headers.get_all(header::COOKIE).iter().any(has_it) {
+        return;
+    }
+    let sent: Vec<HeaderValue> = headers.get_all(header::COOKIE).iter().cloned().collect();
+    headers.remove(header::COOKIE);
+    for value in sent {
+        if !has_it(&value) {
+            headers.append(header::COOKIE, value);
+            continue;
+        }
+        let text = pairs(&value);
+        let left: Vec<&str> = text
+            .split(';')
+            .filter(|pair| !browser::is_session(pair))
+            .collect();
+        if let Ok(left) = HeaderValue::try_from(left.join(";").trim_start())
+            && !left.is_empty()
+        {
+            headers.append(header::COOKIE, left);
+        }
+    }
+}
+
 /// Takes the client's credentials out of every place that upstream would read them from, and gives
 /// back path and query below `/v1` as they are to be asked for.
 ///
@@ -126,6 +154,7 @@ pub(super) fn strip(parts: &mut Parts) -> Result<Uri, Error> {
     for name in ["authorization", "x-api-key", "x-goog-api-key"] {
         parts.headers.remove(name);
     }
+    strip_session(&mut parts.headers);
     if parts.headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         let left: Vec<_> = protocols(&parts.headers)
             .filter(|name| !name.starts_with(SUBPROTOCOL))

@@ -149,6 +149,15 @@ impl Bodies {
             .ok()
     }
 
+    /// Room for the plain form of a request's body, which nobody knows the length of: for the longest.
+    /// It can go with whoever reads it, also when its client has left.
+    pub(super) async fn undoing(&self, longest: u64) -> Option<OwnedSemaphorePermit> {
+        let room = self.judged.clone();
+        room.acquire_many_owned(units(longest.min(JUDGED_ONES)))
+            .await
+            .ok()
+    }
+
     async fn next(&self, body: &mut Body, arriving: &mut Arriving) -> Result<Option<Bytes>, Error> {
         loop {
             let until = (arriving.window.0 + WINDOW).min(arriving.deadline);

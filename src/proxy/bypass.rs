@@ -37,7 +37,9 @@ impl Proxy {
         // MONEY: nothing is paid for that cannot be booked.
         let booking = self.books.check_writable().await;
         booking.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
-        let (admission, mut stake) = self.admit(&claim)?;
+        let (admission, stake) = self.admit(&claim)?;
+        let noted = self.passage(stake, &claim, &asked.parts).await;
+        let mut passage = noted.map_err(|error| Error::StoreUnavailable(error.to_string()))?;
         let path = asked.parts.uri.path().to_owned();
         let Asked {
             kind,
@@ -50,9 +52,9 @@ impl Proxy {
             why,
             kind: Some(kind),
         };
-        stake.sent(false);
+        passage.about_to_send();
         let answer = self.forward(parts, target, body, passing).await;
-        let answer = self.metered(answer, stake, (kind, path)).await?;
+        let answer = self.metered(answer, passage, (kind, path)).await?;
         Ok(admission.within(answer))
     }
 

@@ -7,11 +7,12 @@ use http::header::{self, HeaderValue};
 use tokio::task::JoinHandle;
 
 use super::generate::Asked;
-use super::{Error, Proxy, reading};
+use super::{Error, Proxy};
 use crate::callbacks::{By, Callbacks, Caller, request};
 use crate::config::Deliver;
 use crate::egress::Destination;
 use crate::generation::Kind;
+use crate::message::coding;
 use crate::once::{Ending, Flight, Stage};
 use crate::store::Entry;
 
@@ -36,7 +37,11 @@ impl Proxy {
             return Ok((None, body));
         }
         let read = (asked.parts.headers.clone(), body.clone());
-        let said = reading::apart(body.len(), move || request::said(&read.0, &read.1)).await?;
+        let said = self
+            .reading(&asked.parts.headers, body.len(), move || {
+                request::said(&read.0, &read.1)
+            })
+            .await?;
         if deliver == Deliver::All && !said.is_sure {
             let why = "it can be read in different ways, or not at all";
             return Err(Error::InvalidCallback(why.to_owned()));
@@ -58,8 +63,30 @@ impl Proxy {
         };
         match deliver {
             Deliver::Off | Deliver::Joined => Ok((Some(caller), body)),
-            Deliver::All => Ok((Some(caller), without(asked, body).await?)),
+            Deliver::All => Ok((Some(caller), self.without(asked, body).await?)),
         }
+    }
+
+    /// The body as upstream is to see it when it calls nobody: plain, if it came in a content coding.
+    async fn without(&self, asked: &mut Asked, body: Bytes) -> Result<Bytes, Error> {
+        let read = (asked.parts.headers.clone(), body.clone());
+        let left = self
+            .reading(&asked.parts.headers, body.len(), move || {
+                request::without(&read.0, &read.1)
+            })
+            .await?;
+        let Some(left) = left.map(Bytes::from) else {
+            return Ok(body);
+        };
+        let headers = &mut asked.parts.headers;
+        let has_length = headers.contains_key(header::CONTENT_LENGTH);
+        if coding::is_coded(headers) {
+            coding::forget_coding(headers);
+        }
+        if has_length {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(left.len()));
+        }
+        Ok(left)
     }
 
     /// Notes a caller whose job is known, before it has its answer; also when it does not wait.
@@ -108,18 +135,6 @@ impl Proxy {
                 .await;
         }
     }
-}
-
-/// The body as upstream is to see it when it calls nobody.
-async fn without(asked: &mut Asked, body: Bytes) -> Result<Bytes, Error> {
-    let read = (asked.parts.headers.clone(), body.clone());
-    let left = reading::apart(body.len(), move || request::without(&read.0, &read.1)).await?;
-    let left = left.map_or(body, Bytes::from);
-    let headers = &mut asked.parts.headers;
-    if headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(left.len()));
-    }
-    Ok(left)
 }
 
 /// Whether an address may be called, as far as it tells itself.

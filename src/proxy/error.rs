@@ -1,21 +1,22 @@
 //! The one place where an error becomes an answer: the OpenAI envelope, a status, and a message
 //! that says what to do next.
 
+mod form;
+
 use std::time::Duration;
 
+use http::Response;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Response, StatusCode};
-use serde_json::json;
 
-use super::reply::CACHE_STATUS;
 use crate::config::UnknownOutcome;
 use crate::generation::Fingerprint;
 use crate::jobs::PollError;
 use crate::limits::Refusal;
-use crate::message::{Body, body};
+use crate::message::Body;
 use crate::once::Failure;
 use crate::store::StoreError;
 use crate::upstream::SendError;
+pub(crate) use form::Form;
 
 /// Why the proxy itself answers instead of upstream.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,11 @@ pub(crate) enum Error {
          in proxy.toml if it should."
     )]
     OriginNotAllowed,
+    #[error(
+        "Nothing below /v1/ is shown as a page: what upstream answers would stand beside the console, \
+         with its rights. Ask with a client, or a script of an allowed origin."
+    )]
+    NoPage,
     #[error(
         "The figures are for this machine alone, or for who has the admin token. Send `Authorization: \
          Bearer TOKEN` with the content of `admin-token` in data_dir, or of the variable that \
@@ -171,17 +177,6 @@ impl From<StoreError> for Error {
     }
 }
 
-const INVALID: &str = "invalid_request_error";
-
-/// What a client is to know of an error beside its message.
-pub(crate) struct Form {
-    status: u16,
-    kind: &'static str,
-    code: &'static str,
-    /// `x-should-retry: false`: the stock SDKs repeat 409 and 5xx twice unless told not to.
-    final_answer: bool,
-}
-
 impl Error {
     /// What a generation that brought no answer is answered with.
     pub(crate) fn of_failure(key: Fingerprint, failure: Failure, policy: UnknownOutcome) -> Self {
@@ -219,64 +214,6 @@ impl Error {
                     )
                 });
                 Self::OutcomeUnknown { key, reason }
-            }
-        }
-    }
-
-    pub(crate) fn form(&self) -> Form {
-        let form = |status, kind, code, final_answer| Form {
-            status,
-            kind,
-            code,
-            final_answer,
-        };
-        match self {
-            Self::BadRequest(_) => form(400, INVALID, "invalid_request", false),
-            Self::InvalidCallback(_) => form(400, INVALID, "invalid_callback_url", true),
-            Self::BodyBroken(_) => form(400, INVALID, "incomplete_body", false),
-            Self::TooSlow => form(408, INVALID, "request_timeout", false),
-            Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),
-            Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
-            Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),
-            Self::NoAdminToken => form(401, INVALID, "invalid_admin_token", false),
-            Self::MetricsNotAllowed => form(403, INVALID, "metrics_not_allowed", true),
-            Self::NotFound { .. } => form(404, INVALID, "not_found", false),
-            Self::MethodNotAllowed(_) | Self::ReadOnly(_) => {
-                form(405, INVALID, "method_not_allowed", false)
-            }
-            Self::NoSuchFile => form(404, INVALID, "media_not_found", false),
-            Self::FileUnreadable => form(500, "api_error", "media_unreadable", true),
-            Self::TooLarge(_) => form(413, INVALID, "request_too_large", true),
-            Self::TargetTooLong => form(414, INVALID, "uri_too_long", true),
-            Self::HeadTooLarge => form(431, INVALID, "headers_too_large", true),
-            Self::Expectation => form(417, INVALID, "expectation_failed", true),
-            Self::Loop => form(508, "api_error", "loop_detected", true),
-            Self::Busy(_) => form(503, "api_error", "server_busy", false),
-            // No SDK tries again after a 402.
-            Self::Limited(Refusal::Budget(_)) => {
-                form(402, "insufficient_quota", "insufficient_quota", true)
-            }
-            Self::Limited(_) | Self::TooManyGuesses => {
-                form(429, "rate_limit_error", "rate_limit_exceeded", false)
-            }
-            Self::NotCached => form(504, INVALID, "not_cached", true),
-            Self::TaskNotFound => form(404, INVALID, "task_not_found", true),
-            Self::ListUnreadable => form(502, "api_error", "list_unreadable", true),
-            Self::Unreachable(_) | Self::Poll(PollError::Body(_)) => {
-                form(502, "api_error", "upstream_unreachable", false)
-            }
-            Self::Cut { .. } => form(502, "api_error", "upstream_outcome_unknown", true),
-            Self::TimedOut { .. } => form(504, "api_error", "upstream_outcome_unknown", true),
-            Self::OutcomeUnknown { .. } => form(409, "conflict_error", "outcome_unknown", true),
-            Self::IdempotencyMismatch => form(409, "conflict_error", "idempotency_mismatch", true),
-            Self::StoreUnavailable(_) => form(503, "api_error", "store_unavailable", false),
-            Self::PassedThrough(error) | Self::Poll(PollError::Send(error)) => of_send(error),
-            Self::Bypassed(error) => {
-                let Form { status, .. } = of_send(error);
-                form(status, "api_error", "upstream_outcome_unknown", true)
-            }
-            Self::ShuttingDown | Self::Poll(PollError::Gone) => {
-                form(503, "api_error", "shutting_down", false)
             }
         }
     }
@@ -333,64 +270,10 @@ impl Error {
     }
 }
 
-impl Form {
-    /// An error that says nothing about trying again.
-    pub(crate) fn new(status: u16, kind: &'static str, code: &'static str) -> Self {
-        Self {
-            status,
-            kind,
-            code,
-            final_answer: false,
-        }
-    }
-
-    /// The error as an answer.
-    pub(crate) fn answer(&self, message: &str) -> Response<Body> {
-        let Self {
-            status,
-            kind,
-            code,
-            final_answer,
-        } = *self;
-        let envelope = json!({
-            "error": { "message": message, "type": kind, "param": null, "code": code }
-        });
-        let mut response = Response::new(body::full(envelope.to_string()));
-        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        if final_answer {
-            headers.insert("x-should-retry", HeaderValue::from_static("false"));
-        }
-        if let Ok(status) = HeaderValue::try_from(format!("reprise; detail={code}")) {
-            headers.insert(CACHE_STATUS, status);
-        }
-        response
-    }
-}
-
 /// In whole seconds (RFC 9110 §10.2.3), and in milliseconds, which the stock SDKs prefer.
 fn name_wait(wait: Duration, headers: &mut HeaderMap) {
     let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     let seconds = HeaderValue::from(millis.div_ceil(1000));
     headers.insert(header::RETRY_AFTER, seconds);
     headers.insert("retry-after-ms", HeaderValue::from(millis));
-}
-
-fn of_send(error: &SendError) -> Form {
-    let (status, kind, code) = match error {
-        SendError::Unreachable(_) => (502, "api_error", "upstream_unreachable"),
-        SendError::Cut(_) => (502, "api_error", "upstream_broke_off"),
-        SendError::TimedOut(_) | SendError::Stalled(_) => (504, "api_error", "upstream_timeout"),
-        SendError::Client(_) => (400, INVALID, "incomplete_body"),
-    };
-    Form {
-        status,
-        kind,
-        code,
-        final_answer: false,
-    }
 }

@@ -1,5 +1,6 @@
 //! Everything else: through, both ways, as it came.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +11,12 @@ use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::answered::Doubtful;
+use super::auth::Client;
 use super::reply::{self, Status};
-use super::{Error, Proxy, Told};
+use super::{Error, Proxy, Told, directives, owners};
 use crate::generation::Kind;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
+use crate::jobs::dialect;
 use crate::message::{Body, Gather, body, coding, headers, peek};
 use crate::upstream::{Received, Reuse, SendError};
 
@@ -41,6 +44,33 @@ impl Passing {
 }
 
 impl Proxy {
+    /// Passes on what is no generation, and notes whose the things are that it makes.
+    ///
+    /// # Errors
+    /// When no answer's head came.
+    pub(super) async fn pass_through(
+        self: &Arc<Self>,
+        mut parts: Parts,
+        target: Uri,
+        (body, client): (Body, &Client),
+    ) -> Result<Response<Body>, Error> {
+        directives::strip(&mut parts.headers);
+        if let Some(task) = dialect::deletion_target(&parts.method, parts.uri.path()) {
+            let task = task.to_owned();
+            return self.delete((parts, target, body), task).await;
+        }
+        let made_in = self.made_in(&parts, None);
+        if made_in.is_some() {
+            owners::ask_plain(&mut parts.headers);
+        }
+        let passing = Passing::NO_GENERATION;
+        let answer = self.forward(parts, target, body, passing).await?;
+        Ok(match made_in {
+            Some(collection) => self.claim(answer, collection, &client.name).await,
+            None => answer,
+        })
+    }
+
     /// Passes a request on and its answer back, both streamed.
     ///
     /// # Errors

@@ -9,19 +9,20 @@ use http::{HeaderMap, HeaderValue, Response, Uri};
 
 use super::auth::Client;
 use super::directives::{self, Directives};
+use super::follow::{Role, Turn};
 use super::lead::Run;
 use super::owners;
-use super::reading;
 use super::reply::{self, Status};
 use super::shown;
 use super::standing::Standing;
 use super::{Error, Proxy, Told};
 use crate::books::Claim;
+use crate::callbacks::Caller;
 use crate::clock;
-use crate::config::{KindPolicy, Mode, Scope};
-use crate::generation::{Identity, Kind, Request};
+use crate::config::{KindPolicy, Mode};
+use crate::generation::{Identity, Kind};
 use crate::message::{Body, headers};
-use crate::once::{Ending, Flight, Found, NotKept, Query, Reason, Stage};
+use crate::once::{Flight, Found, Lead, Query};
 use crate::store::{Binding, Entry};
 
 /// How often a request looks anew because what it found was forgotten.
@@ -34,13 +35,6 @@ pub(super) struct Asked {
     /// Path and query below `/v1`, without credentials.
     pub(super) target: Uri,
     pub(super) client: Client,
-}
-
-/// How one look at a flight ended for one who waits for it.
-enum Turn {
-    Answer(Response<Body>),
-    /// Nothing was sent by whoever led: somebody else may lead.
-    Again,
 }
 
 impl Proxy {
@@ -100,25 +94,14 @@ impl Proxy {
         let caller = caller.as_ref();
         let base = self.base(&asked.parts);
         let claim = Claim::new(&asked.client.name, asked.kind, &identity);
-        let made_in = self.made_in(&asked.parts, Some(&body));
         let mut looks = 0;
-        let mut run = Some(Run {
-            upstreams: self.upstreams(caller),
-            made_in,
-            ..asked.into_run(identity, body)
-        });
+        // Made into a run only where one begins.
+        let mut asked = Some((asked, identity, body));
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
                 Found::Hit(entry, file) => {
-                    let was = entry.clone();
-                    let entry = match self.standing(entry).await? {
-                        Standing::Good(entry) | Standing::Unsure(entry) => entry,
-                        // What takes its place has links of its own, which are young.
-                        Standing::Gone if looks < MOST_LOOKS => {
-                            looks += 1;
-                            continue;
-                        }
-                        Standing::Gone => was,
+                    let Some(entry) = self.good(entry, &mut looks).await? else {
+                        continue;
                     };
                     self.note_caller(&entry, caller).await;
                     self.books.hit(&claim, entry.record.usd);
@@ -132,15 +115,8 @@ impl Proxy {
                 Found::Absent => return Err(Error::NotCached),
                 Found::Follow(flight) => (flight, Role::Follower),
                 Found::Lead(lead, reason) => {
-                    // A run that ended without sending, in a way nobody foresaw, is not tried
-                    // again for the same request: it would end that way again.
-                    let Some(run) = run.take() else {
-                        let reason = "the run ended before it was sent".to_owned();
-                        return Err(Error::StoreUnavailable(reason));
-                    };
-                    let (lead, admitted) = self.admit_lead(lead, &claim)?;
-                    let flight = lead.flight();
-                    self.tasks.spawn(self.clone().run(lead, run, admitted));
+                    let run = asked.take().map(|asked| self.to_run(asked, caller));
+                    let flight = self.lead(lead, run, &claim)?;
                     (flight, Role::Leader(reason))
                 }
             };
@@ -156,65 +132,53 @@ impl Proxy {
         }
     }
 
-    /// Waits for a flight as everyone does who asked for it, its leader included.
-    async fn follow(
+    fn to_run(
         &self,
-        query: &Query,
-        (flight, claim): (&Flight, &Claim),
-        role: Role,
-    ) -> Result<Turn, Error> {
-        let first = matches!(role, Role::Leader(_));
-        let stage = flight.answer().await;
-        self.note_joined(&stage, (role, claim));
-        let (mut response, status) = match stage {
-            Stage::Live(answer) => (reply::arriving(&answer, first, None), role.stored()),
-            Stage::Ended(Ending::Kept { entry, answer }) => {
-                let stored = (entry.record.status, &entry.record.headers);
-                match reply::kept(&self.shelf, stored, &entry.body).await {
-                    Ok(mut response) => {
-                        if first {
-                            reply::add_per_exchange(response.headers_mut(), &answer.headers);
-                        }
-                        (response, role.stored())
-                    }
-                    // It is kept, but its file cannot be opened now (too many are): the caller
-                    // gets it from the recording.
-                    Err(error) => {
-                        tracing::warn!(%error, "a kept answer cannot be opened");
-                        (reply::arriving(&answer, first, None), role.stored())
-                    }
-                }
-            }
-            Stage::Ended(Ending::Passed { answer, why }) => (
-                reply::arriving(&answer, first, Some(why)),
-                role.passed(answer.status, why),
-            ),
-            Stage::Ended(Ending::Failed(failure)) => {
-                return Err(Error::of_failure(query.key, failure, query.unknown_outcome));
-            }
-            Stage::Ended(Ending::Declined {
-                client: of,
-                refusal,
-            }) if *of == *claim.client => {
-                return Err(refusal.into());
-            }
-            Stage::Ended(Ending::Released | Ending::Declined { .. }) | Stage::Waiting => {
-                return Ok(Turn::Again);
-            }
-        };
-        reply::mark(response.headers_mut(), status, None);
-        Ok(Turn::Answer(response))
+        (asked, identity, body): (Asked, Identity, Bytes),
+        caller: Option<&Caller>,
+    ) -> Run {
+        Run {
+            upstreams: self.upstreams(caller),
+            made_in: self.made_in(&asked.parts, Some(&body)),
+            ..asked.into_run(identity, body)
+        }
     }
 
-    /// One who has followed to an answer was spared a run of its own.
-    fn note_joined(&self, stage: &Stage, (role, claim): (Role, &Claim)) {
-        match (role, stage) {
-            (Role::Follower, Stage::Live(_)) => self.books.joined(claim, None),
-            (Role::Follower, Stage::Ended(Ending::Kept { entry, .. })) => {
-                self.books.joined(claim, entry.record.usd);
+    /// What is to be shown of something kept; `None` when another look is due, of which there are few.
+    async fn good(
+        &self,
+        entry: Arc<Entry>,
+        looks: &mut usize,
+    ) -> Result<Option<Arc<Entry>>, Error> {
+        match self.standing(entry.clone()).await? {
+            Standing::Good(entry) | Standing::Unsure(entry) => Ok(Some(entry)),
+            // What takes its place has links of its own, which are young.
+            Standing::Gone if *looks < MOST_LOOKS => {
+                *looks += 1;
+                Ok(None)
             }
-            (Role::Leader(_) | Role::Follower, _) => {}
+            Standing::Gone => Ok(Some(entry)),
         }
+    }
+
+    /// Begins the run that everybody will wait for who asks for the same.
+    ///
+    /// `run` is none when it was begun before: a run that ended without sending, in a way nobody
+    /// foresaw, is not tried again for the same request. It would end that way again.
+    fn lead(
+        self: &Arc<Self>,
+        lead: Lead,
+        run: Option<Run>,
+        claim: &Claim,
+    ) -> Result<Arc<Flight>, Error> {
+        let run = run.ok_or_else(|| {
+            let reason = "the run ended before it was sent";
+            Error::StoreUnavailable(reason.to_owned())
+        })?;
+        let (lead, admitted) = self.admit_lead(lead, claim)?;
+        let flight = lead.flight();
+        self.tasks.spawn(self.clone().run(lead, run, admitted));
+        Ok(flight)
     }
 
     async fn hit(&self, entry: &Entry, file: Option<File>, base: &str) -> Response<Body> {
@@ -278,55 +242,6 @@ impl Proxy {
             }
         }
     }
-
-    /// What the request is recognised by; a large one is read on a thread that may take its time.
-    pub(super) async fn identify(
-        &self,
-        asked: &Asked,
-        take: u32,
-        body: &Bytes,
-    ) -> Result<Identity, Error> {
-        let scope = match self.config.cache.scope {
-            Scope::Shared => None,
-            Scope::Client => Some(asked.client.name.clone()),
-        };
-        let read = Reading {
-            kind: asked.kind,
-            path: asked.parts.uri.path().to_owned(),
-            query: asked.target.query().map(str::to_owned),
-            scope,
-            take,
-            headers: asked.parts.headers.clone(),
-            body: body.clone(),
-        };
-        reading::apart(body.len(), move || read.identify()).await
-    }
-}
-
-/// What a request is recognised by, for whichever thread reads it.
-struct Reading {
-    kind: Kind,
-    path: String,
-    query: Option<String>,
-    scope: Option<String>,
-    take: u32,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Reading {
-    fn identify(&self) -> Identity {
-        let request = Request {
-            kind: self.kind,
-            path: &self.path,
-            query: self.query.as_deref(),
-            scope: self.scope.as_deref(),
-            take: self.take,
-            headers: &self.headers,
-            body: &self.body,
-        };
-        request.identify()
-    }
 }
 
 impl Asked {
@@ -354,32 +269,6 @@ impl Asked {
             upstreams: None,
             told,
             made_in: None,
-        }
-    }
-}
-
-/// Whose request was sent.
-#[derive(Clone, Copy)]
-enum Role {
-    Leader(Reason),
-    Follower,
-}
-
-impl Role {
-    fn stored(self) -> Status {
-        match self {
-            Self::Leader(reason) => Status::Stored(reason),
-            Self::Follower => Status::Collapsed,
-        }
-    }
-
-    fn passed(self, status: http::StatusCode, why: NotKept) -> Status {
-        match (self, why) {
-            (Self::Leader(reason), NotKept::StoreFailed) => Status::NotKept(reason),
-            (Self::Leader(reason), NotKept::Refused | NotKept::Unknown) => {
-                Status::Answered(reason, status)
-            }
-            (Self::Follower, _) => Status::Collapsed,
         }
     }
 }

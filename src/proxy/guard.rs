@@ -3,15 +3,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::Method;
+use http::header::{self, HeaderMap};
 use http::request::Parts;
-use http::{Method, Version};
 
-use super::Error;
+use super::{Error, browser, framing};
 use crate::config::Config;
 use crate::generation;
 use crate::media::Name;
-use crate::message::{Fragment, TwoLengths, headers};
+use crate::message::headers;
 
 /// Which hosts and origins are let in.
 #[derive(Clone, Debug)]
@@ -43,28 +43,38 @@ impl Guard {
 
     /// Refuses what must not come further, before anything else is looked at.
     pub(super) fn check(&self, parts: &Parts) -> Result<(), Error> {
-        self.check_as(parts, is_opened_link(parts))
+        if Name::is_meant(parts.uri.path()) {
+            return self.check_as(parts, browser::is_navigation(parts));
+        }
+        self.check_as(parts, false)?;
+        // SECURITY: upstream's page would be one of the console's origin, and ask with its session.
+        if parts.uri.path().starts_with("/v1/") && browser::is_document(parts) {
+            return Err(Error::NoPage);
+        }
+        Ok(())
     }
 
     /// The same for the console: its own page may ask, and may be come to from anywhere.
     pub(super) fn check_console(&self, parts: &Parts) -> Result<(), Error> {
-        self.check_as(parts, is_same_origin(parts) || is_opened_page(parts))
+        // Its page holds nothing by itself.
+        let is_opened = parts.uri.path() == "/" && browser::is_navigation(parts);
+        self.check_as(parts, is_opened || browser::is_same_origin(parts))
     }
 
     fn check_as(&self, parts: &Parts, any_origin: bool) -> Result<(), Error> {
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
             return Err(Error::MethodNotAllowed(parts.method.to_string()));
         }
-        check_framing(parts)?;
-        check_target(parts)?;
-        let host = host(parts)?;
+        framing::check(parts)?;
+        framing::check_target(parts)?;
+        let host = framing::host(parts)?;
         if !self.host_allowed(&host) {
             return Err(Error::HostNotAllowed(host));
         }
         if !any_origin {
             self.check_origin(&parts.headers)?;
         }
-        check_expectation(parts)?;
+        framing::check_expectation(parts)?;
         if generation::escapes_root(parts.uri.path()) {
             let message = "The path leaves /v1/ by its dot segments; write it without them.";
             return Err(Error::BadRequest(message.to_owned()));
@@ -115,120 +125,6 @@ impl Guard {
     }
 }
 
-/// Whether somebody has followed a link to a kept file, from wherever it stood: a chat, a mail in
-/// the browser. SECURITY: the page it stood on reads nothing of it, and nothing is paid.
-fn is_opened_link(parts: &Parts) -> bool {
-    Name::is_meant(parts.uri.path()) && is_navigation(parts)
-}
-
-/// Whether somebody has followed a link to the console's page, which holds nothing by itself.
-fn is_opened_page(parts: &Parts) -> bool {
-    parts.uri.path() == "/" && is_navigation(parts)
-}
-
-fn is_navigation(parts: &Parts) -> bool {
-    let said = |name, word| headers::text(&parts.headers, name) == Some(word);
-    matches!(parts.method, Method::GET | Method::HEAD)
-        && !parts.headers.contains_key(header::ORIGIN)
-        && said("sec-fetch-mode", "navigate")
-        && said("sec-fetch-dest", "document")
-}
-
-/// Whether the page that asks came from the very address that it asks.
-///
-/// SECURITY: another port, or another name of this machine, is another origin.
-pub(super) fn is_same_origin(parts: &Parts) -> bool {
-    let mut sent = parts.headers.get_all(header::ORIGIN).iter();
-    let (Some(origin), None) = (sent.next(), sent.next()) else {
-        return false;
-    };
-    let origin = origin.to_str().ok().and_then(|origin| {
-        let bare = origin.strip_prefix("https://");
-        bare.or_else(|| origin.strip_prefix("http://"))
-    });
-    let site = headers::text(&parts.headers, "sec-fetch-site");
-    let host = host(parts).ok();
-    site.is_none_or(|site| site == "same-origin")
-        && origin
-            .zip(host)
-            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(&host))
-}
-
-fn check_framing(parts: &Parts) -> Result<(), Error> {
-    let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
-    let count = |name| parts.headers.get_all(name).iter().count();
-    let coded = count(header::TRANSFER_ENCODING);
-    if parts.extensions.get::<TwoLengths>().is_some() {
-        return refuse("Transfer-Encoding beside Content-Length is ambiguous; send one of them.");
-    }
-    let only_chunked = headers::text(&parts.headers, "transfer-encoding")
-        .is_none_or(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
-    if coded > 1 || !only_chunked {
-        return refuse("The only Transfer-Encoding understood here is one `chunked`.");
-    }
-    if count(header::AUTHORIZATION) > 1 {
-        return refuse("Two Authorization headers are ambiguous; send one.");
-    }
-    Ok(())
-}
-
-/// SECURITY: what no address of the API has, and servers read differently: raw bytes beyond ASCII,
-/// a NUL at whose sight some end a path, and what stands behind a `#`.
-fn check_target(parts: &Parts) -> Result<(), Error> {
-    let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
-    if parts.extensions.get::<Fragment>().is_some() {
-        return refuse("The address has a `#`; a fragment is not sent. Write it as %23.");
-    }
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("", |target| target.as_str());
-    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return refuse("The address has raw bytes that are not ASCII; percent-encode them.");
-    }
-    if generation::has_nul(parts.uri.path()) {
-        return refuse("The path has a NUL in it.");
-    }
-    Ok(())
-}
-
-/// Only one expectation is known (RFC 9110 §10.1.1). The answer to it, 100, goes out when the body is
-/// first asked for: nobody whose key is unknown gets one.
-fn check_expectation(parts: &Parts) -> Result<(), Error> {
-    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if parts.headers.get_all(header::EXPECT).iter().all(known) {
-        Ok(())
-    } else {
-        Err(Error::Expectation)
-    }
-}
-
-/// The one host that a request names, from `Host` or `:authority`.
-pub(super) fn host(parts: &Parts) -> Result<String, Error> {
-    let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
-    let mut named = parts.headers.get_all(header::HOST).iter();
-    let (first, second) = (named.next(), named.next());
-    if second.is_some() {
-        return refuse("Two Host headers are ambiguous; send one.");
-    }
-    let written = match first.map(|host| host.to_str()) {
-        Some(Ok(host)) => Some(host),
-        Some(Err(_)) => return refuse("The Host header is not a host name."),
-        None => None,
-    };
-    let target = parts.uri.authority().map(http::uri::Authority::as_str);
-    match (written, target) {
-        (None, None) => refuse("The request names no Host; HTTP needs one."),
-        (None, Some(_)) if parts.version < Version::HTTP_2 => {
-            refuse("The request names no Host; HTTP/1.1 needs one.")
-        }
-        (Some(host), Some(target)) if !host.eq_ignore_ascii_case(target) => {
-            refuse("Host and the request's target name different hosts.")
-        }
-        (Some(host), _) | (None, Some(host)) => Ok(host.to_owned()),
-    }
-}
-
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => {
@@ -246,6 +142,7 @@ fn without_port(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::TwoLengths;
     use http::Request;
 
     fn guard() -> Guard {
@@ -380,6 +277,42 @@ mod tests {
             assert_eq!(status, 403, "{put_in:?}");
         }
         assert_eq!(status(&[("host", "attacker.example")], "/media/a.mp4"), 421);
+    }
+
+    #[test]
+    fn no_answer_of_upstream_becomes_a_page() {
+        let host = ("host", "localhost");
+        let dest =
+            |dest: &'static str| vec![host, ("sec-fetch-site", "none"), ("sec-fetch-dest", dest)];
+        let own = ("cookie", "a=b; reprise_session=1");
+        for (sent, expected) in [
+            (dest("document"), 403),
+            (dest("iframe"), 403),
+            (dest("frame"), 403),
+            (dest("fencedframe"), 403),
+            (dest("embed"), 403),
+            (dest("object"), 403),
+            (dest("empty"), 200),
+            (dest("image"), 200),
+            (dest("video"), 200),
+            (dest("audio"), 200),
+            (vec![host, ("sec-fetch-mode", "navigate")], 403),
+            // A browser that says nothing of it, over plain HTTP in a network.
+            (vec![host, ("upgrade-insecure-requests", "1")], 403),
+            (vec![host, own], 403),
+            (vec![host, ("cookie", "__Host-reprise_session=1")], 403),
+            (vec![host, own, ("sec-fetch-dest", "empty")], 200),
+            (vec![host, ("cookie", "a=b; my_reprise_session=1")], 200),
+            (vec![host, ("accept", "text/html")], 200),
+        ] {
+            let told = format!("{sent:?}");
+            assert_eq!(
+                status(sent.clone().leak(), "/v1/files/x/content"),
+                expected,
+                "{told}"
+            );
+            assert_eq!(status(sent.leak(), "/media/a.mp4"), 200, "{told}");
+        }
     }
 
     #[test]

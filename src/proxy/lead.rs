@@ -179,6 +179,7 @@ impl Proxy {
             usd: stake.expected(),
             extent: (run.kind == Kind::Video).then(|| stake.extent()),
             beside: Vec::new(),
+            passed_by: None,
         };
         let pledge = self.once.pledge(intent).await;
         pledge.map(Some).map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
 //! What a generation has cost that is passed by: read from a copy of its answer, while that streams.
 //!
-//! Nothing of it is kept, and no note stands for it. Its line is durable before its last byte is handed on.
+//! Nothing of it is kept. Its line is durable before its last byte is handed on.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::answered::Doubtful;
+use super::passage::Passage;
 use super::verdict::{AT_ONCE, apart};
 use super::{Error, Proxy};
-use crate::books::Stake;
 use crate::generation::Kind;
 use crate::generation::events::EventScanner;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
@@ -37,35 +37,36 @@ impl Proxy {
     pub(super) async fn metered(
         &self,
         answer: Result<Response<Body>, Error>,
-        stake: Stake,
+        passage: Passage,
         (kind, path): (Kind, String),
     ) -> Result<Response<Body>, Error> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 // A request that its client did not send whole was aborted, and is none.
-                match error {
+                match &error {
                     Error::Unreachable(_) | Error::PassedThrough(SendError::Client(_)) => {
-                        stake.failed();
+                        passage.failed().await;
                     }
-                    _ => stake.unknown().await,
+                    _ => passage.unknown(error.to_string()).await,
                 }
                 return Err(error);
             }
         };
         if answer.extensions().get::<Doubtful>().is_some() {
-            stake.unknown().await;
+            let status = answer.status();
+            passage.unknown(format!("upstream answered {status}")).await;
             return Ok(answer);
         }
         if !answer.status().is_success() {
-            stake.failed();
+            passage.failed().await;
             return Ok(answer);
         }
         let meter = Meter {
             kind,
             status: answer.status(),
             headers: answer.headers().clone(),
-            stake,
+            passage,
             copy: Some(Vec::new()),
             last: Vec::new(),
             cut: false,
@@ -93,7 +94,7 @@ struct Meter {
     path: String,
     status: StatusCode,
     headers: HeaderMap,
-    stake: Stake,
+    passage: Passage,
     /// What has arrived; `None` once that is too much.
     copy: Option<Vec<u8>>,
     /// Of an event stream: what followed that, as far as it is kept.
@@ -185,6 +186,7 @@ impl Meter {
         if self.cut {
             // There may have been more of them.
             usage.images = None;
+            usage.text = None;
         }
         let verdict = self.judge(plain.as_ref());
         (self, verdict, usage)
@@ -193,13 +195,11 @@ impl Meter {
     async fn close(self, verdict: Verdict, usage: Usage) {
         match verdict {
             Verdict::Success => {
-                let usd = self.stake.cost(&usage);
-                if let Err(error) = self.stake.paid(usd).await {
-                    tracing::error!(%error, "a generation that was paid for is not booked yet; its line waits for the disk");
-                }
+                let usd = self.passage.cost(&usage);
+                self.passage.paid(usd).await;
             }
-            Verdict::Failed(_) => self.stake.failed(),
-            Verdict::Unknown(_) => self.stake.unknown().await,
+            Verdict::Failed(_) => self.passage.failed().await,
+            Verdict::Unknown(reason) => self.passage.unknown(reason.as_str()).await,
         }
     }
 
@@ -224,7 +224,7 @@ impl Meter {
 
     /// The answer broke off.
     async fn doubt(self) {
-        self.stake.unknown().await;
+        self.passage.unknown("its answer broke off").await;
     }
 }
 

@@ -1,10 +1,11 @@
 //! The life of a request below `/v1`, whole on this page. (And of one for a kept file, [`media`].)
 //!
-//! 1. [`guard`] refuses what must not come further: ambiguous framing, foreign hosts and origins.
+//! 1. [`guard`] refuses what must not come further: ambiguous [`framing`], foreign hosts and origins, and
+//!    a [`browser`] that would make a page of an answer.
 //! 2. [`auth`] finds the client and takes its credentials out of the request.
 //!    [`admit`] counts the request for it.
 //! 3. [`generation::classify`] tells what it is:
-//!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns;
+//!    - a generation ([`generate`]): kept, under way, or run by a [`lead`] that no client owns and all [`follow`];
 //!    - a WebSocket, which becomes a [`tunnel`];
 //!    - a poll of a job that went through here ([`poll`]);
 //!    - everything else, which is passed through ([`forward`]).
@@ -25,6 +26,7 @@ mod answered;
 mod auth;
 mod bill;
 mod bodies;
+mod browser;
 mod bypass;
 mod callback;
 mod content;
@@ -32,14 +34,18 @@ mod cors;
 mod deletion;
 mod directives;
 mod error;
+mod follow;
 mod forward;
+mod framing;
 mod generate;
 mod guard;
+mod identify;
 mod lead;
 mod lists;
 mod media;
 mod metered;
 mod owners;
+mod passage;
 mod paths;
 mod poll;
 mod reading;
@@ -59,7 +65,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, Version};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -77,10 +83,10 @@ use crate::metrics::{Metrics, Sort};
 use crate::once::Once;
 use crate::store::{Shelf, StoreError};
 use crate::upstream::Upstream;
-use auth::{Client, Keys};
+use auth::Keys;
 use bodies::Bodies;
+pub(crate) use browser::{SECURE_SESSION, SESSION};
 pub(crate) use error::{Error, Form};
-use forward::Passing;
 use generate::Asked;
 use guard::Guard;
 pub(crate) use told::{How, Told, unread};
@@ -193,7 +199,7 @@ impl Proxy {
 
     /// Whether a request comes from a page of the very address that it goes to.
     pub(crate) fn is_same_origin(parts: &Parts) -> bool {
-        guard::is_same_origin(parts)
+        browser::is_same_origin(parts)
     }
 
     /// What time it is here.
@@ -323,29 +329,6 @@ impl Proxy {
             Some(peer) if self.upstream.is_ours(peer) => Err(Error::Loop),
             Some(_) | None => Ok(()),
         }
-    }
-
-    async fn pass_through(
-        self: &Arc<Self>,
-        mut parts: Parts,
-        target: Uri,
-        (body, client): (Body, &Client),
-    ) -> Result<Response<Body>, Error> {
-        directives::strip(&mut parts.headers);
-        if let Some(task) = dialect::deletion_target(&parts.method, parts.uri.path()) {
-            let task = task.to_owned();
-            return self.delete((parts, target, body), task).await;
-        }
-        let made_in = self.made_in(&parts, None);
-        if made_in.is_some() {
-            owners::ask_plain(&mut parts.headers);
-        }
-        let passing = Passing::NO_GENERATION;
-        let answer = self.forward(parts, target, body, passing).await?;
-        Ok(match made_in {
-            Some(collection) => self.claim(answer, collection, &client.name).await,
-            None => answer,
-        })
     }
 }
 

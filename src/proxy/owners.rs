@@ -15,11 +15,10 @@ use super::auth::Client;
 use super::directives::Directives;
 use super::generate::Asked;
 use super::lead::Run;
-use super::reading;
 use super::record::Taken;
 use super::{Error, Proxy};
 use crate::config::Scope;
-use crate::generation::{Collection, Kind, ThingKey, percent_decoded, thing};
+use crate::generation::{Collection, Kind, LONGEST_PLAIN, ThingKey, percent_decoded, thing};
 use crate::message::body::full;
 use crate::message::{Body, beginning, coding, headers};
 use crate::store::{Entry, Shelf, Store};
@@ -28,7 +27,7 @@ use crate::store::{Entry, Shelf, Store};
 const BEGINNING: usize = 1024 * 1024;
 /// Of an event stream, whose first events name it.
 const FIRST_EVENTS: usize = 64 * 1024;
-/// The largest plain form of a request's body that came in a content coding.
+/// The largest plain form of an answer that came in a content coding.
 const PLAIN: u64 = 128 * 1024 * 1024;
 
 impl Proxy {
@@ -79,19 +78,20 @@ impl Proxy {
         body: &Bytes,
         client: &Client,
     ) -> Result<(), Error> {
-        let plain = coding::plain(headers, body, PLAIN).ok_or_else(|| {
-            let message = "The body's content coding cannot be undone, so nobody can say whose \
-                           things it names; send it plain.";
-            Error::BadRequest(message.to_owned())
-        })?;
-        let is_form = is_form(headers);
         let (store, client) = (self.shelf.clone(), client.clone());
+        let (read, whole) = (headers.clone(), body.clone());
         let check = move || {
+            let plain = coding::plain(&read, &whole, LONGEST_PLAIN).ok_or_else(|| {
+                let message = "The body's content coding cannot be undone, so nobody can say whose \
+                               things it names; send it plain.";
+                Error::BadRequest(message.to_owned())
+            })?;
+            let is_form = is_form(&read);
             check_words(store.store(), &client, |visit| {
                 thing::mentions(&plain, is_form, visit);
             })
         };
-        reading::apart(body.len(), check).await?
+        self.reading(headers, body.len(), check).await?
     }
 
     /// The body of a request that is passed through, read and checked where it may name things.
@@ -116,6 +116,8 @@ impl Proxy {
         let collection = makes
             .then(|| thing::collection(parts.uri.path()))
             .flatten()?;
+        // One in a content coding may ask for it.
+        let body = body.filter(|_| !coding::is_coded(&parts.headers));
         let kept = body.is_none_or(|body| thing::is_kept_upstream(collection, body));
         kept.then_some(collection)
     }

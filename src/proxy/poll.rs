@@ -13,7 +13,7 @@ use super::shown;
 use super::standing::Standing;
 use super::{Error, Proxy, Told};
 use crate::clock;
-use crate::jobs::{Polled, Prospect, Question, Watcher};
+use crate::jobs::{PollAnswer, Polled, Prospect, Question, Watcher};
 use crate::message::{Body, body, headers};
 use crate::metrics::Sort;
 use crate::store::{Entry, StoreError, TaskState};
@@ -53,6 +53,29 @@ impl Proxy {
             Ok(Standing::Unsure(entry)) => entry,
             Ok(Standing::Gone) | Err(_) => return Ok(None),
         };
+        let polled = self.ask_about(&entry, parts, (target, task_id)).await?;
+        let (answer, status, age) = match polled {
+            Polled::Now(answer) => (answer, Status::Bypass(asked_because(&entry)), None),
+            Polled::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
+        };
+        let mut response = self.fresh_poll(&entry, &base, (&answer, age.is_none()));
+        if answer
+            .about(task_id)
+            .is_some_and(|poll| !poll.state.is_terminal())
+        {
+            self.name_pace(target, response.headers_mut());
+        }
+        reply::mark(response.headers_mut(), status, age);
+        Ok(Some(response))
+    }
+
+    /// Upstream's word on a job, of now or of a moment ago.
+    async fn ask_about(
+        &self,
+        entry: &Entry,
+        parts: &Parts,
+        (target, task_id): (&Uri, &str),
+    ) -> Result<Polled, Error> {
         let mut sent = parts.headers.clone();
         headers::remove_hop_by_hop(&mut sent);
         directives::strip(&mut sent);
@@ -72,17 +95,23 @@ impl Proxy {
                 self.metrics.upstream_answer(Sort::Poll, took);
             }
         }
-        let (answer, status, age) = match polled? {
-            Polled::Now(answer) => (answer, Status::Bypass(asked_because(&entry)), None),
-            Polled::Before(answer, age) => (answer, Status::Collapsed, Some(age.as_secs())),
-        };
-        let body = self.localize(&entry.record, &base, &answer.body);
+        Ok(polled?)
+    }
+
+    /// Upstream's word, with links to what is kept; `is_own`: whoever it is for has asked for it.
+    fn fresh_poll(
+        &self,
+        entry: &Entry,
+        base: &str,
+        (answer, is_own): (&PollAnswer, bool),
+    ) -> Response<Body> {
+        let body = self.localize(&entry.record, base, &answer.body);
         let localized = body != answer.body;
         let length = body.len();
         let mut response = Response::new(body::full(body));
         *response.status_mut() = answer.status;
         // Those who did not ask get nothing that speaks of that exchange.
-        *response.headers_mut() = if age.is_none() {
+        *response.headers_mut() = if is_own {
             answer.headers.clone()
         } else {
             reply::shared(&answer.headers)
@@ -94,14 +123,7 @@ impl Proxy {
                 .headers_mut()
                 .insert(header::CONTENT_LENGTH, length);
         }
-        if answer
-            .about(task_id)
-            .is_some_and(|poll| !poll.state.is_terminal())
-        {
-            self.name_pace(target, response.headers_mut());
-        }
-        reply::mark(response.headers_mut(), status, age);
-        Ok(Some(response))
+        response
     }
 
     /// How long OpenAI's clients shall wait before they ask again, on the path that is theirs:

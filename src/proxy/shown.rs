@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 
 use super::Proxy;
-use super::guard;
+use super::framing;
 use crate::config::Links;
 use crate::media::{self, links, medium};
 use crate::store::{Payload, Record, Shelf, StoreError};
@@ -25,7 +25,7 @@ impl Proxy {
             "http"
         };
         // The guard has let it in, so it names one.
-        let host = guard::host(parts).unwrap_or_else(|_| self.config.listen.to_string());
+        let host = framing::host(parts).unwrap_or_else(|_| self.config.listen.to_string());
         format!("{scheme}://{host}")
     }
 

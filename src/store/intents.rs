@@ -43,6 +43,8 @@ struct IntentForm {
     extent: Option<Extent>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     beside: Vec<Stake>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passed_by: Option<Fingerprint>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
@@ -86,6 +88,7 @@ impl Intents {
             usd,
             extent,
             beside,
+            passed_by,
         } = intent.clone();
         let form = IntentForm {
             format: FORMAT,
@@ -101,6 +104,7 @@ impl Intents {
             usd,
             extent,
             beside,
+            passed_by,
         };
         let mut bytes = serde_json::to_vec(&form)
             .map_err(|_| StoreError::Refused("the intent has no form in JSON"))?;
@@ -180,6 +184,7 @@ fn parse(key: &Fingerprint, bytes: &[u8]) -> Result<Intent, String> {
         usd,
         extent,
         beside,
+        passed_by,
     } = form;
     if format != FORMAT {
         return Err(format!("it has format {format}"));
@@ -200,6 +205,7 @@ fn parse(key: &Fingerprint, bytes: &[u8]) -> Result<Intent, String> {
         usd,
         extent,
         beside,
+        passed_by,
     })
 }
 
@@ -233,6 +239,7 @@ fn salvage(key: &Fingerprint, bytes: &[u8], path: &Path, flaw: &str) -> Intent {
         usd: serde_json::from_value(field("usd")).unwrap_or_default(),
         extent: serde_json::from_value(field("extent")).unwrap_or_default(),
         beside: serde_json::from_value(field("beside")).unwrap_or_default(),
+        passed_by: serde_json::from_value(field("passed_by")).unwrap_or_default(),
     }
 }
 

@@ -9,15 +9,16 @@
 //! is followed by the next one; of the oldest nothing is known any more once there are too many.
 //! Everything is in memory as well, some 30 bytes for each thing. Who came first stays the owner.
 
+mod segment;
+
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::StoreError;
 use super::files;
 use crate::generation::ThingKey;
+use segment::{Tail, path_of, read, segments};
 
 /// How many things one segment names, and how large it may be, in bytes.
 const SEGMENT: u64 = 100_000;
@@ -26,9 +27,6 @@ const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 const SEGMENTS: usize = 10;
 /// Lines that a failing disk has not taken wait for the next write, up to so many bytes.
 const WAITING: usize = 1024 * 1024;
-/// No segment of ours is larger, in bytes: it is full long before.
-const FILE_MAX: u64 = 64 * 1024 * 1024;
-
 /// Who owns what.
 #[derive(Debug)]
 pub(super) struct Owners {
@@ -48,15 +46,6 @@ struct Book {
     /// Lines that are not durable yet.
     waiting: Vec<u8>,
     segment: u32,
-}
-
-#[derive(Debug, Default)]
-struct Tail {
-    file: Option<File>,
-    segment: u32,
-    /// Bytes of the segment that are durable, and its lines.
-    len: u64,
-    lines: u64,
 }
 
 impl Owners {
@@ -194,70 +183,6 @@ impl Book {
         let place = u32::try_from(place).unwrap_or(u32::MAX);
         self.owners.entry(thing).or_insert((place, self.segment));
     }
-}
-
-impl Tail {
-    /// Adds lines to the segment, durably. What a failure leaves of them is cut off.
-    fn append(&mut self, dir: &Path, lines: &[u8]) -> Result<(), StoreError> {
-        let path = path_of(dir, self.segment);
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => self.open(dir, &path)?,
-        };
-        let written = (&file).write_all(lines).and_then(|()| file.sync_data());
-        if let Err(error) = written {
-            let _ = file.set_len(self.len);
-            return Err(StoreError::io("write", &path)(error));
-        }
-        self.len += lines.len() as u64;
-        self.lines += lines.split_inclusive(|byte| *byte == b'\n').count() as u64;
-        self.file = Some(file);
-        Ok(())
-    }
-
-    /// The segment, cut to what is known to be whole.
-    fn open(&self, dir: &Path, path: &Path) -> Result<File, StoreError> {
-        files::ensure_dir(dir)?;
-        let file = files::open_appending(path)?;
-        let len = file.metadata().map_err(StoreError::io("look at", path))?;
-        if len.len() != self.len {
-            file.set_len(self.len)
-                .map_err(StoreError::io("cut", path))?;
-        }
-        if self.len == 0 {
-            files::sync_folder_of(path)?;
-        }
-        Ok(file)
-    }
-}
-
-/// The numbers of the segments, oldest first.
-fn segments(dir: &Path) -> Result<Vec<u32>, StoreError> {
-    let mut found = Vec::new();
-    for entry in files::read_dir(dir)? {
-        let entry = entry.map_err(StoreError::io("list", dir))?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.parse::<u32>().ok());
-        found.extend(number.filter(|number| name_of(*number).as_str() == name));
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_MAX).read_to_end(&mut text))
-        .map_err(StoreError::io("read", path))?;
-    Ok(text)
-}
-
-fn name_of(segment: u32) -> String {
-    format!("{segment:06}")
-}
-
-fn path_of(dir: &Path, segment: u32) -> PathBuf {
-    dir.join(name_of(segment))
 }
 
 fn line(thing: &ThingKey, client: &str) -> String {

@@ -187,9 +187,17 @@ pub struct Intent {
     pub extent: Option<Extent>,
     /// Other runs of the same generation that the note stands for as well.
     pub beside: Vec<Stake>,
+    /// The generation, where what is kept was passed by: the note is about its run alone, and has a key of
+    /// that run's own, so that nobody who asks for the generation is asked about it.
+    pub passed_by: Option<Fingerprint>,
 }
 
 impl Intent {
+    /// The generation that its run is to make.
+    pub fn generation(&self) -> Fingerprint {
+        self.passed_by.unwrap_or(self.key)
+    }
+
     /// What is held for the runs that the note stands for, itself first.
     pub fn stakes(&self) -> Vec<Stake> {
         let own = self.run.map(|run| Stake {

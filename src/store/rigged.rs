@@ -18,6 +18,7 @@ use crate::generation::{Fingerprint, ThingKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Get(Fingerprint),
+    Intent(Fingerprint),
     Put(Fingerprint),
     Remove(Fingerprint),
     OpenWork,
@@ -134,6 +135,7 @@ impl Store for Rigged {
     }
 
     fn intent(&self, key: &Fingerprint) -> Result<Option<Intent>, StoreError> {
+        (self.before)(&self.store, Call::Intent(*key))?;
         self.store.intent(key)
     }
 

@@ -1,20 +1,20 @@
 //! The store as the async threads see it: every call on a thread that may block.
 
+mod blobs;
+
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::aside::{self, bring_back, set_aside};
 use super::evict::{self, Forgotten};
 use super::turns::Turns;
-use super::{Binding, BlobHash, BlobWriter, Entry, Imported, Intent, Payload, Store, StoreError};
+use super::{Binding, BlobHash, Entry, Imported, Intent, Store, StoreError};
 use crate::generation::Fingerprint;
 
 /// A store behind the async threads; cheap to clone.
@@ -250,59 +250,6 @@ impl Shelf {
     /// As [`Store::free_bytes`].
     pub async fn free_bytes(&self) -> Result<u64, StoreError> {
         self.blocking(Store::free_bytes).await
-    }
-
-    /// Begins a blob with `pieces` in it; the file reads what was written so far.
-    ///
-    /// # Errors
-    /// As [`Store::new_blob`].
-    pub async fn new_blob(&self, pieces: Vec<Bytes>) -> Result<(BlobWriter, File), StoreError> {
-        self.writing(move |store| {
-            let mut blob = store.new_blob()?;
-            for piece in &pieces {
-                blob.write(piece)?;
-            }
-            let reader = blob.reader()?;
-            Ok((blob, reader))
-        })
-        .await
-    }
-
-    /// Adds to a blob, and hands it back.
-    ///
-    /// # Errors
-    /// When the disk does not take it; the blob is gone then.
-    pub async fn write_blob(
-        &self,
-        mut blob: BlobWriter,
-        piece: Bytes,
-    ) -> Result<BlobWriter, StoreError> {
-        self.writing(move |_| blob.write(&piece).map(|()| blob))
-            .await
-    }
-
-    /// Makes a blob durable.
-    ///
-    /// # Errors
-    /// When it could not be synced or renamed.
-    pub async fn finish_blob(&self, blob: BlobWriter) -> Result<Payload, StoreError> {
-        self.writing(move |_| blob.finish().map(Payload::from))
-            .await
-    }
-
-    /// Opens a payload that is a blob; `None` for one that is bytes already.
-    ///
-    /// # Errors
-    /// As [`Store::open_blob`].
-    pub async fn open(&self, payload: &Payload) -> Result<Option<File>, StoreError> {
-        match payload {
-            Payload::Bytes(_) => Ok(None),
-            Payload::Blob { hash, .. } => {
-                let hash = *hash;
-                self.blocking(move |store| store.open_blob(&hash).map(Some))
-                    .await
-            }
-        }
     }
 
     /// Makes sure that an answer could be kept: after a write has failed, one must succeed before

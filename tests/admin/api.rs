@@ -1,10 +1,11 @@
 //! The admin API itself: who may, and in which form.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::call::{request, send};
+use crate::call::{request, send, soon};
 use crate::world::{IMAGES, World, image};
 
 /// Headers by name and value.
@@ -156,28 +157,62 @@ async fn it_can_be_turned_off() {
 }
 
 #[tokio::test]
+async fn the_commands_say_how_to_turn_it_on() {
+    let world = World::new().await;
+    let file = world.path("proxy.toml");
+    std::fs::write(&file, "[console]\nenabled = false\n").unwrap();
+    let _proxy = world.serve().await;
+    let commands = [["jobs", "list"], ["cache", "list"], ["stats", "--json"]];
+    for command in &commands {
+        let ended = world.run(command).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        for advice in ["console.enabled = true", "stop it first"] {
+            assert!(ended.err.contains(advice), "{ended:?}");
+        }
+    }
+    // Done as it says, it is enough.
+    std::fs::write(&file, "[console]\nenabled = true\n").unwrap();
+    soon(async {
+        while world.run(&commands[0]).await.code != Some(0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    for command in &commands {
+        let ended = world.run(command).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_of_ones_own_replaces_the_one_that_is_made() {
     let world = World::new().await;
     let named = ("REPRISE_CONSOLE__TOKEN_ENV", "ADMIN");
-    let proxy = world.serve_with(&[named, ("ADMIN", "of-my-own")]).await;
+    let proxy = world
+        .serve_with(&[named, ("ADMIN", "a-token-of-my-own")])
+        .await;
     assert!(!world.data().join("admin-token").exists());
-    let listed = proxy.admin("GET", "/api/jobs", "of-my-own", "").await;
+    let listed = proxy
+        .admin("GET", "/api/jobs", "a-token-of-my-own", "")
+        .await;
     assert_eq!(listed.status, 200);
     let list = ["jobs", "list", "--json"];
     let with = world
-        .run_with(&list, &[named, ("ADMIN", "of-my-own")])
+        .run_with(&list, &[named, ("ADMIN", "a-token-of-my-own")])
         .await;
     assert_eq!(
         (with.code, with.out.as_str()),
         (Some(0), "[]\n"),
         "{with:?}"
     );
-    let wrong = world.run_with(&list, &[named, ("ADMIN", "another")]).await;
+    let wrong = world
+        .run_with(&list, &[named, ("ADMIN", "another-one-of-theirs")])
+        .await;
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
     assert!(wrong.err.contains("admin token"), "{wrong:?}");
     let without = world.run_with(&list, &[named]).await;
     assert_eq!(without.code, Some(2), "{without:?}");
-    assert!(!format!("{wrong:?}{without:?}").contains("of-my-own"));
+    assert!(!format!("{wrong:?}{without:?}").contains("a-token-of-my-own"));
     let said = proxy.stop().await;
-    assert!(!said.contains("of-my-own"), "{said}");
+    assert!(!said.contains("a-token-of-my-own"), "{said}");
 }

@@ -1,6 +1,6 @@
 //! The real clients against the real program: the official `openai` packages for Python and Node, `LangChain`,
 //! `LiteLLM`, the AI SDK, two clients that speak `WebSocket`, curl, and the `standardwebhooks` packages, which verify
-//! the callbacks.
+//! the callbacks, and the official parsers of Prometheus' text.
 //!
 //! Each test starts `reprise sandbox` and `reprise serve` as processes of their own, points one client's script
 //! at the proxy and fails with everything that was printed. The scripts assert against the sandbox's bill: what
@@ -26,6 +26,17 @@ fn official_python_sdk_pays_once() {
 #[test]
 fn official_python_sdk_pays_once_over_https() {
     openai_python(Some("SSL_CERT_FILE"));
+}
+
+#[test]
+fn official_python_sdk_comes_with_keys_that_are_made_and_removed() {
+    python("python with keys", "team.py", "openai", "openai").run();
+}
+
+#[test]
+fn official_prometheus_parsers_read_the_figures() {
+    let package = "prometheus-client";
+    python("Prometheus", "figures.py", "prometheus_client", package).run();
 }
 
 #[test]

@@ -61,6 +61,8 @@ impl Script {
             .arg(file)
             .env("OPENAI_BASE_URL", world.base_url())
             .env("OPENAI_API_KEY", "any")
+            .env("PROXY_HOME", world.home())
+            .env("REPRISE", env!("CARGO_BIN_EXE_reprise"))
             .env("WEBHOOK_SECRET", SECRET)
             .env("SANDBOX_BILL", world.bill_url())
             .env("SLOW_BASE_URL", slow.base_url())

@@ -76,6 +76,11 @@ impl World {
         self.tls.then(|| self.home.path().join(ROOTS))
     }
 
+    /// The folder with the proxy's `proxy.toml`.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// What a client calls its base URL.
     pub(crate) fn base_url(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };

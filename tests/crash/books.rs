@@ -55,7 +55,7 @@ fn text(line: &Value, name: &str) -> String {
 }
 
 /// Every whole line; a crash may tear one.
-fn lines(home: &Home) -> Vec<Value> {
+pub(crate) fn lines(home: &Home) -> Vec<Value> {
     let Ok(pages) = fs::read_dir(home.launch.data.join("ledger")) else {
         return Vec::new();
     };

@@ -31,6 +31,7 @@ mod history;
 mod home;
 mod matrix;
 mod panics;
+mod passed_by;
 mod power;
 mod program;
 mod random;

@@ -2,7 +2,8 @@
 //! prices make of the request and the answer.
 
 use bytes::Bytes;
-use reprise::generation::{Extent, Kind};
+use http::HeaderMap;
+use reprise::generation::{Kind, Request};
 use reprise::price::{self, Prices, Usage, Usd};
 use reprise::sandbox::{Options, PollShape, Sandbox};
 use serde_json::{Value, json};
@@ -12,8 +13,20 @@ use crate::call::{Caller, sandbox};
 /// The request's estimate, and its cost by what the answer says.
 fn reckoned(kind: Kind, request: &Value, answer: &Bytes) -> (Usd, Usd) {
     let body = Bytes::from(request.to_string());
-    let (model, extent) = Extent::with_model(kind, &body);
-    let price = Prices::default().of(model.as_deref()).expect("a price");
+    let asked = Request {
+        kind,
+        path: "/v1/x",
+        query: None,
+        scope: None,
+        take: 1,
+        headers: &HeaderMap::new(),
+        body: &body,
+    };
+    let identity = asked.identify();
+    let extent = identity.extent;
+    let price = Prices::default()
+        .of(identity.model.as_deref())
+        .expect("a price");
     let usage = Usage::read(kind, answer);
     (
         price::estimate(&price, kind, &extent),

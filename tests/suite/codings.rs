@@ -34,7 +34,7 @@ fn zstd(text: &[u8]) -> Vec<u8> {
 }
 
 /// The same text in every coding that is known.
-fn all(text: &[u8]) -> [(&'static str, Vec<u8>); 4] {
+pub(crate) fn all(text: &[u8]) -> [(&'static str, Vec<u8>); 4] {
     [
         ("gzip", gzip(text)),
         ("deflate", deflate(text)),

@@ -560,3 +560,66 @@ async fn an_authority_is_a_host() {
     }
     assert_eq!(house.sandbox.requests().len(), 3);
 }
+
+/// SECURITY: what upstream answers would have the console's origin, and its session.
+#[tokio::test]
+async fn no_answer_of_upstream_is_shown_as_a_page() {
+    let house = House::new().await;
+    let page = "<script>fetch('/api/jobs')</script>";
+    let fault = house.sandbox.on("GET /v1/files");
+    fault.answer(200, "text/html", page).always();
+    let target = "/v1/files/file_1/content";
+    let seen = || house.sandbox.requests().len();
+    let before = seen();
+    for (name, value) in [
+        ("sec-fetch-dest", "document"),
+        ("sec-fetch-dest", "iframe"),
+        ("sec-fetch-dest", "object"),
+        ("sec-fetch-mode", "navigate"),
+        ("upgrade-insecure-requests", "1"),
+        ("cookie", "a=1; reprise_session=2"),
+    ] {
+        for client in [house.client(), house.client_h2()] {
+            let answer = client.get(target).header(name, value).send().await;
+            assert_refused(&answer, 403, "origin_not_allowed", value);
+            assert_eq!(answer.header("x-should-retry"), "false", "{value}");
+        }
+    }
+    assert_eq!(seen(), before, "upstream was asked");
+    for (name, value) in [
+        ("sec-fetch-dest", "empty"),
+        ("sec-fetch-mode", "cors"),
+        ("accept", "text/html"),
+        ("cookie", "a=1"),
+    ] {
+        let answer = house.client().get(target).header(name, value).send().await;
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, page.to_owned()),
+            "{value}"
+        );
+        assert!(!answer.headers.contains_key("content-security-policy"));
+    }
+}
+
+/// SECURITY: a browser sends it along, and it is nobody's business there.
+#[tokio::test]
+async fn the_console_s_session_does_not_go_upstream() {
+    let house = House::new().await;
+    for (cookie, left) in [
+        ("reprise_session=1", None),
+        ("a=1; reprise_session=2; b=3", Some("a=1; b=3")),
+        ("__Host-reprise_session=1;b=3", Some("b=3")),
+        (
+            "a=1; my_reprise_session=2",
+            Some("a=1; my_reprise_session=2"),
+        ),
+    ] {
+        let call = house.client().get("/v1/models").header("cookie", cookie);
+        // A script says that it is none of a page.
+        let answer = call.header("sec-fetch-dest", "empty").send().await;
+        assert_eq!(answer.status, 200, "{cookie}");
+        let seen = house.sandbox.requests();
+        assert_eq!(seen.last().unwrap().header("cookie"), left, "{cookie}");
+    }
+}

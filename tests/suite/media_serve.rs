@@ -86,6 +86,10 @@ async fn a_file_is_shown_whole_to_whoever_has_the_link() {
             ("cache-control", "public, max-age=31536000, immutable"),
             ("content-disposition", "inline"),
             ("x-content-type-options", "nosniff"),
+            (
+                "content-security-policy",
+                "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'",
+            ),
         ];
         for (name, value) in told {
             assert_eq!(answer.header(name), value, "{name}");

@@ -14,6 +14,7 @@ const IMAGES: &str = "/v1/images/generations";
 const VIDEO: &str = "/v1/video/generations";
 const CHAT: &str = "/v1/chat/completions";
 const EPSILON: f64 = 1e-9;
+const PICTURE: &str = r#"{"created":1,"data":[{"b64_json":"aGVsbG8="}]}"#;
 
 /// A house where a run of the model `m` costs one dollar, and a day has so many. Jobs end when the test
 /// says so.
@@ -325,7 +326,8 @@ fn unblock_ledger(page: &std::path::Path) {
 
 #[tokio::test]
 async fn what_is_passed_by_and_may_have_run_stays_held() {
-    let house = house(3.0).await;
+    let clock = Clock::system();
+    let mut house = house(3.0).clock(&clock).await;
     let bypass = |n| ask(&house, IMAGES, n).cache_control("no-store");
     house.sandbox.on("POST /v1/images").close_before_head();
     assert_eq!(bypass(1).send().await.status, 502);
@@ -339,6 +341,121 @@ async fn what_is_passed_by_and_may_have_run_stays_held() {
     gate.release();
     assert!(is_refused(&bypass(4).send().await));
     assert!(is_refused(&ask(&house, IMAGES, 5).send().await));
+    house.restart().await;
+    assert!(is_refused(&ask(&house, IMAGES, 5).send().await));
+    assert_eq!(booked(&house, "unknown").len(), 3, "one line each");
+    // Each is over with its month.
+    clock.jump(SignedDuration::from_hours(24 * 32));
+    assert_eq!(
+        ask(&house, IMAGES, 6)
+            .cache_control("no-store")
+            .send()
+            .await
+            .status,
+        200
+    );
+    assert_eq!(notes(&house), 0);
+}
+
+/// How many notes of paid calls there are.
+fn notes(house: &House) -> usize {
+    let files = std::fs::read_dir(house.data_dir().join("pending")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name());
+    names
+        .filter(|name| name.to_string_lossy().ends_with(".json"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_note_of_what_is_passed_by_asks_nobody() {
+    let house = house(10.0).await;
+    for path in [IMAGES, CHAT] {
+        let bypass = |n| ask(&house, path, n).cache_control("no-store");
+        let gate = house.hold(&format!("POST {path}"));
+        let call = bypass(1).begin();
+        gate.arrived(1).await;
+        assert_eq!(notes(&house), 1, "{path}");
+        gate.release();
+        assert_eq!(call.answer().await.status, 200);
+        assert_eq!(notes(&house), 0, "{path}");
+        house
+            .sandbox
+            .on(&format!("POST {path}"))
+            .close_before_head();
+        assert_eq!(bypass(1).send().await.status, 502, "{path}");
+        assert_eq!(notes(&house), 1, "{path}");
+        for call in [ask(&house, path, 1), bypass(1)] {
+            let answer = call.send().await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        }
+        assert_eq!(notes(&house), 1, "{path}: nothing else answers it");
+        std::fs::remove_dir_all(house.data_dir().join("pending")).unwrap();
+        std::fs::create_dir(house.data_dir().join("pending")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_cheap_one_without_a_budget_has_no_note() {
+    let house = house(0.0).await;
+    let gate = house.hold(&format!("POST {CHAT}"));
+    let call = ask(&house, CHAT, 1).cache_control("no-store").begin();
+    gate.arrived(1).await;
+    assert_eq!(notes(&house), 0);
+    gate.release();
+    assert_eq!(call.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_rerun_that_nobody_knows_the_end_of_either_may_be_a_double_payment() {
+    for path in [IMAGES, CHAT] {
+        let house = house(0.0).await;
+        for n in 0..2 {
+            let fault = house.sandbox.on(&format!("POST {path}"));
+            fault.close_before_head();
+            // Of the dear one it is asked for, of the cheap one it is the default.
+            let call = ask(&house, path, 1);
+            let call = if n == 1 && path == IMAGES {
+                call.cache_control("no-cache")
+            } else {
+                call
+            };
+            assert_eq!(call.send().await.status, 502, "{path}");
+        }
+        let unknown = booked(&house, "unknown");
+        let marks = unknown
+            .iter()
+            .map(|line| line["possible_double_payment"] == true);
+        assert_eq!(marks.collect::<Vec<_>>(), [false, true], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_say_what_was_used_is_paid_by_what_came() {
+    let house = house(0.0)
+        .config(|config| {
+            let tokens = Price {
+                output_per_million: Some(1_000_000.0),
+                ..Price::default()
+            };
+            config.prices.insert("silent".to_owned(), tokens);
+        })
+        .await;
+    let word = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"boat\"}}]}\n\n";
+    let stream = word.repeat(7) + "data: [DONE]\n\n";
+    let fault = house.sandbox.on("POST /v1/chat");
+    fault
+        .answer_billed(200, "text/event-stream", stream)
+        .always();
+    for directive in ["no-store", "max-age=1000"] {
+        let messages = json!([{"role": "user", "content": "boats?"}]);
+        let body =
+            json!({"model": "silent", "stream": true, "max_tokens": 900, "messages": messages});
+        let call = house.client().post(CHAT).json(&body);
+        assert_eq!(call.cache_control(directive).send().await.status, 200);
+    }
+    let paid = booked(&house, "paid");
+    let spent: Vec<_> = paid.iter().map(|line| line["usd_spent"].as_f64()).collect();
+    assert_eq!(spent, [Some(7.0), Some(7.0)]);
 }
 
 #[tokio::test]
@@ -472,6 +589,7 @@ async fn the_model_is_charged_for_whatever_the_case_of_its_name() {
     let bodies = [
         json!({"Model": "m", "prompt": "a boat"}),
         json!({"MODEL": "nobody-s", "model": "m", "prompt": "a boat"}),
+        json!({"Model": "nobody-s", "model": "m", "prompt": "a boat"}),
     ];
     for body in &bodies {
         assert_eq!(
@@ -481,5 +599,121 @@ async fn the_model_is_charged_for_whatever_the_case_of_its_name() {
     }
     let paid = booked(&house, "paid");
     assert!(paid.iter().all(|line| line["model"] == "m"), "{paid:?}");
-    assert!((dollars(&paid, "usd_spent") - 2.0).abs() < EPSILON);
+    assert!((dollars(&paid, "usd_spent") - 3.0).abs() < EPSILON);
+}
+
+/// MONEY: whatever only upstream reads is paid for all the same, so it is held and booked.
+#[tokio::test]
+async fn no_way_of_writing_a_request_is_free() {
+    let plain = r#"{"model":"m","prompt":"a boat"}"#;
+    let form =
+        "before\r\n--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b--\r\n";
+    let mut ways: Vec<(&str, &str, Vec<u8>)> = vec![
+        (
+            "application/json",
+            "",
+            b"\xef\xbb\xbf{\"model\":\"m\"}".to_vec(),
+        ),
+        ("application/json", "", format!("{plain} and more").into()),
+        (
+            "application/json",
+            "",
+            r#"{"model":"other","model":"m"}"#.into(),
+        ),
+        (
+            "application/json",
+            "",
+            br#"{"model":"m","prompt":"\xff"}"#.to_vec(),
+        ),
+        (
+            "application/json",
+            "",
+            b"{\"model\":\"m\",\"size\":\"\xff\"}".to_vec(),
+        ),
+        ("application/json", "unknown", plain.into()),
+        ("multipart/form-data; boundary=b", "", form.into()),
+    ];
+    for (coding, body) in crate::codings::all(plain.as_bytes()) {
+        ways.push(("application/json", coding, body));
+    }
+    let count = ways.len();
+    for directive in ["max-age=1000", "no-store"] {
+        #[expect(clippy::cast_precision_loss, reason = "a dozen")]
+        let house = house(count as f64).await;
+        let fault = house.sandbox.on("POST /v1/images");
+        fault
+            .answer_billed(200, "application/json", PICTURE)
+            .always();
+        for (content_type, coding, body) in &ways {
+            let mut call = house.client().post(IMAGES).cache_control(directive);
+            if !coding.is_empty() {
+                call = call.header("content-encoding", coding);
+            }
+            let answer = call.raw(content_type, body.clone()).send().await;
+            assert_eq!(
+                answer.status,
+                200,
+                "{content_type} {coding}: {}",
+                answer.text()
+            );
+        }
+        let refused = ask(&house, IMAGES, 1).cache_control(directive).send().await;
+        assert!(is_refused(&refused), "{directive}: {}", refused.text());
+        let paid = booked(&house, "paid");
+        assert_eq!(paid.len(), count, "{directive}: {paid:?}");
+        assert!(paid.iter().all(|line| line["model"] == "m"), "{paid:?}");
+    }
+}
+
+/// The bytes are the client's own, on the way and in the name.
+#[tokio::test]
+async fn a_coded_request_goes_upstream_as_it_is() {
+    let house = house(2.0).await;
+    let fault = house.sandbox.on("POST /v1/images");
+    fault
+        .answer_billed(200, "application/json", PICTURE)
+        .always();
+    let [(_, gzip), (_, deflate), ..] = crate::codings::all(br#"{"model":"m","prompt":"a boat"}"#);
+    for (coding, body) in [("gzip", &gzip), ("deflate", &deflate), ("gzip", &gzip)] {
+        let call = house
+            .client()
+            .post(IMAGES)
+            .header("content-encoding", coding);
+        assert_eq!(
+            call.raw("application/json", body.clone())
+                .send()
+                .await
+                .status,
+            200
+        );
+    }
+    // A coding counts, and the same bytes are one.
+    let seen = house.sandbox.requests();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|seen| (seen.header("content-encoding"), &seen.body[..]))
+        .collect();
+    let sent = [(Some("gzip"), &gzip[..]), (Some("deflate"), &deflate[..])];
+    assert_eq!(seen, sent);
+    assert!(is_refused(&ask(&house, IMAGES, 1).send().await));
+}
+
+/// Whoever comes back with the same request may; the key stands for that one.
+#[tokio::test]
+async fn a_refused_request_may_be_sent_again_with_its_key() {
+    let clock = Clock::system();
+    let house = house(1.0).clock(&clock).await;
+    assert_eq!(ask(&house, IMAGES, 1).send().await.status, 200);
+    let keyed = |n| ask(&house, IMAGES, n).header("idempotency-key", "order-2");
+    for _ in 0..2 {
+        assert!(is_refused(&keyed(2).send().await));
+    }
+    let other = keyed(3).send().await;
+    assert_eq!(
+        (other.status, other.error_code().as_str()),
+        (409, "idempotency_mismatch")
+    );
+    clock.jump(SignedDuration::from_hours(24));
+    assert_eq!(keyed(2).send().await.status, 200);
+    assert_eq!(house.billed(), 2);
 }

@@ -9,8 +9,8 @@ fn of(content_type: &'static str) -> HeaderMap {
 
 fn ask(content_type: &'static str, body: &str) -> Option<(String, String)> {
     let headers = of(content_type);
-    let address = said(&headers, body.as_bytes()).address?;
-    let left = without(&headers, body.as_bytes()).unwrap();
+    let address = said(&headers, &body.to_owned().into()).address?;
+    let left = without(&headers, &body.to_owned().into()).unwrap();
     Some((address, String::from_utf8(left).unwrap()))
 }
 
@@ -99,7 +99,7 @@ fn names_count_in_any_case_as_relaydance_reads_them() {
     for (body, left) in table {
         let found = ask("application/json", body);
         assert_eq!(found, Some(("u".to_owned(), left.to_owned())), "{body}");
-        assert!(said(&of("application/json"), body.as_bytes()).is_sure);
+        assert!(said(&of("application/json"), &Bytes::from(body.to_owned())).is_sure);
     }
     let form = "--b\r\nContent-Disposition: form-data; name=Callback_url\r\n\r\nu\r\n--b--\r\n";
     let found = ask("multipart/form-data; boundary=b", form);
@@ -144,7 +144,7 @@ fn what_readers_may_take_differently_is_not_sure() {
         (form, &twice, None),
     ];
     for (content_type, body, address) in table {
-        let said = said(&of(content_type), body.as_bytes());
+        let said = said(&of(content_type), &Bytes::from(body.to_owned()));
         assert_eq!(
             (said.address.as_deref(), said.is_sure),
             (address, false),
@@ -158,29 +158,34 @@ fn what_readers_may_take_differently_is_not_sure() {
         r#"{"prompt":"a""#,
         r#"{"metadata":{"b":1},"callback_url":"u"}"#,
     ] {
-        assert!(said(&of(json), body.as_bytes()).is_sure, "{body}");
+        assert!(
+            said(&of(json), &Bytes::from(body.to_owned())).is_sure,
+            "{body}"
+        );
     }
 }
 
 #[test]
 fn what_is_no_address_is_not_copied_whole() {
     let body = format!(r#"{{"callback_url":"{}"}}"#, "a".repeat(1 << 20));
-    let address = said(&of("application/json"), body.as_bytes()).address;
+    let address = said(&of("application/json"), &Bytes::from(body)).address;
     assert_eq!(address.map(|address| address.len()), Some(LONGEST));
 }
 
 #[test]
-fn what_is_packed_is_not_looked_into() {
-    let body = br#"{"callback_url":"u"}"#;
+fn what_is_in_a_content_coding_is_looked_into_and_cut_in_its_plain_form() {
+    let text = br#"{"callback_url":"u","a":1}"#;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, text).unwrap();
+    let coded = Bytes::from(gzip.finish().unwrap());
     let mut headers = HeaderMap::new();
-    assert!(said(&headers, body).address.is_some());
     headers.insert("content-encoding", "gzip".parse().unwrap());
-    let address = None;
-    assert_eq!(
-        said(&headers, body),
-        Said {
-            address,
-            is_sure: true
-        }
-    );
+    let found = said(&headers, &coded);
+    assert_eq!((found.address.as_deref(), found.is_sure), (Some("u"), true));
+    assert_eq!(without(&headers, &coded).unwrap(), br#"{"a":1}"#);
+    // What cannot be undone is as it was: nothing is known of it.
+    let plain = Bytes::from_static(text);
+    let found = said(&headers, &plain);
+    assert_eq!((found.address, found.is_sure), (None, true));
+    assert_eq!(without(&headers, &plain), None);
 }

@@ -15,9 +15,9 @@ use super::answer::Answer;
 use super::place::{self, Place, stop, stopped};
 use super::target::{Target, cannot};
 use super::{print, upload};
-use crate::cli::Failure;
 use crate::cli::admin::Admin;
 use crate::cli::progress::Progress;
+use crate::cli::{Failure, output};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::message::body;
@@ -114,7 +114,7 @@ pub(super) async fn import(
         }
     };
     if args.json {
-        print::json(&done)?;
+        output::json(&done)?;
     } else {
         print::imported(&done)?;
     }

@@ -12,9 +12,9 @@ use serde_json::json;
 use super::answer::Answer;
 use super::place::{Place, stop, stopped};
 use super::print;
-use crate::cli::Failure;
 use crate::cli::admin::segment;
 use crate::cli::progress::Progress;
+use crate::cli::{Failure, output};
 use crate::clock::Clock;
 use crate::config;
 use crate::console::cache::{Denied, Removed, find, removed};
@@ -94,7 +94,7 @@ pub(super) async fn remove(place: &Place, args: &RemoveArgs) -> Result<(), Failu
         }
     }
     if args.json {
-        print::json(&gone)?;
+        output::json(&gone)?;
     } else {
         print::removed(&gone)?;
     }
@@ -146,7 +146,7 @@ pub(super) async fn purge(place: &Place, args: &PurgeArgs) -> Result<(), Failure
         }
     };
     if args.json {
-        print::json(&done)?;
+        output::json(&done)?;
     } else {
         print::purged(&done)?;
     }

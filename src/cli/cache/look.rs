@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::answer::Answer;
 use super::place::Place;
 use super::print::{self, Rows};
-use crate::cli::Failure;
 use crate::cli::admin::segment;
+use crate::cli::{Failure, output};
 use crate::console::cache::{self, Denied, Detail, Filter, Listed, find};
 use crate::generation::Kind;
 use crate::message::body;
@@ -125,7 +125,7 @@ pub(super) async fn show(place: &Place, args: &ShowArgs) -> Result<(), Failure> 
         }
     };
     if args.json {
-        print::json(&detail)
+        output::json(&detail)
     } else {
         print::detail(&detail)
     }

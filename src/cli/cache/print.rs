@@ -2,26 +2,12 @@
 
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
-use serde::Serialize;
-
 use crate::cli::admin::printable;
+use crate::cli::output::print;
 use crate::cli::progress::size;
 use crate::cli::{Failure, table};
 use crate::console::cache::{Detail, Listed, Removed};
 use crate::store::{Exported, Imported, Purged, TaskState, VerifyReport};
-
-/// One line of JSON.
-pub(super) fn json(what: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(what).map_err(|error| Failure::Runtime(error.to_string()))?;
-    print(&format!("{text}\n"))
-}
-
-/// Unlike `print!` no panic when the reader of a pipe has gone.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
-}
 
 const HEAD: [&str; 8] = [
     "KEY",

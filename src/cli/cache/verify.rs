@@ -8,8 +8,8 @@ use http::Method;
 use super::answer::Answer;
 use super::place::{Place, stop, stopped};
 use super::print;
-use crate::cli::Failure;
 use crate::cli::progress::Progress;
+use crate::cli::{Failure, output};
 use crate::message::body;
 use crate::store::{Store, VerifyReport};
 
@@ -44,7 +44,7 @@ pub(super) async fn run(place: &Place, args: &VerifyArgs) -> Result<(), Failure>
         }
     };
     if args.json {
-        print::json(&report)?;
+        output::json(&report)?;
     } else {
         print::report(&report)?;
     }

@@ -39,10 +39,10 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
         let listen = free_or_any(args.listen).await;
         let config = configuration(listen, &sandbox, &data.0)?;
         let key = SecretString::from("no-key-needed");
-        let app = App::bind(config, key, Clock::system()).await?;
+        let app = App::bind(config.clone(), key, Clock::system()).await?;
         let base = format!("http://{}/v1", app.addr());
         let serving = tokio::spawn(app.run(stop.clone()));
-        let toured = give_tour(&base, &sandbox, &stop).await;
+        let toured = give_tour(&base, &sandbox, (&config, &stop)).await;
         if toured.is_ok() && !args.exit && !stop.is_cancelled() {
             print!("{}", tour::farewell(&base, &sandbox.base_url()));
             stop.cancelled().await;
@@ -54,9 +54,13 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     })
 }
 
-async fn give_tour(base: &str, sandbox: &Sandbox, stop: &CancellationToken) -> Result<(), Failure> {
+async fn give_tour(
+    base: &str,
+    sandbox: &Sandbox,
+    (config, stop): (&Config, &CancellationToken),
+) -> Result<(), Failure> {
     tokio::select! {
-        toured = tour::give(base, sandbox) => {
+        toured = tour::give(base, sandbox, config) => {
             toured.map_err(|error| Failure::Runtime(format!("the tour broke off: {error}")))
         }
         () = stop.cancelled() => Ok(()),

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::client::{Answer, Client};
+use crate::cli::stats;
+use crate::config::Config;
 use crate::message::BodyError;
+use crate::price::Usd;
 use crate::sandbox::Sandbox;
 
 const VIDEOS: &str = "/video/generations";
@@ -16,28 +19,23 @@ struct Tour<'a> {
     base: &'a str,
     sandbox: &'a Sandbox,
     asked: u32,
-    saved: Saved,
+    /// What nobody had to wait for.
+    spared: Duration,
     /// What the sandbox has billed so far, in dollars.
     billed: f64,
-    /// What the last run that was paid for cost, in dollars and in time.
-    last: (f64, Duration),
-}
-
-#[derive(Default)]
-struct Saved {
-    usd: f64,
-    time: Duration,
+    /// How long the last run took that was paid for.
+    last: Duration,
 }
 
 /// Sends the requests, and prints a line for each.
-pub(super) async fn give(base: &str, sandbox: &Sandbox) -> Result<(), BodyError> {
+pub(super) async fn give(base: &str, sandbox: &Sandbox, config: &Config) -> Result<(), BodyError> {
     let mut tour = Tour {
         base,
         sandbox,
         asked: 0,
-        saved: Saved::default(),
+        spared: Duration::ZERO,
         billed: 0.0,
-        last: (0.0, Duration::ZERO),
+        last: Duration::ZERO,
     };
     println!(
         "Reprise demo: a simulated RelayDance behind the proxy. No key, no network, no cost.\n"
@@ -45,7 +43,9 @@ pub(super) async fn give(base: &str, sandbox: &Sandbox) -> Result<(), BodyError>
     tour.video().await?;
     tour.image().await?;
     tour.chat().await?;
-    tour.sum();
+    let booked = stats::of_all(config).await;
+    let booked = booked.map_err(|failure| failure.to_string())?;
+    tour.sum(booked.total.usd_saved);
     Ok(())
 }
 
@@ -82,7 +82,7 @@ impl Tour<'_> {
         let hit = third.post(VIDEOS, &body).await?;
         self.tell("chris submits the same after that", &hit, Some("kept"));
         // Chris has at once what Anna waited for; Ben waits as long as she does.
-        self.saved.time += waited;
+        self.spared += waited;
         let poll = third.get(&format!("{VIDEOS}/{id}")).await?;
         println!(
             "    {:<44} {:>8}   has the finished video at once",
@@ -127,16 +127,18 @@ impl Tour<'_> {
         Ok(())
     }
 
-    fn sum(&self) {
+    /// What upstream bills, and what the ledger says was saved.
+    fn sum(&self, saved: Usd) {
+        let saved = saved.dollars();
         let bill = self.sandbox.bill();
         println!(
             "{} generations asked for, {} paid: ${:.4} instead of ${:.4}. Saved: ${:.4} and {} of waiting.",
             self.asked,
             bill.total(),
             bill.usd,
-            bill.usd + self.saved.usd,
-            self.saved.usd,
-            seconds(self.saved.time),
+            bill.usd + saved,
+            saved,
+            seconds(self.spared),
         );
     }
 
@@ -163,12 +165,12 @@ impl Tour<'_> {
         let paid = answer.cache.contains("stored");
         let how = if paid {
             let billed = self.sandbox.bill().usd;
-            self.last = (billed - self.billed, answer.took);
+            let cost = billed - self.billed;
             self.billed = billed;
-            format!("PAID ${:.4}", self.last.0)
+            self.last = answer.took;
+            format!("PAID ${cost:.4}")
         } else {
-            self.saved.usd += self.last.0;
-            self.saved.time += self.last.1.saturating_sub(answer.took);
+            self.spared += self.last.saturating_sub(answer.took);
             format!("free        {}", otherwise.unwrap_or_default())
         };
         println!("    {who:<44} {:>8}   {how}", seconds(answer.took));

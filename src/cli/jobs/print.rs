@@ -1,18 +1,11 @@
 //! What the commands about jobs print: for people on a terminal, else for programs.
 
-use std::io::{IsTerminal, Write};
-
-use serde::Serialize;
+use std::io::IsTerminal;
 
 use crate::cli::admin::printable;
+use crate::cli::output::print;
 use crate::cli::{Failure, table};
 use crate::console::{Action, Callback, File, Job, JobDetail, JobState, Resolved};
-
-/// One line of JSON.
-pub(super) fn json(what: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(what).map_err(|error| Failure::Runtime(error.to_string()))?;
-    print(&format!("{text}\n"))
-}
 
 /// A table; one line a job, with tabs, where nobody looks.
 pub(super) fn list(jobs: &[Job]) -> Result<(), Failure> {
@@ -42,6 +35,9 @@ fn row(job: &Job) -> [String; 8] {
     ]
 }
 
+/// Of a run beside the cache.
+const PASSED_BY: &str = "by what is kept; nobody who asks for the same is asked about it";
+
 /// One line for each thing that is known.
 pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
     let JobDetail {
@@ -49,6 +45,7 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         path,
         ended_at,
         reason,
+        passed_by,
         age_seconds,
         progress,
         next_poll_at,
@@ -59,6 +56,7 @@ pub(super) fn job(detail: &JobDetail) -> Result<(), Failure> {
         ("key", Some(job.key.to_string())),
         ("state", Some(job.state.as_str().to_owned())),
         ("reason", reason.clone()),
+        ("passed", passed_by.then(|| PASSED_BY.to_owned())),
         ("task", job.task_id.clone()),
         ("kind", Some(job.kind.to_string())),
         ("path", Some(path.clone())),
@@ -141,15 +139,6 @@ pub(super) fn done(done: &Resolved) -> Result<(), Failure> {
             "{key}: task {task} stands for it; polls show how it is, an identical request joins it.\n"
         ),
     })
-}
-
-/// Unlike `print!` no panic when the reader of a pipe has gone.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::{Map, Value, json};
 
 use super::{Edited, Given, Running};
+use crate::cli::output::print;
 use crate::cli::{Failure, table};
 use crate::config::{self, Config, Limits};
 
@@ -167,10 +168,4 @@ fn tell(lines: &[String]) -> Result<(), Failure> {
         writeln!(err, "{line}")?;
     }
     Ok(())
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
 }

@@ -1,10 +1,11 @@
 //! What the commands about prices print: for people on a terminal, else for programs.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use serde_json::{Map, Value, json};
 
 use super::update::Updated;
+use crate::cli::output::print;
 use crate::cli::{Failure, table};
 use crate::price::{Price, Prices, form, table as built_in};
 
@@ -127,10 +128,4 @@ fn as_json(price: &Price) -> Map<String, Value> {
 
 fn line(what: &Value) -> Result<(), Failure> {
     print(&format!("{what}\n"))
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
 }

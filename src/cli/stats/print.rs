@@ -1,26 +1,10 @@
 //! What `reprise stats` prints: for people on a terminal, else for programs.
 
-use std::io::Write;
-
 use super::spark;
 use crate::cli::admin::printable;
-use crate::cli::{Failure, table};
+use crate::cli::table;
 use crate::ledger::{By, Group, Statistics, Tally};
 use crate::price::Usd;
-
-/// One line of JSON.
-pub(super) fn json(statistics: &Statistics) -> Result<(), Failure> {
-    let json =
-        serde_json::to_string(statistics).map_err(|error| Failure::Runtime(error.to_string()))?;
-    text(&format!("{json}\n"))
-}
-
-/// Unlike `print!` no panic when the reader of a pipe has gone.
-pub(super) fn text(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
-}
 
 /// An amount without its sign.
 pub(super) fn dollars(amount: Usd) -> String {

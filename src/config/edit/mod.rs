@@ -12,6 +12,7 @@
 //! `toml_edit` only says where everything stands, and the text is cut and filled in there.
 
 mod draft;
+mod leftovers;
 mod lines;
 mod place;
 mod section;

@@ -296,8 +296,9 @@ pub(super) fn whole(
     }
 }
 
-/// Where a section ends: behind its last value, and behind the comments that follow right there and
-/// do not lead to the next section.
+/// Where a section ends: behind its last value, and behind the comments that follow right there. What
+/// leads to the next section is not among them: comments down to its header, and from a header on that is
+/// commented out.
 fn whole_end(
     text: &str,
     document: &Document<&str>,
@@ -314,10 +315,23 @@ fn whole_end(
         .unwrap_or_default();
     let mut comments = 0;
     for line in gap.split_inclusive('\n') {
-        if lines::is_blank(line) {
+        if lines::is_blank(line) || is_hidden_header(line) {
             return end + comments;
         }
         comments += line.len();
     }
     if next.is_none() { end + comments } else { end }
+}
+
+/// Whether a comment is the header of a section that somebody has taken out for now.
+fn is_hidden_header(line: &str) -> bool {
+    let inside = line.trim().trim_start_matches(['#', ' ', '\t']);
+    let named = inside
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'));
+    named.is_some_and(|(name, rest)| {
+        let word = |c: char| c.is_alphanumeric() || "-_.\"' [".contains(c);
+        let rest = rest.trim_start_matches(']').trim_start();
+        !name.is_empty() && name.chars().all(word) && (rest.is_empty() || rest.starts_with('#'))
+    })
 }

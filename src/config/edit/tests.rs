@@ -114,6 +114,38 @@ fn every_form_stays_what_it_is() {
     }
 }
 
+/// A comment goes with the section that it stands under, and stays where it leads to another.
+#[test]
+fn comments_that_belong_elsewhere_stay() {
+    for (text, left) in [
+        ("[clients.a]\nk = 1\n# of a\n\n[log]\n", "\n[log]\n"),
+        ("[clients.a]\nk = 1\n# of a\n", ""),
+        ("[clients.a]\nk = 1\n\n# alone\n", "\n# alone\n"),
+        (
+            "[clients.a]\nk = 1\n\n# alone\n\n[log]\n",
+            "\n# alone\n\n[log]\n",
+        ),
+        (
+            "[clients.a]\nk = 1\n# of the log\n[log]\n",
+            "# of the log\n[log]\n",
+        ),
+        (
+            "[clients.a]\nk = 1\n# n = 2\n# [clients.b]\n# k = 3\n\n[log]\n",
+            "# [clients.b]\n# k = 3\n\n[log]\n",
+        ),
+        (
+            "[clients.a]\nk = 1\n#[clients.\"b c\"] # away\n#k = 3\n",
+            "#[clients.\"b c\"] # away\n#k = 3\n",
+        ),
+        // No header: a word in brackets.
+        ("[clients.a]\nk = 1\n# [sic] said a\n\n[log]\n", "\n[log]\n"),
+    ] {
+        let mut draft = draft(text);
+        assert!(draft.remove("clients", "a").unwrap());
+        assert_eq!(draft.text(), left, "{text}");
+    }
+}
+
 #[test]
 fn names_with_dots_are_quoted() {
     let mut draft = draft("");

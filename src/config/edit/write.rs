@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::EditError;
 use super::place::Target;
+use super::{EditError, leftovers};
 use crate::config::locate::MOST;
 
 /// How long another edit is waited for.
@@ -71,6 +71,7 @@ pub(super) fn replace(target: &Target, before: Option<&str>, text: &str) -> Resu
     }
     let folder = target.folder();
     let aside = Aside::make(folder)?;
+    leftovers::remove(folder, &aside.file, &target.real);
     let write = || -> io::Result<()> {
         (&aside.file).write_all(text.as_bytes())?;
         if before.is_some() {
@@ -122,7 +123,7 @@ struct Aside {
 
 impl Aside {
     fn make(folder: &Path) -> Result<Self, EditError> {
-        let path = folder.join(format!(".proxy.toml-{}.tmp", Uuid::now_v7().simple()));
+        let path = folder.join(leftovers::name(Uuid::now_v7()));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -146,7 +147,7 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         if !self.renamed {
-            // Its name says what it is, should it stay behind.
+            // Its name says what it is, should it stay behind; a later edit takes it away.
             let _ = std::fs::remove_file(&self.path);
         }
     }

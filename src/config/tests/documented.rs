@@ -21,7 +21,6 @@ fn the_documented_file_is_the_default() {
     let documented = place.loaded();
     assert_eq!(documented.file, Some(place.path("proxy.toml")));
     assert_eq!(documented.config, default.config);
-    assert_eq!(documented.not_yet, Vec::<String>::new());
 }
 
 #[test]

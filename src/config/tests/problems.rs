@@ -253,36 +253,6 @@ fn half_a_certificate_is_none() {
     );
 }
 
-#[test]
-fn what_is_built_is_not_told() {
-    let told: [(&str, &[&str]); 11] = [
-        ("[media]\narchive = false", &[]),
-        ("[console]\nenabled = false\ntoken_env = 'T'", &[]),
-        ("[server]\nmax_connections = 1\nheader_timeout = '1s'", &[]),
-        ("[media]\nmax_file = '1GiB'\nlink_lifetime = '1h'", &[]),
-        ("[cache]\nmax_size = '20480MiB'", &[]),
-        ("[callbacks]\nallow = []", &[]),
-        ("[callbacks]\nallow = ['10.0.0.0/8']", &[]),
-        (
-            "[prices.a]\nper_image = 1\n[prices.b]\nper_second = 1\nper_request = 2",
-            &[],
-        ),
-        ("public_url = 'http://a/'", &[]),
-        ("[limits]\nusd_per_day = 0.5\nusd_per_month = 60", &[]),
-        (
-            "[limits]\ngenerations_per_minute = 60\nconcurrent_generations = 1",
-            &[],
-        ),
-    ];
-    for (toml, expected) in told {
-        let lines = Scene::with(toml).loaded().not_yet;
-        assert_eq!(lines.len(), expected.len(), "{toml}: {lines:?}");
-        for (line, start) in lines.iter().zip(expected) {
-            assert!(line.starts_with(start), "{toml}: {line}");
-        }
-    }
-}
-
 proptest::proptest! {
     #[test]
     fn whatever_is_written_ends_in_a_configuration_or_in_problems(

@@ -167,11 +167,11 @@ fn what_is_ready_has_its_secrets() {
     let toml = "listen = '0.0.0.0:1'\n[console]\ntoken_env = 'ADMIN'";
     let hash = hash("k");
     let keyed = ("REPRISE_CLIENTS__ALICE__KEY_HASH", hash.as_str());
-    let ready = load_to_serve(&scene(toml, &[KEY, keyed, ("ADMIN", "t0k-canary")]).sources);
+    let ready = load_to_serve(&scene(toml, &[KEY, keyed, ("ADMIN", "t0k-canary-of-mine")]).sources);
     let ready = ready.expect("ready");
     assert_eq!(ready.upstream_key.expose_secret(), KEY.1);
     let token = ready.admin_token.as_ref().map(ExposeSecret::expose_secret);
-    assert_eq!(token, Some("t0k-canary"));
+    assert_eq!(token, Some("t0k-canary-of-mine"));
     assert_eq!(ready.loaded.config.clients.len(), 1);
     let shown = format!("{ready:?}");
     assert!(!shown.contains("canary"), "{shown}");

@@ -31,6 +31,7 @@ fn intent(n: u8, state: IntentState) -> Intent {
         usd: crate::price::Usd::ZERO,
         extent: None,
         beside: Vec::new(),
+        passed_by: None,
     }
 }
 

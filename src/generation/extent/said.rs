@@ -75,7 +75,10 @@ impl Member {
 }
 
 fn find(members: &[(&'static str, Member)], name: &[u8]) -> Option<Member> {
-    let found = members.iter().find(|(known, _)| known.as_bytes() == name);
+    // RelayDance takes names in any case, and charges by what it takes.
+    let name = std::str::from_utf8(name).ok()?;
+    let mut members = members.iter();
+    let found = members.find(|(known, _)| top::is_called(name, known));
     found.map(|(_, member)| *member)
 }
 
@@ -134,17 +137,20 @@ pub(in crate::generation) struct Said {
 }
 
 impl Said {
-    /// Notes what `member` says. Nonsense says nothing.
+    /// Notes what `member` says. Nonsense says nothing, and leaves what was said before.
     pub(in crate::generation) fn note(&mut self, member: Member, value: Value<'_>) {
         match member {
-            Member::Duration => self.duration = value.number(),
-            Member::Seconds => self.seconds = value.number(),
-            Member::InnerDuration => self.inner_duration = value.number(),
-            Member::Frames => self.frames = value.number(),
-            Member::Resolution => self.resolution = value.word().and_then(frame::resolution),
-            Member::Ratio => self.ratio = value.word().and_then(frame::ratio),
-            Member::Size => self.size = value.word().and_then(frame::size),
-            Member::Count => self.count = value.number(),
+            Member::Duration => set(&mut self.duration, value.number()),
+            Member::Seconds => set(&mut self.seconds, value.number()),
+            Member::InnerDuration => set(&mut self.inner_duration, value.number()),
+            Member::Frames => set(&mut self.frames, value.number()),
+            Member::Resolution => set(
+                &mut self.resolution,
+                value.word().and_then(frame::resolution),
+            ),
+            Member::Ratio => set(&mut self.ratio, value.word().and_then(frame::ratio)),
+            Member::Size => set(&mut self.size, value.word().and_then(frame::size)),
+            Member::Count => set(&mut self.count, value.number()),
             Member::Quality => self.quality = quality(value.word()),
             Member::MaxTokens => self.max_tokens = self.max_tokens.max(value.number().map(whole)),
         }
@@ -153,7 +159,7 @@ impl Said {
     /// Notes what the members of a video's `metadata` say, when this is the text of an object.
     pub(in crate::generation) fn note_metadata(&mut self, text: &[u8]) {
         let names = Member::METADATA.map(|(name, _)| name);
-        let found = top::members(text, names).into_iter().flatten();
+        let found = top::loosely(text, names).into_iter().flatten();
         for ((_, member), said) in Member::METADATA.into_iter().zip(found) {
             self.note_raw(member, said);
         }
@@ -223,6 +229,12 @@ impl Said {
             (None, Some(size)) => size,
             (None, None) => frame::sides(frame::USUAL, self.ratio.unwrap_or((16, 9))),
         }
+    }
+}
+
+fn set<T>(said: &mut Option<T>, now: Option<T>) {
+    if now.is_some() {
+        *said = now;
     }
 }
 

@@ -59,27 +59,28 @@ enum Place {
 /// The top-level members that mean something to us.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Name {
+    /// In any case, as RelayDance reads it.
     Model,
-    /// `Model` and the like, which RelayDance reads as `model`.
-    ModelLoosely,
     Stream,
     Temperature,
     Seed,
     Seconds,
     Metadata,
+    /// `Metadata` and the like, which RelayDance reads as `metadata`. All of it counts.
+    MetadataLoosely,
     Other,
 }
 
 impl Name {
     fn of(key: Option<&[u8]>) -> Self {
         match key {
-            Some(b"model") => Self::Model,
             Some(b"stream") => Self::Stream,
             Some(b"temperature") => Self::Temperature,
             Some(b"seed") => Self::Seed,
             Some(b"seconds") => Self::Seconds,
             Some(b"metadata") => Self::Metadata,
-            Some(key) if key.eq_ignore_ascii_case(b"model") => Self::ModelLoosely,
+            Some(key) if key.eq_ignore_ascii_case(b"model") => Self::Model,
+            Some(key) if key.eq_ignore_ascii_case(b"metadata") => Self::MetadataLoosely,
             Some(_) | None => Self::Other,
         }
     }
@@ -173,6 +174,9 @@ impl Reader<'_> {
                 let left_out = name.is_some_and(left_out::in_metadata);
                 (Place::Inside, left_out, name.and_then(Member::in_metadata))
             }
+            Place::Member(Name::MetadataLoosely) if self.kind == Kind::Video => {
+                (Place::Inside, false, name.and_then(Member::in_metadata))
+            }
             Place::Member(_) | Place::Inside => (Place::Inside, false, None),
         };
         self.skip_space();
@@ -203,16 +207,12 @@ impl Reader<'_> {
                     self.facts.note_model(model);
                 }
             }
-            Name::ModelLoosely => {
-                if let Some(model) = self.out.text_at(value) {
-                    self.facts.note_model_loosely(model);
-                }
-            }
             Name::Stream => self.facts.stream = encoded == [TRUE],
             Name::Temperature => self.facts.deterministic |= encoded == ZERO,
             Name::Seed => self.facts.deterministic |= encoded != [NULL],
             Name::Seconds => self.fold_seconds(value),
             Name::Metadata => return encoded == EMPTY_OBJECT || self.fold_metadata(value, from),
+            Name::MetadataLoosely => self.note_metadata_text(from),
             Name::Other => {}
         }
         false
@@ -265,6 +265,16 @@ impl Reader<'_> {
             }
         }
         false
+    }
+
+    /// Notes what a video's `Metadata` says that is the text of an object.
+    fn note_metadata_text(&mut self, from: usize) {
+        let token = self.body.get(from..self.at).unwrap_or_default();
+        if self.kind == Kind::Video
+            && let Ok(text) = serde_json::from_slice::<String>(token)
+        {
+            self.facts.size.note_metadata(text.as_bytes());
+        }
     }
 
     fn string(&mut self) -> Result<(), NotCanonical> {

@@ -194,6 +194,34 @@ fn a_payment_after_an_unknown_outcome_is_doubtful_once() {
     assert_eq!((total.paid, total.possible_double_payments), (4, 1));
 }
 
+/// A rerun of what is in doubt may be the second payment, also when nobody knows how it ended.
+#[test]
+fn a_rerun_of_unknown_outcome_is_doubtful_too() {
+    for restarts in [false, true] {
+        let home = Home::new();
+        let mut ledger = home.open().0;
+        let mut commit = |n: u128, outcome| {
+            let mut line = line(outcome, 1);
+            line.run = run(n);
+            ledger.commit_blocking(line).unwrap();
+            if restarts {
+                ledger = home.open().0;
+            }
+            let total = home.statistics(By::Client).total;
+            (total.unknown, total.paid, total.possible_double_payments)
+        };
+        assert_eq!(commit(1, Outcome::Unknown), (1, 0, 0), "{restarts}");
+        assert_eq!(commit(2, Outcome::Unknown), (2, 0, 1), "{restarts}");
+        assert_eq!(commit(3, Outcome::Unknown), (3, 0, 2), "{restarts}");
+        // The last one makes this one doubtful, and nothing the next.
+        assert_eq!(commit(4, Outcome::Paid), (3, 1, 3), "{restarts}");
+        assert_eq!(commit(5, Outcome::Paid), (3, 2, 3), "{restarts}");
+        // What becomes known of a rerun changes nothing about that, unless it is that it cost nothing.
+        assert_eq!(commit(3, Outcome::Paid), (2, 3, 3), "{restarts}");
+        assert_eq!(commit(2, Outcome::Failed), (1, 3, 2), "{restarts}");
+    }
+}
+
 /// Whoever is dropped with its call cannot wait for its line.
 #[test]
 fn a_doubt_that_was_only_noted_is_one() {

@@ -161,14 +161,14 @@ fn simply(home: &Home) -> Tally {
             .filter(|line| line.outcome == outcome)
             .count() as u64
     };
-    let paid = counted.iter().filter(|line| line.outcome == Outcome::Paid);
+    let doubtful = counted.iter().filter(|line| line.possible_double_payment);
     Tally {
         paid: count(Outcome::Paid),
         hit: count(Outcome::Hit),
         joined: count(Outcome::Joined),
         failed: count(Outcome::Failed),
         unknown: count(Outcome::Unknown),
-        possible_double_payments: paid.filter(|line| line.possible_double_payment).count() as u64,
+        possible_double_payments: doubtful.count() as u64,
         unpriced: 0,
         usd_spent: counted.iter().map(|line| line.usd_spent).sum(),
         usd_saved: counted.iter().map(|line| line.usd_saved).sum(),

@@ -1,6 +1,7 @@
 //! What the runs of one generation leave on disk, when one of them or all have ended.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
@@ -81,7 +82,6 @@ impl Note {
     /// What is held beside the run of `intent`, by those that have not ended and by an earlier note; and
     /// of the latter what counts in no budget any more, since its month is over.
     pub(super) fn beside(&self, intent: &Intent) -> (Vec<Stake>, Vec<Stake>) {
-        let month = |at: Timestamp| at.to_zoned(TimeZone::UTC).date().first_of_month();
         let now = month(intent.started_at);
         let is_over = |stake: &Stake| {
             let past = asked_at(stake.run).is_some_and(|at| month(at) < now);
@@ -100,4 +100,9 @@ impl Note {
     pub(super) fn forget(&mut self, run: Option<Uuid>) {
         self.stakes.retain(|stake| Some(stake.run) != run);
     }
+}
+
+/// The month that a budget counts it in.
+pub(super) fn month(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date().first_of_month()
 }

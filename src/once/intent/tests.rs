@@ -20,6 +20,7 @@ fn intent(clock: &Clock) -> Intent {
         usd: Usd::ZERO,
         extent: None,
         beside: Vec::new(),
+        passed_by: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn intent(n: u8, kind: Kind) -> Intent {
         usd: crate::price::Usd::ZERO,
         extent: None,
         beside: Vec::new(),
+        passed_by: None,
     }
 }
 

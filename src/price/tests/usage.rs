@@ -223,3 +223,33 @@ proptest! {
         }
     }
 }
+
+/// Bytes of text, where a stream does not say what was used.
+#[test]
+fn what_a_stream_has_brought() {
+    let chat = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"twelve bytes\"}}]}\n\n\
+                data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"four\",\"tool_calls\":[{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}\"}}]}}]}\n\n\
+                data: [DONE]\n\n";
+    let completions = "data: {\"choices\":[{\"text\":\"four\",\"index\":0}]}\n\ndata: [DONE]\n\n";
+    let responses = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"twelve bytes\",\"item_id\":\"i\"}\n\n\
+                     data: {\"type\":\"response.completed\",\"response\":{\"usage\":null,\"output\":[{\"text\":\"twelve bytes\"}]}}\n\n";
+    let messages = "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"four\"}}\n\n\
+                    data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"thinking_delta\",\"thinking\":\"four\"}}\n\n\
+                    data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
+    let zeros = "data: {\"choices\":[{\"delta\":{\"content\":\"four\"}}],\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\n\n";
+    for (name, stream, bytes) in [
+        ("chat", chat, 12 + 4 + 7),
+        ("completions", completions, 4),
+        ("responses", responses, 12),
+        ("messages", messages, 8),
+        ("zeros", zeros, 4),
+    ] {
+        let expected = Usage {
+            text: Some(bytes),
+            ..Usage::default()
+        };
+        let read = |kind| Usage::read(kind, stream.as_bytes());
+        assert_eq!(read(Kind::Chat), expected, "{name}");
+        assert_eq!(read(Kind::Audio), Usage::default(), "{name}");
+    }
+}

@@ -4,12 +4,26 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{Usage, tokens};
+use super::{Usage, text, tokens};
 use crate::generation::json_members;
 
 /// Reads every event's data.
 pub(super) fn read(stream: &[u8]) -> Usage {
     let mut usage = Usage::default();
+    each(stream, &mut |data| usage = usage.with(event(data)));
+    usage
+}
+
+/// The bytes of text that all events bring.
+pub(super) fn text(stream: &[u8]) -> u64 {
+    let mut bytes = 0_u64;
+    each(stream, &mut |data| {
+        bytes = bytes.saturating_add(text::bytes(data));
+    });
+    bytes
+}
+
+fn each(stream: &[u8], visit: &mut dyn FnMut(&[u8])) {
     let mut data: Cow<'_, [u8]> = Cow::Borrowed(&[]);
     for line in stream.split(|byte| matches!(byte, b'\n' | b'\r')) {
         match line.strip_prefix(b"data:") {
@@ -17,11 +31,11 @@ pub(super) fn read(stream: &[u8]) -> Usage {
             Some(more) => data.to_mut().extend_from_slice(more),
             // The line that ends an event. An LF after a CR makes one more, in the middle of an
             // event that has several lines; such an event is read in parts, and says nothing.
-            None if line.is_empty() => usage = usage.with(event(&std::mem::take(&mut data))),
+            None if line.is_empty() => visit(&std::mem::take(&mut data)),
             None => {}
         }
     }
-    usage.with(event(&data))
+    visit(&data);
 }
 
 /// The events that bring a picture (OpenAI).

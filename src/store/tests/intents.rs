@@ -16,6 +16,7 @@ pub(super) fn intent(n: u8) -> Intent {
         usd: crate::price::Usd::ZERO,
         extent: None,
         beside: Vec::new(),
+        passed_by: None,
     }
 }
 

@@ -1,0 +1,88 @@
+//! What a request says of the browser that sends it (Fetch Metadata, W3C).
+//!
+//! Browsers tell it to this machine and over TLS, and no page can change what they tell.
+
+use http::Method;
+use http::header;
+use http::request::Parts;
+
+use super::framing::host;
+use crate::message::headers;
+
+/// Where a browser would make a page of the answer, with scripts that run.
+const PAGES: [&str; 6] = [
+    "document",
+    "iframe",
+    "frame",
+    "fencedframe",
+    "embed",
+    "object",
+];
+
+/// The console's session.
+pub(crate) const SESSION: &str = "reprise_session";
+/// The same over TLS. Browsers take it only over TLS, from this host, for all its paths (RFC 6265bis
+/// §4.1.3.2).
+pub(crate) const SECURE_SESSION: &str = "__Host-reprise_session";
+
+/// Whether somebody has followed a link, from wherever it stood: a chat, a mail in the browser. SECURITY:
+/// the page it stood on reads nothing of the answer.
+pub(super) fn is_navigation(parts: &Parts) -> bool {
+    let said = |name, word| headers::text(&parts.headers, name) == Some(word);
+    matches!(parts.method, Method::GET | Method::HEAD)
+        && !parts.headers.contains_key(header::ORIGIN)
+        && said("sec-fetch-mode", "navigate")
+        && said("sec-fetch-dest", "document")
+}
+
+/// Whether a browser would show the answer as a page of this origin, or may.
+///
+/// Over plain HTTP from another machine browsers do not say what they want an answer for. But they have
+/// asked for a page before they can ask for anything with the console's session, or say that they would
+/// rather have it over TLS, which they say of pages alone.
+pub(super) fn is_document(parts: &Parts) -> bool {
+    let said = |name| headers::text(&parts.headers, name);
+    match (said("sec-fetch-dest"), said("sec-fetch-mode")) {
+        (_, Some("navigate")) => true,
+        (Some(wanted), _) => PAGES.contains(&wanted),
+        (None, _) => {
+            parts
+                .headers
+                .contains_key(header::UPGRADE_INSECURE_REQUESTS)
+                || has_session(parts)
+        }
+    }
+}
+
+fn has_session(parts: &Parts) -> bool {
+    let sent = parts.headers.get_all(header::COOKIE).iter();
+    sent.filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .any(is_session)
+}
+
+/// Whether a pair of a `Cookie` header is the console's session.
+pub(super) fn is_session(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default().trim();
+    [SESSION, SECURE_SESSION].contains(&name)
+}
+
+/// Whether the page that asks came from the very address that it asks.
+///
+/// SECURITY: another port, or another name of this machine, is another origin.
+pub(super) fn is_same_origin(parts: &Parts) -> bool {
+    let mut sent = parts.headers.get_all(header::ORIGIN).iter();
+    let (Some(origin), None) = (sent.next(), sent.next()) else {
+        return false;
+    };
+    let origin = origin.to_str().ok().and_then(|origin| {
+        let bare = origin.strip_prefix("https://");
+        bare.or_else(|| origin.strip_prefix("http://"))
+    });
+    let site = headers::text(&parts.headers, "sec-fetch-site");
+    let host = host(parts).ok();
+    site.is_none_or(|site| site == "same-origin")
+        && origin
+            .zip(host)
+            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(&host))
+}
