@@ -60,12 +60,14 @@ impl Queue {
     }
 
     fn push(&mut self, line: &Line, durable: bool) -> Result<u64, LedgerError> {
-        let mut text =
-            serde_json::to_vec(line).map_err(|error| LedgerError::Panicked(error.to_string()))?;
-        text.push(b'\n');
         let batch = self.batches.entry(Month::of(line.time)).or_default();
-        self.bytes += text.len();
-        batch.lines.append(&mut text);
+        let before = batch.lines.len();
+        if let Err(error) = serde_json::to_writer(&mut batch.lines, line) {
+            batch.lines.truncate(before);
+            return Err(LedgerError::Panicked(error.to_string()));
+        }
+        batch.lines.push(b'\n');
+        self.bytes += batch.lines.len() - before;
         batch.durable |= durable;
         self.tickets += 1;
         Ok(self.tickets)
