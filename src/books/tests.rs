@@ -221,6 +221,7 @@ impl Desk {
             extent: None,
             previous: None,
             media: Vec::new(),
+            passed_by: None,
             task: task.map(|id| Task {
                 id: id.to_owned(),
                 state: TaskState::Running,

@@ -11,7 +11,7 @@
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
 //! [`admit`] lets a paid call begin, if the limits of its client do; [`bill`] says what it has cost, and
-//! [`metered`] what one has that is passed by.
+//! [`metered`] what one has that is passed by, and [`past`] sees to the jobs that are.
 //! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
 //! [`owners`] knows whose a thing is where clients share nothing, [`lists`] shows each its own part of a list;
@@ -40,6 +40,7 @@ mod lists;
 mod media;
 mod metered;
 mod owners;
+mod past;
 mod paths;
 mod poll;
 mod reading;
@@ -332,6 +333,11 @@ impl Proxy {
         if let Some(task) = dialect::deletion_target(&parts.method, parts.uri.path()) {
             let task = task.to_owned();
             return self.delete((parts, target, body), task).await;
+        }
+        let polled = dialect::poll_target(&parts.method, parts.uri.path());
+        if let Some(task) = polled.filter(|task| self.polls.follows(task)) {
+            let task = task.to_owned();
+            return self.poll_past((parts, target, body), task).await;
         }
         let made_in = self.made_in(&parts, None);
         if made_in.is_some() {
