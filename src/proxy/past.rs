@@ -189,11 +189,11 @@ impl Proxy {
         let (head, body) = answer.into_parts();
         let (seen, body) = peek(body, LOOKED_AT, POLLING).await;
         let status = head.status;
-        let heard = read(&head.headers, seen, move |headers, plain| {
+        let said = read(&head.headers, seen, move |headers, plain| {
             PollAnswer::new(status, headers.clone(), plain.clone())
         });
-        if let Some(heard) = heard.await {
-            self.polls.overheard(&question, heard).await;
+        if let Some(said) = said.await {
+            self.polls.overheard(&question, said).await;
         }
         Ok(Response::from_parts(head, body))
     }
