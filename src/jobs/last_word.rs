@@ -44,9 +44,8 @@ impl Polls {
             return LastWord::Unsure;
         };
         let asked = tokio::time::timeout(PATIENCE, self.ask_anew(question)).await;
-        let answer = match asked {
-            Ok(Ok(Polled::Now(answer) | Polled::Before(answer, _))) => answer,
-            Ok(Err(_)) | Err(_) => return LastWord::Unsure,
+        let Ok(Ok(Polled::Now(answer) | Polled::Before(answer, _))) = asked else {
+            return LastWord::Unsure;
         };
         match answer.about(task_id).map(|poll| poll.state) {
             Some(State::Waiting | State::Working) => LastWord::Runs,
