@@ -40,7 +40,7 @@ impl Claim {
             client: record.client.clone(),
             kind: record.kind,
             model: record.model.clone(),
-            key: record.key,
+            key: record.generation(),
             extent: record.extent.unwrap_or_default(),
         }
     }
@@ -56,6 +56,7 @@ impl Claim {
             outcome,
             usd_spent: Usd::ZERO,
             usd_saved: Usd::ZERO,
+            usd_held: Usd::ZERO,
             run: None,
             task: None,
             unpriced: false,

@@ -20,6 +20,10 @@ impl Ends for Books {
             // Nobody will ever hear of it: it may have been paid for.
             jobs::Outcome::GivenUp => Outcome::Unknown,
         };
+        let held = match outcome {
+            Outcome::Unknown => record.usd.map(Usd::from_dollars),
+            Outcome::Paid | Outcome::Failed | Outcome::Hit | Outcome::Joined => None,
+        };
         let run = run_of(record, &end.task_id);
         let usd = match outcome {
             Outcome::Paid => self.price_of(end, record),
@@ -30,6 +34,7 @@ impl Ends for Books {
         let time = asked_at(run, started_at.unwrap_or(record.created_at));
         let line = Line {
             usd_spent: usd.unwrap_or_default(),
+            usd_held: self.in_doubt(&claim.client, held.unwrap_or_default()),
             run: Some(run),
             task: Some(end.task_id.clone()),
             unpriced: outcome == Outcome::Paid && usd.is_none(),
@@ -74,7 +79,7 @@ impl Books {
     /// two ends that differ, the one that says more counts.
     fn book(&self, run: Uuid, line: Line) -> Result<(), StoreError> {
         let (client, spent, time) = (line.client.clone(), line.usd_spent, line.time);
-        let outcome = line.outcome;
+        let (outcome, held) = (line.outcome, line.usd_held);
         let paid = outcome == Outcome::Paid;
         {
             let mut booked = self.booked();
@@ -92,7 +97,10 @@ impl Books {
         }
         let budgets = self.limits.budgets();
         if !paid {
-            budgets.give_back(run);
+            // MONEY: what may have been paid for counts until the periods of its budget are over.
+            if held == Usd::ZERO {
+                budgets.give_back(run);
+            }
         } else if !budgets.settle(run, spent) {
             budgets.book(&client, spent, time);
         }

@@ -138,6 +138,16 @@ impl Books {
         self.limits.budgets().is_bounded(client)
     }
 
+    /// How much of `usd` stays held for a run whose outcome nobody will ever tell: only what counts for
+    /// a budget, since of that there is no more than the budget has.
+    fn in_doubt(&self, client: &str, usd: Usd) -> Usd {
+        if self.is_bounded(client) {
+            usd
+        } else {
+            Usd::ZERO
+        }
+    }
+
     /// Nobody waits any longer for the outcome of these runs: what is held for them is free.
     pub fn give_back(&self, stakes: &[store::Stake]) {
         for stake in stakes {

@@ -30,7 +30,7 @@ pub struct Stake {
 enum Noted {
     /// One does, so that what is held in doubt has somebody to resolve it.
     Durably,
-    /// None does: what is held in doubt ends with the periods of its budget, and with this process.
+    /// None does: what is held in doubt ends with the periods of its budget. Its line says how much.
     Nowhere,
 }
 
@@ -55,6 +55,11 @@ impl Stake {
     /// The run's name.
     pub fn run(&self) -> Uuid {
         self.run
+    }
+
+    /// What is asked for.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
     }
 
     /// What is held for it.
@@ -115,11 +120,21 @@ impl Stake {
     /// Nobody knows whether it ran. What is held stays so while a note stands, or until the day and the
     /// month of its budget are over.
     pub async fn unknown(mut self) {
-        let line = self.line(Outcome::Unknown, Usd::ZERO);
+        let line = self.doubtful_line();
         self.let_go();
         if let Err(error) = self.books.ledger.commit(line).await {
             tracing::warn!(%error, "the line of an unknown outcome waits for the disk");
         }
+    }
+
+    /// It was answered with a job that another run has submitted, and pays for.
+    pub fn joined(mut self) {
+        self.books.ledger.note(&Line {
+            usd_saved: self.expected,
+            run: None,
+            ..self.line(Outcome::Joined, Usd::ZERO)
+        });
+        self.hold = None;
     }
 
     /// It has submitted a job, which holds the money from now on, by the run's name.
@@ -137,13 +152,26 @@ impl Stake {
         };
         let stays = match self.sent {
             Some(Noted::Durably) => true,
-            Some(Noted::Nowhere) => {
-                self.expected > Usd::ZERO && self.books.is_bounded(&self.claim.client)
-            }
+            Some(Noted::Nowhere) => self.unresolvable() > Usd::ZERO,
             None => false,
         };
         if stays {
             hold.keep();
+        }
+    }
+
+    /// What stays held although nobody can resolve it.
+    fn unresolvable(&self) -> Usd {
+        match self.sent {
+            Some(Noted::Nowhere) => self.books.in_doubt(&self.claim.client, self.expected),
+            Some(Noted::Durably) | None => Usd::ZERO,
+        }
+    }
+
+    fn doubtful_line(&self) -> Line {
+        Line {
+            usd_held: self.unresolvable(),
+            ..self.line(Outcome::Unknown, Usd::ZERO)
         }
     }
 
@@ -162,7 +190,7 @@ impl Drop for Stake {
     /// A panic, or a client that left a call which ends with it.
     fn drop(&mut self) {
         if self.hold.is_some() && self.sent.is_some() {
-            let line = self.line(Outcome::Unknown, Usd::ZERO);
+            let line = self.doubtful_line();
             self.books.ledger.note(&line);
             self.let_go();
         }

@@ -48,6 +48,11 @@ impl Books {
             let sums = (sums.day, sums.month);
             self.limits.budgets().opened(client, sums, now);
         }
+        // First: what a note or a running job says about the same run is newer.
+        for held in &spent.held {
+            let stake = (held.run, held.usd);
+            self.limits.budgets().take_up(&held.client, stake, held.at);
+        }
         let left = Left::find(store)?;
         let booked = match left.earliest() {
             Some(since) => self.ledger.booked_blocking(since)?,

@@ -60,6 +60,8 @@ struct Desk {
     paid: u64,
     /// What was paid, or is held again, after it was given back: the budget could not know.
     late: u64,
+    /// What jobs hold that were given up.
+    given_up: u64,
     next: u8,
 }
 
@@ -147,6 +149,7 @@ impl Desk {
             doubts: Vec::new(),
             paid: 0,
             late: 0,
+            given_up: 0,
             next: 0,
         }
     }
@@ -158,10 +161,12 @@ impl Desk {
     /// What is held, in dollars.
     fn held(&self) -> u64 {
         let runs = self.runs.iter().filter(|run| run.phase != Phase::Booked);
-        let jobs = self.jobs.iter().filter(|job| job.booked.is_none());
+        let in_doubt = |job: &&Job| matches!(job.booked, None | Some(Outcome::Unknown));
+        let jobs = self.jobs.iter().filter(in_doubt);
         runs.map(|run| run.dollars).sum::<u64>()
             + jobs.map(|job| job.dollars).sum::<u64>()
             + self.doubts.iter().map(|(_, dollars)| dollars).sum::<u64>()
+            + self.given_up
     }
 
     fn ask(&mut self, dollars: u64) {
@@ -222,6 +227,7 @@ impl Desk {
             extent: None,
             previous: None,
             media: Vec::new(),
+            passed_by: None,
             task: task.map(|id| Task {
                 id: id.to_owned(),
                 state: TaskState::Running,
@@ -355,10 +361,15 @@ impl Desk {
         self.books.before(&end, &mut record).unwrap();
         if well && !was_paid {
             self.paid += job.dollars;
-            self.late += job.booked.map_or(0, |_| job.dollars);
+            if job.booked == Some(Outcome::Failed) {
+                self.late += job.dollars;
+            }
         }
         if kept && !well {
             self.store().remove(&record.key).unwrap();
+            if booked_as == Outcome::Unknown && job.booked != Some(Outcome::Failed) {
+                self.given_up += job.dollars;
+            }
         } else if kept {
             if let Some(task) = &mut record.task {
                 task.state = TaskState::Succeeded;
@@ -385,10 +396,9 @@ impl Desk {
             }
         }
         for job in &mut self.jobs {
-            // Nobody knows how it ended, and it runs: it is held again.
+            // Nobody knows how it ended, and it runs: it was held all the time.
             if job.booked == Some(Outcome::Unknown) {
                 job.booked = None;
-                self.late += job.dollars;
             }
         }
         self.store = None;

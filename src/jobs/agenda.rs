@@ -225,6 +225,11 @@ impl Agenda {
             .is_some_and(Watched::is_shut_out)
     }
 
+    /// The path on which a job is asked for, if it is followed.
+    pub(super) fn route(&self, task_id: &str) -> Option<Route> {
+        self.lock().jobs.get(task_id).map(Watched::route)
+    }
+
     /// What is known of a job that is followed.
     pub(super) fn prospect(&self, task_id: &str) -> Option<Prospect> {
         let book = self.lock();

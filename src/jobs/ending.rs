@@ -1,7 +1,8 @@
 //! The end of a job, and those who want to know of it.
 //!
 //! An end changes what is kept before anyone hears of it from a poll: a success is made durable with
-//! the answer that showed it, a job that failed is forgotten so that the next identical submit runs.
+//! the answer that showed it, a job that failed is forgotten so that the next identical submit runs. One
+//! that was passed by is forgotten however it ends.
 
 use std::sync::Arc;
 
@@ -81,7 +82,8 @@ pub enum Outcome {
     Failed,
     /// Called off.
     Cancelled,
-    /// Nobody knows: nothing new was heard of it for `jobs.deadline`.
+    /// Nobody knows: nothing new was heard of it for `jobs.deadline`, or it was deleted before anybody
+    /// could tell.
     GivenUp,
 }
 
@@ -220,6 +222,10 @@ impl Endings {
             };
             let ran = task.state == TaskState::Running;
             task.total_tokens = shown.tokens.or(task.total_tokens);
+            if entry.record.passed_by.is_some() {
+                let key = entry.record.key;
+                return over(&listeners, &End { key, ..first }, entry.record);
+            }
             if let Some(archive) = &archive {
                 let lifetime = archive.link_lifetime();
                 medium::renew(&mut entry, &shown.links, (now, lifetime));
@@ -257,17 +263,28 @@ impl Endings {
         self.shelf.change_job(place, decide, tell).await.map(drop)
     }
 
-    /// Upstream has deleted a job: whatever it came to, nobody may be joined to it.
-    pub(super) async fn deleted(&self, key: Fingerprint, task_id: &str) -> Result<(), StoreError> {
+    /// Upstream has deleted a job: whatever it came to, nobody may be joined to it. One that ran until
+    /// then has ended with `outcome`.
+    pub(super) async fn deleted(
+        &self,
+        (key, task_id): (Fingerprint, &str),
+        outcome: Outcome,
+    ) -> Result<(), StoreError> {
         let ends = self.ends.clone();
         let id = task_id.to_owned();
         let place = (key, id.clone());
         let decide = move |entry: &Entry| match &entry.record.task {
             Some(task) if task.id == id => {
                 if task.state == TaskState::Running {
-                    let end = cancelled(&entry.record, id);
-                    before(&ends, &end, &mut entry.record.clone())?;
-                    tell(&ends, &end)?;
+                    let end = deleted(&entry.record, id, outcome);
+                    if outcome == Outcome::GivenUp {
+                        let task = &end.task_id;
+                        tracing::warn!(
+                            task,
+                            "a job was deleted of which upstream did not say how it stood: it may have been paid for"
+                        );
+                    }
+                    return over(&ends, &end, entry.record.clone());
                 }
                 Ok(Change::Remove)
             }
@@ -288,10 +305,7 @@ impl Endings {
             Some(task) if runs(task, &end.task_id) => {
                 let key = entry.record.key;
                 let end = End { key, ..end };
-                before(&ends, &end, &mut entry.record.clone())?;
-                tell(&ends, &end)?;
-                log(&end);
-                Ok(Change::Remove)
+                over(&ends, &end, entry.record.clone())
             }
             Some(_) | None => Ok(Change::Nothing),
         };
@@ -304,6 +318,14 @@ impl Endings {
 
 fn runs(task: &Task, id: &str) -> bool {
     task.id == id && task.state == TaskState::Running
+}
+
+/// Tells of an end behind which nothing stays.
+fn over(ends: &[Arc<dyn Ends>], end: &End, mut record: Record) -> Result<Change, StoreError> {
+    before(ends, end, &mut record)?;
+    tell(ends, end)?;
+    log(end);
+    Ok(Change::Remove)
 }
 
 fn before(ends: &[Arc<dyn Ends>], end: &End, record: &mut Record) -> Result<(), StoreError> {
@@ -330,12 +352,12 @@ fn log(end: &End) {
     );
 }
 
-fn cancelled(record: &Record, task_id: String) -> End {
+fn deleted(record: &Record, task_id: String, outcome: Outcome) -> End {
     End {
         key: record.key,
         poll_path: format!("/v1{}", Route::of_submit(&record.path).path(&task_id)),
         task_id,
-        outcome: Outcome::Cancelled,
+        outcome,
         answer: None,
     }
 }

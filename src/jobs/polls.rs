@@ -13,6 +13,7 @@ use super::agenda::{Agenda, Prospect};
 use super::answer::{PollAnswer, PollError};
 use super::clip;
 use super::ending::{End, Endings, Outcome};
+use super::last_word::LastWord;
 use super::question::Question;
 use super::route::Route;
 use super::slot::{Asking, Boarded, Slots};
@@ -84,12 +85,17 @@ impl Polls {
         self.agenda.prospect(task_id)
     }
 
-    /// Upstream has deleted this job: it is forgotten, and no longer followed.
+    /// Upstream has deleted this job, of which it said `last` before: it is forgotten, and no longer
+    /// followed.
     ///
     /// # Errors
     /// As [`Shelf::change`](crate::store::Shelf::change), and when its end could not be told.
-    pub async fn deleted(&self, key: Fingerprint, task_id: &str) -> Result<(), StoreError> {
-        self.endings.deleted(key, task_id).await?;
+    pub async fn deleted(
+        &self,
+        (key, task_id): (Fingerprint, &str),
+        last: LastWord,
+    ) -> Result<(), StoreError> {
+        self.endings.deleted((key, task_id), last.outcome()).await?;
         self.leave(task_id);
         Ok(())
     }
@@ -147,9 +153,15 @@ impl Polls {
             // A shutdown does not wait for an answer that nobody waits for.
             () = unwanted => Err(PollError::Gone),
         };
+        let over = self.hear(&question, &answer).await;
+        asking.answer(answer, over);
+    }
+
+    /// Notes what a question has brought; `true` when the job is over.
+    async fn hear(&self, question: &Question, answer: &Result<Arc<PollAnswer>, PollError>) -> bool {
         fault::point("before-note");
-        let over = match &answer {
-            Ok(answer) => self.endings.note(&question, answer).await,
+        let over = match answer {
+            Ok(answer) => self.endings.note(question, answer).await,
             Err(_) => false,
         };
         fault::point("after-note");
@@ -158,9 +170,22 @@ impl Polls {
             self.leave(task_id);
         } else {
             let route = Route::of_poll(question.target.path());
-            self.agenda.hear(task_id, Word::of(&answer, task_id), route);
+            self.agenda.hear(task_id, Word::of(answer, task_id), route);
         }
-        asking.answer(answer, over);
+        over
+    }
+
+    /// Whether a job is followed.
+    pub fn follows(&self, task_id: &str) -> bool {
+        self.agenda.route(task_id).is_some()
+    }
+
+    /// Notes an answer that has passed by: upstream's to a client's own `question`.
+    ///
+    /// # Cancel safety
+    /// An end that is being noted is noted.
+    pub async fn overheard(&self, question: &Question, answer: PollAnswer) {
+        self.hear(question, &Ok(Arc::new(answer))).await;
     }
 
     /// Gives up a job of which nothing new was heard for `jobs.deadline`.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, Request, Uri};
+use http::header::{self, CONTENT_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, Uri};
 
 use super::answer::{PollAnswer, PollError};
+use super::route::Route;
 use crate::generation::Fingerprint;
 use crate::message::coding::{self, Coding};
 use crate::message::{body, headers};
@@ -36,6 +37,17 @@ pub struct Question {
 }
 
 impl Question {
+    /// A question of our own; `None` when the id cannot stand in a path.
+    pub(super) fn ours(key: Fingerprint, task_id: &str, route: Route) -> Option<Self> {
+        let target = route.path(task_id).parse().ok()?;
+        Some(Self {
+            key,
+            task_id: task_id.to_owned(),
+            target,
+            headers: our_headers(),
+        })
+    }
+
     /// The path that is polled, as clients see it: beginning with `/v1/`, without query.
     pub(super) fn poll_path(&self) -> String {
         format!("/v1{}", self.target.path())
@@ -89,4 +101,17 @@ fn undo_coding(headers: &mut HeaderMap, body: Bytes) -> Bytes {
         }
         None => body,
     }
+}
+
+/// What a poll of ours says about itself.
+fn our_headers() -> HeaderMap {
+    let agent = concat!("reprise/", env!("CARGO_PKG_VERSION"));
+    HeaderMap::from_iter([
+        (header::ACCEPT, HeaderValue::from_static("application/json")),
+        (
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        ),
+        (header::USER_AGENT, HeaderValue::from_static(agent)),
+    ])
 }

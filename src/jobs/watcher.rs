@@ -3,14 +3,13 @@
 //! One task looks at the agenda and lets a bounded number of visits run at once. A visit is an
 //! ordinary poll: it shares its question with clients, and a client's poll postpones it.
 //!
-//! A job that was submitted past the cache (`mode = "off"`, `no-store`) is not followed: nothing of it
-//! is kept, nobody can be joined to it, so there is nothing that its end would change.
+//! So is a job that was passed by (`mode = "off"`, `no-store`): its end is booked and gives back what it
+//! held, though nothing of it is kept. Its clients' polls pass by as well, and tell what they show.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Uri, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -167,14 +166,8 @@ impl Watcher {
                 return;
             }
         };
-        let Ok(target) = route.path(id).parse::<Uri>() else {
+        let Some(question) = Question::ours(found.key, id, route) else {
             return self.polls.leave(id);
-        };
-        let question = Question {
-            key: found.key,
-            task_id: id.to_string(),
-            target,
-            headers: headers(),
         };
         // What it tells is noted by the question itself.
         if let Err(error) = self.polls.ask_anew(question).await {
@@ -206,19 +199,6 @@ fn running_job(record: &Record) -> Option<(String, Route)> {
     let task = record.task.as_ref()?;
     let runs = task.state == TaskState::Running;
     runs.then(|| (task.id.clone(), Route::of_submit(&record.path)))
-}
-
-/// What a poll of ours says about itself.
-fn headers() -> HeaderMap {
-    let agent = concat!("reprise/", env!("CARGO_PKG_VERSION"));
-    HeaderMap::from_iter([
-        (header::ACCEPT, HeaderValue::from_static("application/json")),
-        (
-            header::ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        ),
-        (header::USER_AGENT, HeaderValue::from_static(agent)),
-    ])
 }
 
 #[cfg(test)]

@@ -45,6 +45,11 @@ impl Outcome {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+fn is_nothing(usd: &Usd) -> bool {
+    *usd == Usd::ZERO
+}
+
 /// One generation that a client asked for. Holds no prompt and no key of anybody.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
@@ -65,6 +70,10 @@ pub struct Line {
     pub usd_spent: Usd,
     /// What another run would have cost, where none was needed.
     pub usd_saved: Usd,
+    /// What stays held of its client's budget until the day and the month of `time` are over: of an
+    /// unknown outcome that nobody can resolve, since no note stands for it.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub usd_held: Usd,
     /// The run that it is about, where there was one: the same in every line of that run, of which
     /// the last counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]

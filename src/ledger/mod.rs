@@ -39,6 +39,6 @@ pub use error::LedgerError;
 pub use line::{Line, Outcome};
 pub use pen::Ledger;
 pub use question::{By, Question, UnknownGroup, since};
-pub use spent::{Spent, Sums};
+pub use spent::{Held, Spent, Sums};
 pub use statistics::Statistics;
 pub use tally::{Group, Tally};

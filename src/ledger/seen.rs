@@ -30,6 +30,8 @@ pub(super) struct Seen<'a> {
     pub(super) usd_spent: Usd,
     pub(super) usd_saved: Usd,
     #[serde(default)]
+    pub(super) usd_held: Usd,
+    #[serde(default)]
     pub(super) run: Option<Uuid>,
     #[serde(default)]
     pub(super) unpriced: bool,

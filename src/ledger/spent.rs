@@ -24,8 +24,23 @@ use crate::price::Usd;
 pub struct Spent {
     /// By client; who has spent nothing this month may be missing.
     pub clients: HashMap<String, Sums>,
+    /// What is held this month for runs of unknown outcome that nobody can resolve.
+    pub held: Vec<Held>,
     /// The generations with a run of unknown outcome that no later line has answered, however old.
     pub unknown: HashSet<Fingerprint>,
+}
+
+/// Money that stays held for a run until the periods of its budget are over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The run.
+    pub run: Uuid,
+    /// Whose money it is.
+    pub client: String,
+    /// How much.
+    pub usd: Usd,
+    /// When the run was asked for.
+    pub at: Timestamp,
 }
 
 /// Dollars spent in this day and in this month, in UTC.
@@ -52,6 +67,9 @@ pub(super) fn read(data_dir: &Path, now: Timestamp) -> Result<(Spent, Doubts), L
             }
             if page.month == month && line.usd_spent != Usd::ZERO {
                 spent.add(&line.client, line.usd_spent, day(line.time) == today);
+            }
+            if page.month == month {
+                spent.held.extend(held(line));
             }
         })?;
         // A file is read from its end.
@@ -80,6 +98,18 @@ impl Spent {
             self.clients.insert(client.to_owned(), spent);
         }
     }
+}
+
+/// What a line says is held.
+fn held(line: &seen::Seen<'_>) -> Option<Held> {
+    let stays = line.outcome == Outcome::Unknown && line.usd_held != Usd::ZERO;
+    let run = line.run.filter(|_| stays)?;
+    Some(Held {
+        run,
+        client: line.client.to_string(),
+        usd: line.usd_held,
+        at: line.time,
+    })
 }
 
 /// Unknown outcomes, the oldest first, and the doubtful payments that followed.

@@ -28,7 +28,7 @@ pub async fn peek(mut body: Body, most: u64, patience: Duration) -> (Option<Byte
                 read.extend_from_slice(frame.data_ref().map_or(&[], |piece| &piece[..]));
                 seen.push(frame);
             }
-            Ok(None) => return (whole(read, most), again(seen, None)),
+            Ok(None) => return all(read.into(), seen, most),
             Ok(Some(Err(error))) => return (None, again(seen, Some(broken(error)))),
             Err(_) => break,
         }
@@ -60,8 +60,15 @@ pub async fn beginning(
     (read.into(), again(seen, Some(body)))
 }
 
-fn whole(read: Vec<u8>, most: u64) -> Option<Bytes> {
-    (read.len() as u64 <= most).then(|| read.into())
+/// A body that has ended. Without trailers it says its length: hyper polls no body further than that.
+fn all(read: Bytes, seen: Vec<Frame<Bytes>>, most: u64) -> (Option<Bytes>, Body) {
+    let body = if seen.iter().all(Frame::is_data) {
+        body::full(read.clone())
+    } else {
+        again(seen, None)
+    };
+    let whole = read.len() as u64 <= most;
+    (whole.then_some(read), body)
 }
 
 fn again(seen: Vec<Frame<Bytes>>, rest: Option<Body>) -> Body {
@@ -110,6 +117,9 @@ mod tests {
             assert_eq!(rest.trailers(), Some(&trailers));
             assert_eq!(rest.to_bytes(), "onetwo");
         }
+        let pieces = in_pieces(vec![Ok(data("one")), Ok(data("two"))]);
+        let (_, body) = peek(pieces, 6, PATIENCE).await;
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(6));
         let (read, body) = peek(body::full("longer"), 5, PATIENCE).await;
         assert_eq!(read, None);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "longer");

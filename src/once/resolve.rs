@@ -260,6 +260,7 @@ fn record(intent: &Intent, id: &TaskId, now: Timestamp) -> Record {
         extent: intent.extent,
         previous: None,
         media: Vec::new(),
+        passed_by: None,
         task: Some(Task {
             id: id.as_str().to_owned(),
             state: TaskState::Running,

@@ -54,6 +54,7 @@ fn answer(clock: &Clock) -> Entry {
             extent: None,
             task: None,
             previous: None,
+            passed_by: None,
             media: Vec::new(),
         },
         body: Payload::Bytes(Bytes::from_static(b"{}")),

@@ -1,5 +1,6 @@
 //! A generation that has nothing to do with what is kept: `no-store`, or its kind is off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, header};
@@ -8,9 +9,10 @@ use jiff::Timestamp;
 use super::directives::{self, Directives};
 use super::forward::Passing;
 use super::generate::Asked;
+use super::past::Submit;
 use super::{Error, Proxy};
 use crate::books::Claim;
-use crate::generation::{Fingerprint, new_run};
+use crate::generation::{Fingerprint, Kind, new_run};
 use crate::message::{Body, body, peek};
 
 /// The largest body that is looked at before it is passed by, in bytes, and how long its end is waited
@@ -19,12 +21,13 @@ const LOOKED_AT: u64 = 256 * 1024;
 const LOOKING: Duration = Duration::from_millis(500);
 
 impl Proxy {
-    /// Passes a generation by what is kept: it is paid like any other, and nothing of it stays.
+    /// Passes a generation by what is kept: it is paid like any other, and nothing of it stays
+    /// but the note that a job runs.
     ///
     /// # Errors
     /// When its client may not, or no answer's head came.
     pub(super) async fn bypass(
-        &self,
+        self: &Arc<Self>,
         asked: Asked,
         body: Body,
         (why, wishes): (&'static str, &Directives),
@@ -53,6 +56,15 @@ impl Proxy {
             kind: Some(kind),
         };
         passage.about_to_send();
+        if kind == Kind::Video {
+            let submit = Submit {
+                parts,
+                target,
+                body,
+                passing,
+            };
+            return self.submit_past(submit, (admission, passage)).await;
+        }
         let answer = self.forward(parts, target, body, passing).await;
         let answer = self.metered(answer, passage, (kind, path)).await?;
         Ok(admission.within(answer))

@@ -59,6 +59,11 @@ impl Proxy {
             let task = task.to_owned();
             return self.delete((parts, target, body), task).await;
         }
+        let polled = dialect::poll_target(&parts.method, parts.uri.path());
+        if let Some(task) = polled.filter(|task| self.polls.follows(task)) {
+            let task = task.to_owned();
+            return self.poll_past((parts, target, body), task).await;
+        }
         let made_in = self.made_in(&parts, None);
         if made_in.is_some() {
             owners::ask_plain(&mut parts.headers);

@@ -269,6 +269,7 @@ impl Proxy {
             extent: bill.extent,
             previous: None,
             media: Vec::new(),
+            passed_by: None,
             task: task.map(|id| Task {
                 id,
                 state: TaskState::Running,

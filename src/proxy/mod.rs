@@ -12,7 +12,7 @@
 //! 4. [`reply`] makes what the client sees, [`error`] what it sees instead.
 //!
 //! [`admit`] lets a paid call begin, if the limits of its client do; [`bill`] says what it has cost, and
-//! [`metered`] what one has that is passed by.
+//! [`metered`] what one has that is passed by, and [`past`] sees to the jobs that are.
 //! [`shown`] points the links of an answer to the kept files, [`content`] serves a clip from its own;
 //! [`standing`] asks whether a kept answer's links still work that nothing was kept of.
 //! [`owners`] knows whose a thing is where clients share nothing, [`lists`] shows each its own part of a list;
@@ -46,6 +46,7 @@ mod media;
 mod metered;
 mod owners;
 mod passage;
+mod past;
 mod paths;
 mod poll;
 mod reading;

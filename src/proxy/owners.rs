@@ -6,6 +6,8 @@
 //! has been given through here passes. SECURITY: another's thing does not exist, with the same answer
 //! whatever it is and however it stands, made without asking upstream or the disk.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -152,7 +154,7 @@ impl Proxy {
 
     /// Passes a generation by whose body has been read, and notes what it makes.
     pub(super) async fn bypass_whole(
-        &self,
+        self: &Arc<Self>,
         mut asked: Asked,
         body: Bytes,
         why: (&'static str, &Directives),

@@ -36,6 +36,10 @@ pub(super) struct Passage {
 /// How a run has ended.
 enum End {
     Paid(Usd),
+    /// The job that it has submitted holds what was held for it.
+    Job,
+    /// It was answered with a job that another run pays for.
+    Joined,
     Failed,
     Unknown(String),
 }
@@ -111,6 +115,16 @@ impl Passage {
         }
     }
 
+    /// What is held for it, until its end is told.
+    pub(super) fn stake(&self) -> Option<&Stake> {
+        self.stake.as_ref()
+    }
+
+    /// What it is expected to cost.
+    pub(super) fn expected(&self) -> Usd {
+        self.stake.as_ref().map_or(Usd::ZERO, Stake::expected)
+    }
+
     /// What it has cost, by what its answer says was used.
     pub(super) fn cost(&self, usage: &Usage) -> Usd {
         let stake = self.stake.as_ref();
@@ -120,6 +134,16 @@ impl Passage {
     /// It ran, and cost `usd`: that is booked durably, then the note goes.
     pub(super) async fn paid(self, usd: Usd) {
         self.end(End::Paid(usd)).await;
+    }
+
+    /// It has submitted a job, of which a durable record says that it runs: that is booked at its end.
+    pub(super) async fn job(self) {
+        self.end(End::Job).await;
+    }
+
+    /// It was answered with a job that another run has submitted, and pays for.
+    pub(super) async fn joined(self) {
+        self.end(End::Joined).await;
     }
 
     /// It failed, and cost nothing.
@@ -157,6 +181,16 @@ async fn close((stake, pledge): (Option<Stake>, Option<Pledge>), end: End) {
                 Some(pledge) => pledge.leave().await,
                 None => {}
             }
+        }
+        End::Job => {
+            stake.job();
+            if let Some(pledge) = pledge {
+                drop(pledge.settle().await);
+            }
+        }
+        End::Joined => {
+            stake.joined();
+            withdraw(pledge).await;
         }
         End::Failed => {
             stake.failed();

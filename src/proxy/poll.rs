@@ -23,7 +23,7 @@ const POLL_AFTER: HeaderName = HeaderName::from_static("openai-poll-after-ms");
 
 impl Proxy {
     /// Answers a poll: a finished job's from what is kept, a running one's from upstream at most
-    /// once per `jobs.min_poll_interval`; `None` when no job of ours has this id.
+    /// once per `jobs.min_poll_interval`; `None` when no job that we keep has this id.
     ///
     /// # Errors
     /// When the job is another client's, or upstream gives no answer.
@@ -40,6 +40,9 @@ impl Proxy {
         };
         if !self.may_see(&entry, client) {
             return Err(Error::TaskNotFound);
+        }
+        if entry.record.passed_by.is_some() {
+            return Ok(None);
         }
         let base = self.base(parts);
         let entry = match self.standing(entry).await {
@@ -141,16 +144,6 @@ impl Proxy {
     /// The generation whose job this is, as long as it is kept.
     pub(super) async fn job(&self, task_id: &str) -> Result<Option<Arc<Entry>>, StoreError> {
         self.shelf.job(task_id.to_owned()).await
-    }
-
-    /// Upstream has deleted this job, so nobody may be joined to it.
-    pub(super) async fn forget_deleted(&self, task: String) {
-        let Ok(Some(entry)) = self.job(&task).await else {
-            return;
-        };
-        if let Err(error) = self.polls.deleted(entry.record.key, &task).await {
-            tracing::warn!(%error, "a deleted job could not be forgotten");
-        }
     }
 
     /// Follows a job to its end from now on; `path` is the one of its submit.

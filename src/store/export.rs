@@ -126,7 +126,10 @@ fn next_keys(
 ) -> Result<Vec<Fingerprint>, StoreError> {
     let mut keys = Vec::new();
     store.list_kept(after, &mut |kept| {
-        keys.push(kept.key);
+        // Of a job that was passed by nothing is kept, and its end is booked here.
+        if !kept.passed_by {
+            keys.push(kept.key);
+        }
         if keys.len() < BATCH {
             ControlFlow::Continue(())
         } else {

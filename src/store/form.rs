@@ -18,8 +18,8 @@ use super::medium_form::MediumForm;
 use super::record::{Entry, HeaderBytes, Payload, PollRecord, Record, Task, TaskState};
 use crate::generation::{Extent, Fingerprint, Kind};
 
-/// The record of formats 1 and 2, which differ in `media` alone: format 1 has none. Neither had `run` or
-/// `extent` at first.
+/// The record of formats 1 and 2, which differ in `media` alone: format 1 has none. Neither had `run`,
+/// `extent` or `passed_by` at first.
 ///
 /// MONEY: both are read for ever. A field that older versions may skip can join them; any other
 /// change needs a new format, and a form beside this one.
@@ -48,6 +48,8 @@ pub(super) struct RecordForm {
     previous: Option<Fingerprint>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     media: Vec<MediumForm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    passed_by: Option<Fingerprint>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,6 +135,7 @@ impl RecordForm {
             task,
             previous,
             media,
+            passed_by,
         } = entry.record.clone();
         Ok(Self {
             key,
@@ -151,6 +154,7 @@ impl RecordForm {
             task: task_form(task, &entry.polls)?,
             previous,
             media: media.into_iter().map(MediumForm::from).collect(),
+            passed_by,
         })
     }
 
@@ -173,6 +177,7 @@ impl RecordForm {
             task,
             previous,
             media,
+            passed_by,
         } = self;
         let body = body.take(&mut sections)?;
         let mut polls = Vec::new();
@@ -199,6 +204,7 @@ impl RecordForm {
             task,
             previous,
             media: media.into_iter().map(Medium::from).collect(),
+            passed_by,
         };
         Ok(Entry {
             record,

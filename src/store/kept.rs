@@ -33,6 +33,8 @@ pub struct Kept {
     pub last_used_at: Timestamp,
     /// Whether there is still something to be done for it: then it is not evicted.
     pub open: bool,
+    /// Whether only its job is followed, and nothing of it is kept: no listing shows it.
+    pub passed_by: bool,
 }
 
 impl Kept {
@@ -49,6 +51,7 @@ impl Kept {
             created_at: row.created_at,
             last_used_at,
             open: row.open,
+            passed_by: row.passed_by,
         }
     }
 }

@@ -60,6 +60,7 @@ mod misses;
 mod open;
 mod outbox;
 mod owners;
+mod passed;
 mod purge;
 mod reading;
 mod rebuild;
@@ -101,6 +102,7 @@ pub use lock::{Holder, Served, holder};
 pub use medium::{Medium, MediumState};
 pub use open::OpenReport;
 pub use outbox::{Delivery, DeliveryChange, DeliveryId, DeliveryState};
+pub use passed::place_of_job;
 pub use purge::{Purge, Purged, purge, remove};
 pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Stake, Task, TaskState,

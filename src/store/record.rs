@@ -98,9 +98,18 @@ pub struct Record {
     pub previous: Option<Fingerprint>,
     /// The files behind the links in its answer or in its polls, each once.
     pub media: Vec<Medium>,
+    /// The generation whose job this is, where it was passed by (`no-store`, mode `off`): the job is
+    /// followed to its end, nothing of it is handed out, and the record goes with it. Its own key is
+    /// one that no request has.
+    pub passed_by: Option<Fingerprint>,
 }
 
 impl Record {
+    /// The generation that was asked for.
+    pub fn generation(&self) -> Fingerprint {
+        self.passed_by.unwrap_or(self.key)
+    }
+
     /// Whether there is still something to be done for it: its job runs, or a file behind one of
     /// its links is yet to be fetched. Such a record is never evicted.
     pub fn is_open(&self) -> bool {

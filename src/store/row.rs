@@ -27,6 +27,8 @@ pub(super) struct Row {
     pub(super) task: Option<TaskHash>,
     /// Whether there is still something to be done for it.
     pub(super) open: bool,
+    /// Whether only its job is followed, and nothing of it is kept.
+    pub(super) passed_by: bool,
     pub(super) kind: Kind,
     pub(super) status: u16,
     pub(super) created_at: Timestamp,
@@ -96,6 +98,7 @@ impl Row {
             stamp,
             task: record.task.as_ref().map(|task| task_hash(&task.id)),
             open: record.is_open(),
+            passed_by: record.passed_by.is_some(),
             kind: record.kind,
             status: record.status,
             created_at: record.created_at,
@@ -117,7 +120,12 @@ impl Row {
         put_stamp(&mut bytes, self.stamp);
         let kind = Kind::ALL.iter().position(|kind| *kind == self.kind);
         bytes.push(u8::try_from(kind.unwrap_or(0)).unwrap_or(0));
-        bytes.push(u8::from(self.open));
+        // What was passed by is open, since it goes with its job.
+        bytes.push(if self.passed_by {
+            2
+        } else {
+            u8::from(self.open)
+        });
         bytes.extend_from_slice(&self.status.to_be_bytes());
         bytes.extend_from_slice(&self.created_at.as_nanosecond().to_be_bytes());
         bytes.push(u8::from(self.task.is_some()));
@@ -139,7 +147,12 @@ impl Row {
         }
         let stamp = take_stamp(rest)?;
         let [kind] = take(rest)?;
-        let open = take_flag(rest)?;
+        let (open, passed_by) = match take(rest)? {
+            [0] => (false, false),
+            [1] => (true, false),
+            [2] => (true, true),
+            [_] => return None,
+        };
         let status = u16::from_be_bytes(take(rest)?);
         let created_at = Timestamp::from_nanosecond(i128::from_be_bytes(take(rest)?)).ok()?;
         let task = if take_flag(rest)? {
@@ -159,6 +172,7 @@ impl Row {
             stamp,
             task,
             open,
+            passed_by,
             kind: *Kind::ALL.get(usize::from(kind))?,
             status,
             created_at,
@@ -230,6 +244,7 @@ mod tests {
             stamp: stamp(),
             task: Some(task_hash("task")),
             open: true,
+            passed_by: false,
             kind: Kind::Chat,
             status: 201,
             created_at: Timestamp::new(-5, -123_456_789).unwrap(),
@@ -252,7 +267,11 @@ mod tests {
             blobs: Vec::new(),
             ..row()
         };
-        for row in [row(), bare] {
+        let followed = Row {
+            passed_by: true,
+            ..row()
+        };
+        for row in [row(), bare, followed] {
             let bytes = row.to_bytes();
             assert_eq!(Row::from_bytes(&bytes).as_ref(), Some(&row));
             let without_blobs = bytes.len() - 40 * row.blobs.len();

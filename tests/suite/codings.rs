@@ -293,6 +293,11 @@ async fn running(stage: &Stage) -> House {
     house
 }
 
+/// Before a job is deleted it is asked for.
+async fn still_runs(stage: &Stage) {
+    reply(stage, "", br#"{"task_id":"task_1","status":"running"}"#).await;
+}
+
 /// A running job that is forgotten is paid for again.
 #[tokio::test]
 async fn a_coded_answer_to_a_deletion_is_read_like_a_plain_one() {
@@ -315,6 +320,7 @@ async fn a_coded_answer_to_a_deletion_is_read_like_a_plain_one() {
             .call(http::Method::DELETE, "/v1/videos/task_1")
             .header("accept-encoding", "gzip, br")
             .begin();
+        still_runs(&stage).await;
         let asked = reply(&stage, coding, body).await;
         assert_eq!(asked.all("accept-encoding"), ["identity"]);
         let told = deleting.answer().await;
@@ -341,6 +347,7 @@ async fn an_empty_answer_to_a_deletion_is_one() {
             .client()
             .call(http::Method::DELETE, "/v1/videos/task_1")
             .begin();
+        still_runs(&stage).await;
         reply(&stage, coding, b"").await;
         assert_eq!(deleting.answer().await.status, 200);
         let again = submit(&house).begin();

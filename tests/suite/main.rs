@@ -15,6 +15,7 @@ mod doors;
 mod endings;
 mod evicting;
 mod fingerprints;
+mod followed;
 mod house;
 mod jobs;
 mod joins;

@@ -515,6 +515,7 @@ fn image(body: &[u8]) -> Entry {
             task: None,
             previous: None,
             media: Vec::new(),
+            passed_by: None,
         },
         body: Payload::Bytes(body.to_vec().into()),
         polls: Vec::new(),

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use crate::house::{Answer, Call, House, Plan, until};
 
 const IMAGES: &str = "/v1/images/generations";
-const VIDEO: &str = "/v1/video/generations";
+pub(crate) const VIDEO: &str = "/v1/video/generations";
 const CHAT: &str = "/v1/chat/completions";
-const EPSILON: f64 = 1e-9;
+pub(crate) const EPSILON: f64 = 1e-9;
 const PICTURE: &str = r#"{"created":1,"data":[{"b64_json":"aGVsbG8="}]}"#;
 
 /// A house where a run of the model `m` costs one dollar, and a day has so many. Jobs end when the test
 /// says so.
-fn house(usd_per_day: f64) -> Plan {
+pub(crate) fn house(usd_per_day: f64) -> Plan {
     House::new()
         .sandbox(|options| options.job_time = Duration::from_hours(1))
         .config(move |config| {
@@ -33,7 +33,7 @@ fn house(usd_per_day: f64) -> Plan {
 }
 
 /// A request on this path that is like no other.
-fn ask(house: &House, path: &str, n: usize) -> Call {
+pub(crate) fn ask(house: &House, path: &str, n: usize) -> Call {
     let text = format!("a boat {n}");
     let body = match path {
         CHAT => json!({"model": "m", "messages": [{"role": "user", "content": text}]}),
@@ -43,7 +43,7 @@ fn ask(house: &House, path: &str, n: usize) -> Call {
 }
 
 /// Every line of the ledger.
-fn lines(house: &House) -> Vec<Value> {
+pub(crate) fn lines(house: &House) -> Vec<Value> {
     let Ok(pages) = std::fs::read_dir(house.data_dir().join("ledger")) else {
         return Vec::new();
     };
@@ -57,17 +57,17 @@ fn lines(house: &House) -> Vec<Value> {
 }
 
 /// The lines of this outcome.
-fn booked(house: &House, outcome: &str) -> Vec<Value> {
+pub(crate) fn booked(house: &House, outcome: &str) -> Vec<Value> {
     let mut lines = lines(house);
     lines.retain(|line| line["outcome"] == outcome);
     lines
 }
 
-fn dollars(lines: &[Value], field: &str) -> f64 {
+pub(crate) fn dollars(lines: &[Value], field: &str) -> f64 {
     lines.iter().map(|line| line[field].as_f64().unwrap()).sum()
 }
 
-fn is_refused(answer: &Answer) -> bool {
+pub(crate) fn is_refused(answer: &Answer) -> bool {
     if answer.status != 402 {
         return false;
     }
@@ -78,7 +78,7 @@ fn is_refused(answer: &Answer) -> bool {
     true
 }
 
-async fn poll(house: &House, submit: &Answer) -> Answer {
+pub(crate) async fn poll(house: &House, submit: &Answer) -> Answer {
     let task = submit.json()["task_id"].as_str().unwrap().to_owned();
     house.client().get(&format!("{VIDEO}/{task}")).send().await
 }

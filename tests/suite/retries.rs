@@ -144,6 +144,7 @@ fn entry_of(task: &str, state: TaskState) -> Arc<Entry> {
         task: Some(task),
         previous: None,
         media: Vec::new(),
+        passed_by: None,
     };
     let body = || Payload::Bytes(Bytes::from_static(BODY.as_bytes()));
     Arc::new(Entry {

@@ -44,6 +44,7 @@ impl From<Kept> for Listed {
             created_at,
             last_used_at,
             open: _,
+            passed_by: _,
         } = kept;
         Self {
             key,
@@ -115,7 +116,8 @@ impl Filter {
 
     fn takes(&self, kept: &Kept) -> bool {
         let model = || self.model.as_deref();
-        self.kind.is_none_or(|kind| kind == kept.kind)
+        !kept.passed_by
+            && self.kind.is_none_or(|kind| kind == kept.kind)
             && model().is_none_or(|model| kept.model.as_deref() == Some(model))
     }
 }

@@ -60,6 +60,7 @@ fn entry(n: u8, task: Option<TaskState>) -> Entry {
             extent: None,
             previous: None,
             media: Vec::new(),
+            passed_by: None,
             task,
         },
         body: Payload::Bytes(Bytes::new()),

@@ -83,6 +83,7 @@ impl World {
             }),
             previous: None,
             media: Vec::new(),
+            passed_by: None,
         };
         let entry = Entry {
             record,
@@ -250,9 +251,18 @@ async fn ends_that_no_poll_shows() {
     assert_eq!(world.kept().await, None);
 
     world.submit("task_1").await;
-    world.endings.deleted(key(), "task_2").await.unwrap();
+    let other = (key(), "task_2");
+    world
+        .endings
+        .deleted(other, Outcome::Cancelled)
+        .await
+        .unwrap();
     assert_eq!(world.told(), []);
-    world.endings.deleted(key(), "task_1").await.unwrap();
+    world
+        .endings
+        .deleted((key(), "task_1"), Outcome::Cancelled)
+        .await
+        .unwrap();
     assert_eq!(world.told(), [(Outcome::Cancelled, "running")]);
     assert_eq!(world.kept().await, None);
 
@@ -261,7 +271,11 @@ async fn ends_that_no_poll_shows() {
     world.endings.succeed_unseen(succeeded).await.unwrap();
     assert_eq!(world.told(), [(Outcome::Succeeded, "succeeded")]);
     // One that has succeeded is deleted as well, and that is no end.
-    world.endings.deleted(key(), "task_1").await.unwrap();
+    world
+        .endings
+        .deleted((key(), "task_1"), Outcome::Cancelled)
+        .await
+        .unwrap();
     assert_eq!(world.told(), []);
     assert_eq!(world.kept().await, None);
 }

@@ -40,6 +40,7 @@ fn running_job_of(task_id: &str) -> Entry {
             }),
             previous: None,
             media: Vec::new(),
+            passed_by: None,
         },
         body: Payload::Bytes(Bytes::from_static(b"{}")),
         polls: Vec::new(),

@@ -160,6 +160,53 @@ fn a_day_and_a_month_end_at_midnight_in_utc() {
     assert_eq!(sums("bob"), (32, 32));
 }
 
+/// By the last line of each run of this month, whatever stood before it.
+#[test]
+fn what_a_doubt_holds_is_read_back() {
+    let home = Home::new();
+    let (ledger, _) = home.open();
+    let dollar = Usd::from_billionths(1_000_000_000);
+    let doubt = |n, at: &str| Line {
+        time: time(at),
+        run: run(n),
+        usd_held: dollar,
+        ..line(Outcome::Unknown, 0)
+    };
+    for n in [1, 2] {
+        ledger
+            .commit_blocking(doubt(n, "2026-11-02T00:00:00Z"))
+            .unwrap();
+    }
+    ledger
+        .commit_blocking(doubt(3, "2026-10-31T23:59:59Z"))
+        .unwrap();
+    let paid = Line {
+        time: time("2026-11-02T00:00:00Z"),
+        run: run(2),
+        ..line(Outcome::Paid, 7)
+    };
+    ledger.commit_blocking(paid).unwrap();
+    ledger
+        .commit_blocking(Line {
+            run: run(4),
+            ..line(Outcome::Unknown, 0)
+        })
+        .unwrap();
+    let text = home.text("2026-11.jsonl");
+    assert_eq!(
+        text.matches("usd_held").count(),
+        2,
+        "where it applies: {text}"
+    );
+    let held = Held {
+        run: Uuid::from_u128(1),
+        client: "alice".to_owned(),
+        usd: dollar,
+        at: time("2026-11-02T00:00:00Z"),
+    };
+    assert_eq!(home.open().1.held, [held]);
+}
+
 /// Over restarts, and when the doubt is a month old.
 #[test]
 fn a_payment_after_an_unknown_outcome_is_doubtful_once() {

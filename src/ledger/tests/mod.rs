@@ -91,6 +91,7 @@ pub(super) fn line(outcome: Outcome, cents: u64) -> Line {
         run: None,
         task: None,
         unpriced: false,
+        usd_held: Usd::ZERO,
         possible_double_payment: false,
     }
 }

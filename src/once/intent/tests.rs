@@ -135,6 +135,7 @@ fn an_answer_settles_the_note_of_its_own_run_only() {
         task: None,
         previous: None,
         media: Vec::new(),
+        passed_by: None,
     };
     let earlier = note.started_at - SignedDuration::from_secs(1);
     let other = Fingerprint::from_bytes([8; 32]);

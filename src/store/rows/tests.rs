@@ -30,6 +30,7 @@ fn a_job_belongs_to_the_generation_that_names_it_last() {
         stamp,
         task: Some(task_hash("task")),
         open: false,
+        passed_by: false,
         kind: Kind::Video,
         status: 200,
         created_at: Timestamp::UNIX_EPOCH,

@@ -284,6 +284,7 @@ fn a_listing_shows_what_is_kept_in_order_and_from_anywhere() {
         // To the millisecond, before it is written and after.
         last_used_at: Timestamp::from_millisecond(at(77).as_millisecond()).unwrap(),
         open: false,
+        passed_by: false,
     };
     assert_eq!(whole[1], expected);
     let blobs = [1, 2, 3].map(|n| content(n).len() as u64);

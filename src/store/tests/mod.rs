@@ -70,6 +70,7 @@ fn image(n: u8) -> Entry {
             extent: None,
             previous: None,
             media: Vec::new(),
+            passed_by: None,
             task: None,
         },
         body: Payload::Bytes(Bytes::from(format!("{{\"n\":{n}}}\nand a line more"))),

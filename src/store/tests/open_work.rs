@@ -113,3 +113,44 @@ fn a_record_that_cannot_be_read_hides_no_other() {
     found.sort_unstable();
     assert_eq!(found, [1, 3, 4, 5]);
 }
+
+#[tokio::test]
+async fn a_job_that_was_passed_by_is_open_and_found_by_its_id_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut record = running(1).record;
+    let polls = record
+        .task
+        .as_mut()
+        .map(|task| std::mem::take(&mut task.polls));
+    assert!(polls.is_some());
+    let note = Entry::passed_by(record).unwrap();
+    let place = place_of_job("task_1");
+    let (store, _) = open(dir.path());
+    let store = std::sync::Arc::new(store);
+    let shelf = Shelf::new(store.clone());
+    assert!(shelf.note_job(note.clone()).await.unwrap());
+    assert!(
+        !shelf.note_job(note.clone()).await.unwrap(),
+        "known already"
+    );
+    assert_eq!(store.get(&key(1)).unwrap(), None, "nobody hits it");
+    drop((shelf, store));
+    for index in ["index", "no index"] {
+        let (store, _) = open(dir.path());
+        let found = find_job(&store, "task_1").unwrap();
+        assert_eq!(found.as_ref(), Some(&note), "{index}");
+        assert_eq!(note.record.generation(), key(1));
+        assert_eq!(open_work(&store), [place.as_bytes()[0]], "{index}");
+        let kept = store.glance(&place).unwrap().unwrap();
+        assert!(kept.passed_by && kept.open, "{index}");
+        let exported = export(
+            &store,
+            Vec::new(),
+            at(0),
+            &mut |_| ControlFlow::Continue(()),
+        );
+        assert_eq!(exported.unwrap().unwrap().generations, 0, "{index}");
+        drop(store);
+        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    }
+}

@@ -307,20 +307,3 @@ async fn a_shutdown_waits_for_no_poll() {
     submitted(&house, &video("held"), Answer::is_hit).await;
     assert_eq!(house.billed(), 1);
 }
-
-/// What passes the cache by is nobody's to join: its end changes nothing here.
-#[tokio::test]
-async fn what_is_not_kept_is_not_followed() {
-    let house = watching().await;
-    let call = house.client().post("/v1/video/generations");
-    let answer = call
-        .json(&video("by"))
-        .cache_control("no-store")
-        .send()
-        .await;
-    assert_eq!(answer.status, 200);
-    submit(&house, &video("kept")).await;
-    crate::house::until(|| house.sandbox.count("GET /v1/video/") >= 3).await;
-    let [path, _] = polls(&task(&answer));
-    assert_eq!(house.sandbox.count(&format!("GET {path}")), 0);
-}
