@@ -46,7 +46,7 @@ use wire::Wire;
 const BACK_OFF: Duration = Duration::from_millis(50);
 
 /// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
-const MOST_HEADERS: usize = 128;
+const MOST_HEADERS: usize = 384;
 
 /// What one HTTP/2 stream may hold of an answer that its client does not take yet, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;

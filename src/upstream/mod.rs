@@ -50,7 +50,7 @@ use upload::{Limits, Upload};
 
 /// Headers of one answer. MONEY: one too many costs an answer that was paid for, and hyper's own
 /// limit is 100.
-const MOST_HEADERS: usize = 256;
+const MOST_HEADERS: usize = 384;
 
 /// How long an HTTP/2 connection that a request waits on may be silent before it is asked for a sign
 /// of life, and how long that may take: a connection that died without a word would swallow every
