@@ -72,7 +72,8 @@ async fn measure(options: Options) {
         println!("{} rows run and answer right", findings.len());
         return;
     }
-    print!("\n{}", report::verdicts(&findings));
+    println!("\n{}", report::summary(&findings));
+    print!("{}", report::verdicts(&findings));
     if world.options.writes() {
         page::write(&world, &findings);
     }

@@ -15,8 +15,9 @@ pub(crate) fn write(world: &World, findings: &[Finding]) {
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
     let mut figures = format!(
-        "{}\n\n{}",
+        "{}\n\n{}\n{}",
         report::described(world),
+        report::summary(findings),
         report::verdicts(findings)
     );
     for finding in findings {

@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
-use crate::figures::Finding;
+use crate::figures::{Figure, Finding};
 use crate::systems::{nginx, varnish};
 use crate::world::World;
+
+/// How many ask at once in the summary.
+const BESIDE: usize = 16;
 
 /// What stands before the figures: the machine, and who is missing.
 pub(crate) fn machine(world: &World) {
@@ -48,6 +51,42 @@ pub(crate) fn one(finding: &Finding) -> String {
         let _ = writeln!(text, "- {note}");
     }
     text
+}
+
+/// CPU time of one request, in microseconds, side by side; the ratio is the proxy's to the floor's.
+pub(crate) fn summary(findings: &[Finding]) -> String {
+    let mut text = format!(
+        "CPU µs a request at {BESIDE} connections\n\n| work | floor | others | reprise | reprise / floor |\n| --- | ---: | --- | ---: | ---: |\n"
+    );
+    for finding in findings {
+        let figures = finding.figures.iter();
+        let mut figures = figures.filter(|one| one.connections == BESIDE);
+        // The floor comes first in every row.
+        let Some(floor) = figures.next() else {
+            continue;
+        };
+        let (own, others): (Vec<_>, Vec<_>) =
+            figures.partition(|one| one.system.starts_with("reprise"));
+        let said = |one: &&Figure| format!("{} {:.1}", one.system, one.heard.cpu);
+        let others: Vec<String> = others.iter().map(said).collect();
+        let cpu: Vec<String> = own
+            .iter()
+            .map(|one| format!("{:.1}", one.heard.cpu))
+            .collect();
+        let ratio = |one: &&Figure| format!("{:.2}", one.heard.cpu / floor.heard.cpu);
+        let ratios: Vec<String> = own.iter().map(ratio).collect();
+        let _ = writeln!(
+            text,
+            "| {} | {} {:.1} | {} | {} | {} |",
+            finding.row.about(),
+            floor.system,
+            floor.heard.cpu,
+            others.join(", "),
+            cpu.join("; "),
+            ratios.join("; "),
+        );
+    }
+    text + "\nThe second figure of the proxy is without a line of log for each request.\n"
 }
 
 /// What had to be reached, and what was.

@@ -1,5 +1,7 @@
 //! A body that is larger than any memory it should take, each way.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::asking::Asking;
@@ -14,6 +16,8 @@ use crate::world::World;
 
 use super::{PROXY, RELAY, Row, passing};
 
+/// How often memory is looked at, for whoever may not have the system count the most.
+const MOMENT: Duration = Duration::from_millis(5);
 /// What is written at once.
 const PIECE: usize = 64 * 1024;
 
@@ -41,13 +45,23 @@ async fn grown(process: &Process, transfer: impl AsyncFn(&Process)) -> f64 {
     let mut line = Line::lean(process.address).await.unwrap();
     let first = Asking::get("/v1/models", Bytes::new());
     line.ask(&first.request, None).await.unwrap();
-    let before = memory::resident(process.pid());
-    assert!(
-        memory::forget_peak(process.pid()),
-        "the most in memory cannot be seen"
-    );
-    transfer(process).await;
-    count(memory::peak(process.pid()).saturating_sub(before)) / 1024.0
+    let pid = process.pid();
+    let before = memory::resident(pid);
+    let counted = memory::forget_peak(pid);
+    let mut most = before;
+    let mut moments = tokio::time::interval(MOMENT);
+    let transferred = transfer(process);
+    tokio::pin!(transferred);
+    loop {
+        tokio::select! {
+            () = &mut transferred => break,
+            _ = moments.tick() => most = most.max(memory::resident(pid)),
+        }
+    }
+    if counted {
+        most = most.max(memory::peak(pid));
+    }
+    count(most - before) / 1024.0
 }
 
 async fn download(process: &Process) {

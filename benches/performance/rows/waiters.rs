@@ -17,6 +17,8 @@ use crate::world::World;
 
 use super::{PROXY, Row, idle};
 
+/// When memory has come to rest.
+const REST: Duration = Duration::from_millis(500);
 /// How long they may take to gather.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -31,13 +33,14 @@ pub(super) async fn measure(world: &World) -> Finding {
     let system = System::checked(PROXY, proxy, chat).await;
     // What a connection costs is another row's; these have cost it before they begin to wait.
     let mut lines = idle::open(&system, many).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(REST).await;
     let before = memory::resident(system.process.pid());
     let asking = Asking::held();
     for line in &mut lines {
         line.send(&asking.request).await.unwrap();
     }
     gathered(&system.process, many).await;
+    tokio::time::sleep(REST).await;
     let grown = memory::resident(system.process.pid()).saturating_sub(before);
     let begun = Instant::now();
     let mut door = Line::lean(world.upstream.address).await.unwrap();

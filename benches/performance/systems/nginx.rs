@@ -35,7 +35,7 @@ pub(crate) async fn start(world: &World, secure: bool) -> Option<Process> {
 pub(crate) fn version() -> Option<String> {
     let said = Command::new(installed("nginx")?).arg("-v").output().ok()?;
     let said = String::from_utf8_lossy(&said.stderr);
-    Some(said.trim().rsplit(' ').next()?.to_owned())
+    Some(said.trim().rsplit('/').next()?.to_owned())
 }
 
 /// Its workers have to be able to read our folder, whoever we are.
