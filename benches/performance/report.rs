@@ -58,6 +58,7 @@ pub(crate) fn summary(findings: &[Finding]) -> String {
     let mut text = format!(
         "CPU µs a request at {BESIDE} connections\n\n| work | floor | others | reprise | reprise / floor |\n| --- | ---: | --- | ---: | ---: |\n"
     );
+    let mut rows = 0;
     for finding in findings {
         let figures = finding.figures.iter();
         let mut figures = figures.filter(|one| one.connections == BESIDE);
@@ -67,6 +68,7 @@ pub(crate) fn summary(findings: &[Finding]) -> String {
         };
         let (own, others): (Vec<_>, Vec<_>) =
             figures.partition(|one| one.system.starts_with("reprise"));
+        rows += 1;
         let said = |one: &&Figure| format!("{} {:.1}", one.system, one.heard.cpu);
         let others: Vec<String> = others.iter().map(said).collect();
         let cpu: Vec<String> = own
@@ -86,6 +88,9 @@ pub(crate) fn summary(findings: &[Finding]) -> String {
             ratios.join("; "),
         );
     }
+    if rows == 0 {
+        return String::new();
+    }
     text + "\nThe second figure of the proxy is without a line of log for each request.\n"
 }
 
@@ -97,7 +102,7 @@ pub(crate) fn verdicts(findings: &[Finding]) -> String {
         for verdict in &finding.verdicts {
             let _ = writeln!(
                 text,
-                "| {} | {} | {:.2} | {} {:.4} | {} |",
+                "| {} | {} | {:.2} | {} {} | {} |",
                 finding.row.name(),
                 verdict.what,
                 verdict.found,

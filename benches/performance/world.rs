@@ -80,6 +80,14 @@ fn shown(folder: &Path) -> [PathBuf; 3] {
     files
 }
 
+/// As many connections as wanted, or as many as a proxy has descriptors for: three for each.
+pub(crate) fn connections(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let most = getrlimit(Resource::Nofile).current;
+    let most = most.and_then(|most| usize::try_from(most).ok());
+    most.map_or(wanted, |most| wanted.min((most / 3).saturating_sub(200)))
+}
+
 /// Takes as many descriptors as the system gives; children have them too.
 fn allow_connections() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -10,7 +10,7 @@ use crate::memory;
 use crate::parts::Sort;
 use crate::systems::System;
 use crate::systems::reprise::Proxy;
-use crate::world::World;
+use crate::world::{World, connections};
 
 use super::{MEMORY, PROXY, Row};
 
@@ -19,7 +19,7 @@ const REST: Duration = Duration::from_millis(500);
 
 pub(super) async fn measure(world: &World) -> Finding {
     let mut finding = Finding::of(Row::Idle, Vec::new());
-    let many = world.options.or_few(5_000, 50);
+    let many = connections(world.options.or_few(5_000, 50));
     let chat = || Asking::post(CHAT, Sort::Small, Serial::Same);
     let floor = world.part(|command| command.arg("memory")).await;
     let proxy = Proxy::new(world)

@@ -13,7 +13,7 @@ use crate::parts::{OPEN, Sort};
 use crate::process::Process;
 use crate::systems::System;
 use crate::systems::reprise::Proxy;
-use crate::world::World;
+use crate::world::{World, connections};
 
 use super::{PROXY, Row, idle};
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) async fn measure(world: &World) -> Finding {
     let mut finding = Finding::of(Row::Waiters, Vec::new());
-    let many = world.options.or_few(10_000, 50);
+    let many = connections(world.options.or_few(10_000, 50));
     let proxy = Proxy::new(world)
         .with("[server]\nmax_connections = 11000")
         .start()
