@@ -36,6 +36,7 @@ use crate::upstream::{SetupError, Upstream};
 use again::Again;
 pub use again::Looking;
 use figures::Sources;
+pub use opening::Tell;
 use opening::{announce, front, listen, open, open_ledger, take_up, token};
 use reload::Known;
 pub use reload::{Changed, Reload};
@@ -130,12 +131,25 @@ impl App {
         secrets: impl Into<Secrets>,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        Self::bind_telling(config, secrets, clock, Box::new(|_| ())).await
+    }
+
+    /// As [`bind`](Self::bind); `tell` hears how far an index is that has to be made anew.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_telling(
+        config: Config,
+        secrets: impl Into<Secrets>,
+        clock: Clock,
+        tell: Tell,
+    ) -> Result<Self, StartError> {
         let secrets = secrets.into();
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
         let known = Known::of(&config.upstream, &secrets);
         let front = front(config.tls.clone()).await?;
-        let (store, report) = open(config.data_dir.clone(), clock.clone()).await?;
+        let (store, report) = open(config.data_dir.clone(), clock.clone(), tell).await?;
         let store = Arc::new(store);
         let (ledger, spent) = open_ledger(config.data_dir.clone(), clock.clone()).await?;
         let metrics = Metrics::new();
