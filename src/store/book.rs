@@ -1,8 +1,9 @@
 //! Which blobs there are, which generations need them, who has them in hand, and how much is kept.
 //!
-//! In memory, filled after start from the rows and the folders ([`survey`](super::survey)), and
-//! changed with every file: MONEY: the removal of what was paid for must not hang on an index that may lose rows. A blob that nobody
-//! needs is free to go when nobody holds it and no record is about to name it.
+//! In memory, filled after a start from the rows and the folders ([`survey`](super::survey)), and
+//! changed with every file: MONEY: the removal of what was paid for must not hang on an index that
+//! may lose rows. A blob that nobody needs is free to go when nobody holds it and no record is about
+//! to name it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
