@@ -87,6 +87,7 @@ impl Program {
     }
 
     /// Waits until it does nothing any longer.
+    #[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
     pub(crate) fn rest(&self) {
         let ticks = || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();

@@ -78,7 +78,7 @@ impl Book {
     }
 
     /// Notes how much was kept when that was last known, in bytes, until it is known again.
-    pub(super) fn expect(&self, bytes: u64) {
+    pub(super) fn last_known(&self, bytes: u64) {
         self.pages().expected = bytes;
     }
 

@@ -27,6 +27,9 @@ use super::watch::Indexing;
 use crate::clock::Clock;
 use crate::fault;
 
+/// So many generations are looked at in no time: nothing of them is left for later.
+const FEW: u64 = 1_000;
+
 /// What was found when a directory was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
@@ -56,14 +59,7 @@ impl DiskStore {
     /// When another process has it, when it belongs to a newer version or to something else (then
     /// nothing in it is touched), and when the file system refuses.
     pub fn open(dir: &Path, clock: Clock) -> Result<(Self, OpenReport), StoreError> {
-        let (store, mut report) = Self::open_at_once(dir, clock, &|_| ())?;
-        let (_, rest) = store.survey_rest(&|| false)?;
-        report.generations = report.generations - store.survey.believed() + rest.generations;
-        report.bytes = store.book.bytes();
-        report.reindexed += rest.read;
-        report.removed_temporaries += rest.removed_temporaries;
-        report.damaged.extend(rest.damaged);
-        Ok((store, report))
+        Self::open_leaving(u64::MAX, dir, clock, &|_| ())
     }
 
     /// The same for whoever is to be served at once: what did not change since it was last looked at
@@ -73,6 +69,16 @@ impl DiskStore {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_at_once(
+        dir: &Path,
+        clock: Clock,
+        tell: &(dyn Fn(Indexing) + Sync),
+    ) -> Result<(Self, OpenReport), StoreError> {
+        Self::open_leaving(FEW, dir, clock, tell)
+    }
+
+    /// The same; up to so many generations are not left for later.
+    pub(super) fn open_leaving(
+        few: u64,
         dir: &Path,
         clock: Clock,
         tell: &(dyn Fn(Indexing) + Sync),
@@ -105,7 +111,7 @@ impl DiskStore {
         damaged.extend(listing.damaged);
         let (owners, unread_owners) = Owners::open(dir.join(OWNERS))?;
         damaged.extend(unread_owners);
-        let report = OpenReport {
+        let mut report = OpenReport {
             generations: tally.generations + survey.believed(),
             intents: listing.intents.len() as u64,
             bytes: book.bytes(),
@@ -130,7 +136,21 @@ impl DiskStore {
             writing: Writing::new(),
             lock,
         };
+        if store.survey.believed() <= few {
+            report.generations = tally.generations;
+            store.look_at_the_rest(&mut report)?;
+        }
         Ok((store, report))
+    }
+
+    fn look_at_the_rest(&self, report: &mut OpenReport) -> Result<(), StoreError> {
+        let (_, rest) = self.survey_rest(&|| false)?;
+        report.generations += rest.generations;
+        report.bytes = self.book.bytes();
+        report.reindexed += rest.read;
+        report.removed_temporaries += rest.removed_temporaries;
+        report.damaged.extend(rest.damaged);
+        Ok(())
     }
 }
 

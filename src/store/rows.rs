@@ -23,7 +23,7 @@ use super::row::{Row, TaskHash};
 use crate::generation::Fingerprint;
 
 /// Without this sled takes up to 1 GiB.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
 
 const MARK_KEY: &[u8] = b"what";

@@ -33,7 +33,7 @@ fn mark(store: &DiskStore) {
 }
 
 fn open_at_once(dir: &Path) -> (DiskStore, OpenReport) {
-    DiskStore::open_at_once(dir, Clock::system(), &|_| ()).unwrap()
+    DiskStore::open_leaving(0, dir, Clock::system(), &|_| ()).unwrap()
 }
 
 fn survey(store: &DiskStore) -> Surveyed {
@@ -137,7 +137,11 @@ async fn a_job_that_is_found_late_is_told_of() {
     std::fs::write(gen_path(dir.path(), &key(7)), file).unwrap();
     let (store, _) = open_at_once(dir.path());
     assert_eq!(open_work(&store), [3]);
-    assert_eq!(store.get(&key(7)).unwrap(), Some(running(7)), "it is joined");
+    assert_eq!(
+        store.get(&key(7)).unwrap(),
+        Some(running(7)),
+        "it is joined"
+    );
     let shelf = Shelf::new(std::sync::Arc::new(store));
     let mut imports = shelf.imports();
     let rules = super::keeping::rules(u64::MAX, None);
