@@ -33,6 +33,7 @@ use crate::upstream::{SetupError, Upstream};
 use again::Again;
 pub use again::Looking;
 use figures::Sources;
+pub use opening::Tell;
 use opening::{announce, front, listen, token};
 use parts::{Kept, Money, Outside};
 use reload::Known;
@@ -125,12 +126,25 @@ impl App {
         secrets: impl Into<Secrets>,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        Self::bind_telling(config, secrets, clock, Box::new(|_| ())).await
+    }
+
+    /// As [`bind`](Self::bind); `tell` hears how far an index is that has to be made anew.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_telling(
+        config: Config,
+        secrets: impl Into<Secrets>,
+        clock: Clock,
+        tell: Tell,
+    ) -> Result<Self, StartError> {
         let secrets = secrets.into();
         let config = Arc::new(config);
         let upstream = Arc::new(Upstream::new(&config.upstream, &secrets.upstream_key)?);
         let known = Known::of(&config.upstream, &secrets);
         let front = front(config.tls.clone()).await?;
-        let (kept, report, spent) = Kept::open(&config, &clock).await?;
+        let (kept, report, spent) = Kept::open(&config, &clock, tell).await?;
         let metrics = Metrics::new();
         kept.ledger.count_in(&metrics);
         let token = token(&config, &secrets, &kept.store).await;

@@ -12,7 +12,7 @@ use crate::books::{self, Books};
 use crate::clock::Clock;
 use crate::config::{self, Config, Problem};
 use crate::ledger::{Ledger, LedgerError, Spent};
-use crate::store::{DiskStore, OpenReport, Served, StoreError};
+use crate::store::{DiskStore, Indexing, OpenReport, Served, StoreError};
 use crate::tls::Front;
 
 /// Binds the socket; says where it is, with the real port.
@@ -26,12 +26,16 @@ pub(super) async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr)
         .map_err(|source| StartError::Listen { addr, source })
 }
 
-/// Opens the data directory.
+/// Who hears how far an index is that has to be made anew.
+pub type Tell = Box<dyn Fn(Indexing) + Send + Sync>;
+
+/// Opens the data directory, as far as a start waits for it.
 pub(super) async fn open(
     dir: PathBuf,
     clock: Clock,
+    tell: Tell,
 ) -> Result<(DiskStore, OpenReport), StoreError> {
-    let opening = tokio::task::spawn_blocking(move || DiskStore::open(&dir, clock));
+    let opening = tokio::task::spawn_blocking(move || DiskStore::open_at_once(&dir, clock, &tell));
     opening
         .await
         .unwrap_or_else(|error| Err(StoreError::Panicked(error.to_string())))

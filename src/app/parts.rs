@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::opening::{open, open_ledger, take_up};
+use super::opening::{Tell, open, open_ledger, take_up};
 use super::{Secrets, StartError, reload};
 use crate::books::Books;
 use crate::callbacks::{self, Callbacks};
@@ -28,13 +28,14 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Opens the data directory, and says what was found there.
+    /// Opens the data directory, and says what was found there; `tell` hears of what takes long.
     pub(super) async fn open(
         config: &Config,
         clock: &Clock,
+        tell: Tell,
     ) -> Result<(Self, OpenReport, Spent), StartError> {
         let dir = &config.data_dir;
-        let (store, report) = open(dir.clone(), clock.clone()).await?;
+        let (store, report) = open(dir.clone(), clock.clone(), tell).await?;
         let store = Arc::new(store);
         let (ledger, spent) = open_ledger(dir.clone(), clock.clone()).await?;
         let shelf = Shelf::new(store.clone());

@@ -38,6 +38,11 @@ impl Progress {
         }
     }
 
+    /// How much there is to do, as far as that is known by now.
+    pub(super) fn of(&mut self, of: u64) {
+        self.of = of;
+    }
+
     /// So much more is done.
     pub(super) fn add(&mut self, more: u64) {
         self.to(self.done.saturating_add(more));

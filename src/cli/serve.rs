@@ -1,15 +1,17 @@
 //! `reprise serve`: the proxy, from its configuration to its drained end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::origin::Origin;
+use super::progress::Progress;
 use super::{Failure, log, runtime, signals};
 use crate::app::{App, Drained, Looking, Secrets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Ready, Sources};
+use crate::store::Indexing;
 
 /// How long calls that block may go on when everything else has ended.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -48,7 +50,8 @@ async fn serve(
 ) -> Result<(), Failure> {
     let stop = signals::stop(asked)?;
     let format = loaded.config.log.format;
-    let app = App::bind(loaded.config.clone(), secrets, Clock::system()).await?;
+    let tell = Box::new(showing());
+    let app = App::bind_telling(loaded.config.clone(), secrets, Clock::system(), tell).await?;
     let app = app.looking_again(looking);
     let origin = Origin::of(&app, &loaded.config.allowed_hosts);
     log::announce(format, &opening(loaded, &app, &origin));
@@ -67,6 +70,18 @@ async fn serve(
         ),
     }
     Ok(())
+}
+
+/// How far an index is that has to be made anew, on a terminal.
+fn showing() -> impl Fn(Indexing) {
+    let line = Mutex::new(Progress::counting("making the index: files read"));
+    move |indexing| {
+        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many as there are, if the rest is like what was read.
+        let all = (indexing.files * 100).checked_div(indexing.percent);
+        line.of(all.unwrap_or(0));
+        line.to(indexing.files);
+    }
 }
 
 /// SECURITY: what this process writes is nobody else's to read, files that sled makes included; and

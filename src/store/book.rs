@@ -1,8 +1,9 @@
 //! Which blobs there are, which generations need them, who has them in hand, and how much is kept.
 //!
-//! In memory, filled at start from the rows and the folders, and changed with every file: MONEY: the
-//! removal of what was paid for must not hang on an index that may lose rows. A blob that nobody
-//! needs is free to go when nobody holds it and no record is about to name it.
+//! In memory, filled after a start from the rows and the folders ([`survey`](super::survey)), and
+//! changed with every file: MONEY: the removal of what was paid for must not hang on an index that
+//! may lose rows. A blob that nobody needs is free to go when nobody holds it and no record is about
+//! to name it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -33,6 +34,10 @@ struct Pages {
     files: u64,
     /// The size of all blobs, in bytes.
     blob_bytes: u64,
+    /// Whether everything that was there at start stands here.
+    complete: bool,
+    /// How much was kept when it was last known, in bytes.
+    expected: u64,
 }
 
 /// What is known about one blob.
@@ -61,9 +66,30 @@ impl Book {
         self.pages().arrive(hash, len);
     }
 
-    /// Notes, at start, the size of all files of generations, in bytes.
+    /// Notes, at start, the size of files of generations, in bytes.
     pub(super) fn load_files(&self, bytes: u64) {
-        self.pages().files = bytes;
+        let mut pages = self.pages();
+        pages.files = pages.files.saturating_add(bytes);
+    }
+
+    /// Begins anew. Nothing may be in anybody's hand.
+    pub(super) fn clear(&self) {
+        *self.pages() = Pages::default();
+    }
+
+    /// Notes how much was kept when that was last known, in bytes, until it is known again.
+    pub(super) fn last_known(&self, bytes: u64) {
+        self.pages().expected = bytes;
+    }
+
+    /// Notes that everything which was there at start has been noted.
+    pub(super) fn complete(&self) {
+        self.pages().complete = true;
+    }
+
+    /// MONEY: until then nobody can say of a blob that no generation needs it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.pages().complete
     }
 
     /// Notes that the file of `key` was written: its size before and now, and the blobs it needs.
@@ -178,10 +204,21 @@ impl Book {
             .collect()
     }
 
-    /// The size of everything kept, each blob once, in bytes.
+    /// The size of everything kept, each blob once, in bytes; what was kept when that was last
+    /// known, as long as less is known now.
     pub(super) fn bytes(&self) -> u64 {
         let pages = self.pages();
-        pages.files.saturating_add(pages.blob_bytes)
+        let known = pages.files.saturating_add(pages.blob_bytes);
+        if pages.complete {
+            known
+        } else {
+            known.max(pages.expected)
+        }
+    }
+
+    /// The size of all blobs, in bytes, as far as they are known.
+    pub(super) fn blob_bytes(&self) -> u64 {
+        self.pages().blob_bytes
     }
 
     fn pages(&self) -> MutexGuard<'_, Pages> {

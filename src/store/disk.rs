@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use super::blobs::{BlobWriter, Blobs};
 use super::book::Book;
 use super::codec;
 use super::files;
+use super::folder::RESTS;
 use super::generations::Generations;
 use super::hold::Hold;
 use super::index::Index;
@@ -24,6 +26,7 @@ use super::outbox::{Delivery, DeliveryChange, DeliveryId, Outbox};
 use super::owners::Owners;
 use super::record::{Entry, Intent, Payload, Record};
 use super::row::{self, Row};
+use super::survey::{Survey, Surveyed};
 use super::usage::Usage;
 use super::verify::{self, VerifyReport};
 use super::warm::Warm;
@@ -57,8 +60,10 @@ pub struct DiskStore {
     pub(super) usage: Usage,
     /// What is asked for often.
     pub(super) warm: Warm,
-    /// Whether there were generations at start that cannot be read.
-    pub(super) damaged: bool,
+    /// Which folders have been looked at since start.
+    pub(super) survey: Survey,
+    /// Whether there are generations that could not be read then.
+    pub(super) damaged: AtomicBool,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
     /// Last, so that the directory is free only once the index is closed.
@@ -139,12 +144,13 @@ impl Store for DiskStore {
         let bytes = codec::encode(&entry)?;
         let blobs = row::blobs_of(&entry);
         let key = &entry.record.key;
+        let folder = self.enter(key);
         let writing = self.writing.begin(key);
         let before = self.files.len(key);
         let freed = match self.files.write(key, &bytes) {
             Ok(stamp) => {
                 fault::point("before-row");
-                self.index.put(key, &Row::of(stamp, &entry), &bytes);
+                self.index.put(key, &Row::of(stamp, &entry));
                 self.warm.forget(key);
                 fault::point("after-row");
                 self.book.written(key, (before, stamp.len), &blobs)
@@ -158,12 +164,13 @@ impl Store for DiskStore {
                 return Err(error);
             }
         };
-        drop(writing);
+        drop((writing, folder));
         self.free(&freed);
         Ok(())
     }
 
     fn remove(&self, key: &Fingerprint) -> Result<bool, StoreError> {
+        let folder = self.enter(key);
         let writing = self.writing.begin(key);
         let before = self.files.len(key);
         let removed = self.files.remove(key);
@@ -178,7 +185,7 @@ impl Store for DiskStore {
         self.index.remove(key);
         self.warm.forget(key);
         let freed = self.book.removed(key, before);
-        drop(writing);
+        drop((writing, folder));
         self.free(&freed);
         removed
     }
@@ -261,6 +268,18 @@ impl Store for DiskStore {
 
     fn write_used(&self) {
         self.usage.write(&self.index);
+        self.mark_folders(RESTS);
+    }
+
+    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<Surveyed, StoreError> {
+        let (whole, tally) = self.survey_rest(is_over)?;
+        Ok(Surveyed {
+            whole,
+            generations: tally.generations,
+            reindexed: tally.read,
+            found_open: tally.found_open,
+            damaged: tally.damaged,
+        })
     }
 
     fn kept_bytes(&self) -> u64 {
@@ -281,6 +300,9 @@ impl Store for DiskStore {
 
     fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError> {
         let (mut freed, mut failed) = (Freed::default(), None);
+        if !self.book.is_complete() {
+            return Ok(freed);
+        }
         let mut all_read = None;
         for (hash, released) in self.book.unneeded() {
             let old = || self.blobs.written_at(&hash).is_some_and(|at| at < before);
@@ -382,7 +404,7 @@ impl Store for DiskStore {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.usage.write(&self.index);
+        self.write_used();
         self.index.flush();
         Ok(())
     }

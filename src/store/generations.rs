@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::codec::{self, FILE_MAX, Flaw};
 use super::error::StoreError;
 use super::files::{self, Stamp};
+use super::folder::FolderStamp;
 use super::record::Entry;
 use crate::generation::Fingerprint;
 
@@ -24,7 +25,6 @@ pub(super) struct Generations {
 #[derive(Debug)]
 pub(super) struct GenerationFile {
     pub(super) entry: Entry,
-    pub(super) bytes: Bytes,
     pub(super) stamp: Stamp,
 }
 
@@ -73,7 +73,6 @@ impl Generations {
         match codec::decode(key, &bytes) {
             Ok(entry) => Ok(Some(GenerationFile {
                 entry,
-                bytes,
                 stamp: Stamp::of(&metadata),
             })),
             Err(Flaw::Damaged(why)) => Err(StoreError::Damaged { path, why }),
@@ -134,13 +133,19 @@ impl Generations {
         files::ensure_shards(&self.root)
     }
 
-    /// Removes the temporary files that a crash left; says how many.
+    /// The version of one of the folders.
+    pub(super) fn folder_stamp(&self, shard: u8) -> Result<Option<FolderStamp>, StoreError> {
+        FolderStamp::of(&self.shard_path(shard))
+    }
+
+    /// Removes the temporary files that a crash left beside the folders; says how many.
     pub(super) fn sweep(&self) -> Result<u64, StoreError> {
-        let mut removed = files::sweep(&self.root)?;
-        for shard in 0..=u8::MAX {
-            removed += files::sweep(&self.shard_path(shard))?;
-        }
-        Ok(removed)
+        files::sweep(&self.root)
+    }
+
+    /// The same in one of them, in which nobody may be writing.
+    pub(super) fn sweep_folder(&self, shard: u8) -> Result<u64, StoreError> {
+        files::sweep(&self.shard_path(shard))
     }
 
     /// MONEY: a generation that a newer version kept was paid for; a new one under its key is

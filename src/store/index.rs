@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::book::Book;
 use super::error::StoreError;
+use super::folder::FolderMark;
 use super::generations::Generations;
-use super::rebuild::{Opened, open_or_rebuild};
+use super::rebuild::{Fill, Opened, open_or_rebuild};
 use super::reconcile::{self, ReconcileError, Source, Tally};
 use super::row::{Row, task_hash};
 use super::rows::{IndexError, LastUsed, Rows, ShardRows};
@@ -55,39 +55,29 @@ enum State {
 pub(super) struct Away;
 
 impl Index {
-    /// Opens the index in `dir` and makes it true to the files, and notes in `book` what they need.
+    /// Opens the index in `dir` and fills it. `None` in the place of what that came to: no index can
+    /// be made at the moment, and nothing of the files was looked at.
     ///
     /// # Errors
     /// Only when the files themselves cannot be listed or read.
     pub(super) fn open(
         dir: PathBuf,
         files: Generations,
-        book: &Book,
+        fill: Fill<'_>,
         clock: Clock,
-    ) -> Result<(Self, Opened), StoreError> {
-        let (state, opened) = match open_or_rebuild(
-            &dir,
-            Source {
-                files: &files,
-                book: Some(book),
-            },
-            &clock,
-        ) {
+    ) -> Result<(Self, Option<Opened>), StoreError> {
+        let (state, opened) = match open_or_rebuild(&dir, fill, &clock) {
             Ok((rows, opened)) => (
                 State::Open {
                     rows,
                     pause: FIRST_PAUSE,
                 },
-                opened,
+                Some(opened),
             ),
             Err(ReconcileError::Files(error)) => return Err(error),
             Err(ReconcileError::Index(error)) => {
                 tracing::warn!(%error, "no index can be made: going on with the files alone");
-                let opened = Opened {
-                    tally: reconcile::count(&files, book)?,
-                    rebuilt: None,
-                };
-                (closed(FIRST_PAUSE), opened)
+                (closed(FIRST_PAUSE), None)
             }
         };
         Ok((
@@ -101,14 +91,36 @@ impl Index {
         ))
     }
 
+    /// Makes the rows of one folder true to its files, and notes in `book` what they need. Without an
+    /// index the files are only read.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub(super) fn folder(&self, shard: u8, book: &Book) -> Result<Tally, StoreError> {
+        let source = Source {
+            book: Some(book),
+            ..self.source()
+        };
+        let done = self.ask(|rows| match reconcile::folder(rows, source, shard) {
+            Ok(tally) => Ok(Ok(tally)),
+            Err(ReconcileError::Files(error)) => Ok(Err(error)),
+            Err(ReconcileError::Index(error)) => Err(error),
+        });
+        done.unwrap_or_else(|Away| reconcile::count(source, shard))
+    }
+
+    /// Says that the rows of these folders are true, and how large all blobs are, in bytes.
+    pub(super) fn mark_folders(
+        &self,
+        folders: &[(u8, FolderMark)],
+        blob_bytes: u64,
+    ) -> Result<(), Away> {
+        self.ask(|rows| rows.mark_folders(folders, blob_bytes))
+    }
+
     /// The row of `key`. `None` when there is none, or no index: ask the files.
     pub(super) fn get(&self, key: &Fingerprint) -> Option<Row> {
         self.ask(|rows| rows.get(key)).ok().flatten()
-    }
-
-    /// The file of `key`, when it is a small one. `None` as for [`get`](Self::get).
-    pub(super) fn content(&self, key: &Fingerprint) -> Option<Bytes> {
-        self.ask(|rows| rows.content(key)).ok().flatten()
     }
 
     /// The keys of records with something still to be done.
@@ -137,8 +149,8 @@ impl Index {
     }
 
     /// Notes a new version of the file of `key`.
-    pub(super) fn put(&self, key: &Fingerprint, row: &Row, file: &[u8]) {
-        self.change(key, |rows| rows.put(key, row, file));
+    pub(super) fn put(&self, key: &Fingerprint, row: &Row) {
+        self.change(key, |rows| rows.put(key, row));
     }
 
     /// Forgets the row of `key`.
@@ -234,7 +246,8 @@ impl Index {
             };
             (pause * 2).min(LONGEST_PAUSE)
         };
-        let opened = open_or_rebuild(&self.dir, self.source(), &self.clock);
+        let fill = |rows: &Rows| reconcile::reconcile(rows, self.source());
+        let opened = open_or_rebuild(&self.dir, &fill, &self.clock);
         let mut state = self.write();
         let old = std::mem::replace(&mut *state, closed(pause));
         let State::Opening { missed } = old else {
@@ -261,6 +274,7 @@ impl Index {
         Source {
             files: &self.files,
             book: None,
+            watch: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Keeps what is kept within its bounds, in the background.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -53,9 +54,12 @@ impl Keeper {
         self.tally.read()
     }
 
-    /// Keeps the bounds until `stop`. A pass that is under way then ends after the generation that
-    /// it is at.
+    /// Looks at everything that a start has left for later, and then keeps the bounds until `stop`. A
+    /// pass that is under way then ends after the generation that it is at.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        if self.survey(&stop).await.is_break() {
+            return;
+        }
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut count: u64 = 0;
@@ -83,6 +87,38 @@ impl Keeper {
             });
             if let Err(error) = pass.await {
                 tracing::warn!(%error, "could not evict: trying again later");
+            }
+        }
+    }
+
+    /// MONEY: nothing goes before it is known what everything needs.
+    async fn survey(&self, stop: &CancellationToken) -> ControlFlow<()> {
+        loop {
+            let over = stop.clone();
+            let look = self
+                .shelf
+                .blocking(move |store| store.survey(&|| over.is_cancelled()));
+            match look.await {
+                Ok(found) if !found.whole => return ControlFlow::Break(()),
+                Ok(found) => {
+                    if found.found_open {
+                        self.shelf.found_open();
+                    }
+                    for file in &found.damaged {
+                        tracing::error!(file = %file.display(), "damaged; what it held is not served");
+                    }
+                    tracing::debug!(
+                        generations = found.generations,
+                        reindexed = found.reindexed,
+                        "looked at everything that is kept"
+                    );
+                    return ControlFlow::Continue(());
+                }
+                Err(error) => tracing::warn!(%error, "not all that is kept could be looked at yet"),
+            }
+            let pause = tokio::time::sleep(TICK);
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return ControlFlow::Break(());
             }
         }
     }

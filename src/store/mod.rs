@@ -19,9 +19,13 @@
 //! **The files are the truth.** Each is written aside, synced, renamed, and its folder synced
 //! (`files`), carries its own checksum and its own key, and is checked whenever it is read. sled
 //! 0.34 flushes without fsync, may open silently empty after damage, and keeps failing after a
-//! full disk until it is opened anew; so it only makes things fast. Every row carries a stamp of
-//! the file it was made from: a row whose file is newer is not believed, a missing row is made
-//! again, and an index that cannot be opened or read is moved aside and rebuilt.
+//! full disk until it is opened anew; so it only says what there is, and a hit reads its file. Every
+//! row carries a stamp of the file it was made from: a row whose file is newer is not believed, a
+//! missing row is made again, and an index that cannot be opened or read is moved aside and rebuilt.
+//!
+//! **A start waits for what has changed.** Of the folders that are as they were when their rows were
+//! last true, the rows are believed; those of the others are made true before anybody is served,
+//! and everything else is looked at in the background (`survey`, `folder`).
 //!
 //! **What is kept has bounds.** A book in memory says which generations need a blob, who has it in
 //! hand and how much is kept (`book`, `hold`); a [`Keeper`] evicts by age and for room (`evict`). An
@@ -41,6 +45,7 @@ mod error;
 mod evict;
 mod export;
 mod files;
+mod folder;
 mod form;
 mod generations;
 mod glance;
@@ -72,6 +77,7 @@ mod row;
 mod rows;
 mod settle;
 mod shelf;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -79,6 +85,7 @@ mod turns;
 mod usage;
 mod verify;
 mod warm;
+mod watch;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -108,8 +115,10 @@ pub use record::{
     Entry, HeaderBytes, Intent, IntentState, Payload, PollRecord, Record, Stake, Task, TaskState,
 };
 pub use shelf::{Change, Shelf};
+pub use survey::Surveyed;
 pub use token::admin_token;
 pub use verify::{Damage, VerifyReport};
+pub use watch::Indexing;
 
 use jiff::Timestamp;
 
@@ -231,7 +240,16 @@ pub trait Store: Send + Sync + 'static {
     /// Writes out what [`used`](Self::used) has noted. Losing it costs only the order of evictions.
     fn write_used(&self);
 
-    /// The size of everything kept, each blob once, in bytes. Does not block.
+    /// Looks at everything that was not looked at when the store was opened, until `is_over`.
+    /// [`free_blobs`](Self::free_blobs) removes nothing before that has come to its end; nobody should
+    /// evict either.
+    ///
+    /// # Errors
+    /// When not all could be listed; another call goes on where this one has ended.
+    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<Surveyed, StoreError>;
+
+    /// The size of everything kept, each blob once, in bytes; while not everything has been looked at,
+    /// as it was when it last had been. Does not block.
     fn kept_bytes(&self) -> u64;
 
     /// How much of [`kept_bytes`](Self::kept_bytes) no generation needs while somebody has it in

@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::bindings::Bindings;
 use super::blobs::Blobs;
@@ -19,19 +20,26 @@ use super::layout::{
 use super::lock::DirLock;
 use super::outbox::Outbox;
 use super::owners::Owners;
+use super::rows::Rows;
+use super::survey::Survey;
 use super::usage::Usage;
 use super::warm::Warm;
+use super::watch::Indexing;
 use crate::clock::Clock;
 use crate::fault;
+
+/// So many generations are looked at in no time: nothing of them is left for later.
+const FEW: u64 = 1_000;
 
 /// What was found when a directory was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
-    /// Kept generations that can be served.
+    /// Kept generations that can be served; those that were not looked at yet as they were counted
+    /// when they last were.
     pub generations: u64,
     /// Paid calls under way or of unknown outcome, damaged ones included.
     pub intents: u64,
-    /// The size of all kept files, blobs included, in bytes.
+    /// The size of all kept files, blobs included, in bytes; likewise.
     pub bytes: u64,
     /// Why the index was made anew, when it was.
     pub rebuilt: Option<String>,
@@ -44,66 +52,78 @@ pub struct OpenReport {
 }
 
 impl DiskStore {
-    /// Opens the data directory `dir`, or makes one where there is nothing. Blocks: a second for
-    /// each few hundred thousand generations, more when the index has to be made anew.
+    /// Opens the data directory `dir`, or makes one where there is nothing, and looks at everything
+    /// in it. Blocks: a second for each few hundred thousand generations, more when the index has to
+    /// be made anew.
     ///
     /// # Errors
     /// When another process has it, when it belongs to a newer version or to something else (then
     /// nothing in it is touched), and when the file system refuses.
     pub fn open(dir: &Path, clock: Clock) -> Result<(Self, OpenReport), StoreError> {
-        layout::inspect(dir)?;
-        files::ensure_dir(dir)?;
-        let lock = DirLock::take(dir, clock.now())?;
-        fault::point("lock-taken");
-        // Again, now that nobody else can be at it.
-        match layout::inspect(dir)? {
-            Layout::Ours => {}
-            Layout::Empty => layout::establish(dir)?,
-            Layout::VersionLost => {
-                tracing::warn!(dir = %dir.display(), "VERSION is missing: read as 1");
-                layout::establish(dir)?;
-            }
-        }
-        fault::point("layout-made");
-        keep_private(dir);
-        let generations = Generations::in_dir(dir.join(GENERATIONS));
+        Self::open_leaving(u64::MAX, dir, clock, &|_| ())
+    }
+
+    /// The same for whoever is to be served at once: what did not change since it was last looked at
+    /// is left for [`Store::survey`](super::Store::survey), before which nothing may be evicted. `tell`
+    /// hears how far an index is that has to be made anew.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_at_once(
+        dir: &Path,
+        clock: Clock,
+        tell: &(dyn Fn(Indexing) + Sync),
+    ) -> Result<(Self, OpenReport), StoreError> {
+        Self::open_leaving(FEW, dir, clock, tell)
+    }
+
+    /// The same; up to so many generations are not left for later.
+    pub(super) fn open_leaving(
+        few: u64,
+        dir: &Path,
+        clock: Clock,
+        tell: &(dyn Fn(Indexing) + Sync),
+    ) -> Result<(Self, OpenReport), StoreError> {
+        let lock = take(dir, &clock)?;
+        let files = Generations::in_dir(dir.join(GENERATIONS));
         let intents = Intents::in_dir(dir.join(PENDING));
         let book = Book::default();
         let blobs = Blobs::in_dir(dir.join(BLOBS), book.clone());
         let outbox = Outbox::in_dir(dir.join(CALLBACKS));
-        generations.prepare()?;
+        files.prepare()?;
         blobs.prepare()?;
-        let removed_temporaries = files::sweep(dir)?
-            + generations.sweep()?
+        let swept = files::sweep(dir)?
+            + files.sweep()?
             + intents.sweep()?
             + blobs.sweep()?
             + outbox.sweep()?;
         fault::point("swept");
         let listing = intents.list()?;
-        let (index, opened) = Index::open(dir.join(INDEX), generations.clone(), &book, clock)?;
+        let survey = Survey::new();
+        let fill = |rows: &Rows| survey.begin(rows, (&files, &book), tell);
+        let (index, opened) = Index::open(dir.join(INDEX), files.clone(), &fill, clock)?;
+        let (tally, rebuilt) = match opened {
+            Some(opened) => (opened.tally, opened.rebuilt),
+            None => (survey.begin_anew(&files, &book)?, None),
+        };
         fault::point("index-open");
-        book.load_files(opened.tally.bytes);
-        blobs.each(&mut |hash, len| {
-            book.load_blob(hash, len);
-            Ok(())
-        })?;
-        let mut damaged = opened.tally.damaged;
+        let mut damaged = tally.damaged;
         let unread = !damaged.is_empty();
         damaged.extend(listing.damaged);
         let (owners, unread_owners) = Owners::open(dir.join(OWNERS))?;
         damaged.extend(unread_owners);
-        let report = OpenReport {
-            generations: opened.tally.generations,
+        let mut report = OpenReport {
+            generations: tally.generations + survey.believed(),
             intents: listing.intents.len() as u64,
             bytes: book.bytes(),
-            rebuilt: opened.rebuilt,
-            reindexed: opened.tally.read,
+            rebuilt,
+            reindexed: tally.read,
             damaged,
-            removed_temporaries,
+            removed_temporaries: swept + tally.removed_temporaries,
         };
         let store = Self {
             dir: dir.to_owned(),
-            files: generations,
+            files,
             intents,
             blobs,
             bindings: Bindings::in_dir(dir.join(IDEMPOTENCY)),
@@ -113,12 +133,47 @@ impl DiskStore {
             book,
             usage: Usage::default(),
             warm: Warm::new(),
-            damaged: unread,
+            survey,
+            damaged: AtomicBool::new(unread),
             writing: Writing::new(),
             lock,
         };
+        if store.survey.believed() <= few {
+            report.generations = tally.generations;
+            store.look_at_the_rest(&mut report)?;
+        }
         Ok((store, report))
     }
+
+    fn look_at_the_rest(&self, report: &mut OpenReport) -> Result<(), StoreError> {
+        let (_, rest) = self.survey_rest(&|| false)?;
+        report.generations += rest.generations;
+        report.bytes = self.book.bytes();
+        report.reindexed += rest.read;
+        report.removed_temporaries += rest.removed_temporaries;
+        report.damaged.extend(rest.damaged);
+        Ok(())
+    }
+}
+
+/// Makes `dir` ours, unless it belongs to somebody or to something else.
+fn take(dir: &Path, clock: &Clock) -> Result<DirLock, StoreError> {
+    layout::inspect(dir)?;
+    files::ensure_dir(dir)?;
+    let lock = DirLock::take(dir, clock.now())?;
+    fault::point("lock-taken");
+    // Again, now that nobody else can be at it.
+    match layout::inspect(dir)? {
+        Layout::Ours => {}
+        Layout::Empty => layout::establish(dir)?,
+        Layout::VersionLost => {
+            tracing::warn!(dir = %dir.display(), "VERSION is missing: read as 1");
+            layout::establish(dir)?;
+        }
+    }
+    fault::point("layout-made");
+    keep_private(dir);
+    Ok(lock)
 }
 
 /// SECURITY: answers are nobody else's business. A directory that is not ours to change (a mounted

@@ -7,23 +7,14 @@ use bytes::Bytes;
 
 use super::StoreError;
 use super::blob_hash::BlobHash;
-use super::codec;
 use super::disk::DiskStore;
 use super::record::{Entry, Payload, Record};
 use super::warm;
 use crate::generation::Fingerprint;
 
 impl DiskStore {
-    /// The entry of `key` from the index or its file, without a look at its blobs.
+    /// The entry of `key` from its file, without a look at its blobs.
     pub(super) fn read(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
-        if let Some(bytes) = self.index.content(key) {
-            if let Ok(entry) = codec::decode(key, &bytes) {
-                return Ok(Some(entry));
-            }
-            tracing::warn!(%key, "its row in the index is not what was put into it");
-            let _writing = self.writing.begin(key);
-            self.index.refresh(key);
-        }
         match self.files.read(key) {
             Ok(file) => Ok(file.map(|file| file.entry)),
             Err(error @ StoreError::Damaged { .. }) => {

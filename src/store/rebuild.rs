@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 use super::files;
-use super::reconcile::{self, ReconcileError, Source, Tally};
+use super::reconcile::{ReconcileError, Tally};
 use super::rows::{IndexError, Rows};
 use crate::clock::Clock;
 
@@ -19,14 +19,17 @@ pub(super) struct Opened {
     pub(super) rebuilt: Option<String>,
 }
 
-/// Opens the index in `dir` and makes it true to the files.
+/// Makes rows true to the files, as far as whoever opens them wants to wait for it.
+pub(super) type Fill<'a> = &'a dyn Fn(&Rows) -> Result<Tally, ReconcileError>;
+
+/// Opens the index in `dir` and fills it.
 pub(super) fn open_or_rebuild(
     dir: &Path,
-    source: Source<'_>,
+    fill: Fill<'_>,
     clock: &Clock,
 ) -> Result<(Rows, Opened), ReconcileError> {
     let missing = !dir.exists() || (dir.is_dir() && files::read_dir(dir)?.next().is_none());
-    let why = match open_existing(dir, source, missing) {
+    let why = match open_existing(dir, fill, missing) {
         Ok((rows, tally)) => {
             let rebuilt = (missing && tally.generations > 0).then(|| "it was missing".to_owned());
             return Ok((rows, Opened { tally, rebuilt }));
@@ -38,7 +41,7 @@ pub(super) fn open_or_rebuild(
     tracing::warn!(why, aside = %aside.display(), "the index is moved aside and rebuilt");
     files::ensure_dir(dir)?;
     let rows = Rows::open(dir)?;
-    let tally = reconcile::reconcile(&rows, source)?;
+    let tally = fill(&rows)?;
     Ok((
         rows,
         Opened {
@@ -50,7 +53,7 @@ pub(super) fn open_or_rebuild(
 
 fn open_existing(
     dir: &Path,
-    source: Source<'_>,
+    fill: Fill<'_>,
     missing: bool,
 ) -> Result<(Rows, Tally), ReconcileError> {
     if !missing && !dir.is_dir() {
@@ -65,8 +68,8 @@ fn open_existing(
         other => other?,
     };
     let checked = match rows.is_marked() {
-        Ok(true) => reconcile::reconcile(&rows, source),
-        Ok(false) if missing => reconcile::reconcile(&rows, source),
+        Ok(true) => fill(&rows),
+        Ok(false) if missing => fill(&rows),
         Ok(false) => Err(IndexError::Disordered("it was emptied, or is not ours").into()),
         Err(error) => Err(error.into()),
     };

@@ -1,19 +1,22 @@
 //! Making the index true to the files.
 //!
-//! Goes through the 256 folders one by one, so that memory holds one of them at a time. A row
-//! whose stamp is that of its file is believed; every other file is read and gets its row anew.
+//! Goes by the 256 folders, so that memory holds a few of them at a time. A row whose stamp is that
+//! of its file is believed; every other file is read and gets its row anew.
 
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::book::Book;
 use super::error::StoreError;
 use super::generations::Generations;
 use super::row::{self, Row};
 use super::rows::{IndexError, Rows};
+use super::watch::Watch;
 use crate::generation::Fingerprint;
 
-/// A line of progress is logged each time so many files were read.
-const PROGRESS_EVERY: u64 = 10_000;
+/// More threads than this only wait for the disk and for each other.
+const THREADS: usize = 8;
 
 /// What was found in `generations/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,13 +29,39 @@ pub(super) struct Tally {
     pub(super) read: u64,
     /// Files that cannot be served.
     pub(super) damaged: Vec<PathBuf>,
+    /// Unfinished files that were removed.
+    pub(super) removed_temporaries: u64,
+    /// Whether something is still to be done of which the index had not known.
+    pub(super) found_open: bool,
 }
 
-/// The files to go by, and the book in which to note what they need, unless it is in there.
+impl Tally {
+    /// Counts what was found elsewhere too.
+    pub(super) fn add(&mut self, other: Self) {
+        let Self {
+            generations,
+            bytes,
+            read,
+            damaged,
+            removed_temporaries,
+            found_open,
+        } = other;
+        self.generations += generations;
+        self.bytes += bytes;
+        self.read += read;
+        self.damaged.extend(damaged);
+        self.removed_temporaries += removed_temporaries;
+        self.found_open |= found_open;
+    }
+}
+
+/// The files to go by, the book in which to note what they need, unless it is in there, and who
+/// wants to know how far it is.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) files: &'a Generations,
     pub(super) book: Option<&'a Book>,
+    pub(super) watch: Option<&'a Watch<'a>>,
 }
 
 impl Source<'_> {
@@ -54,61 +83,97 @@ pub(super) enum ReconcileError {
 
 /// Gives every file its row and removes rows without a file.
 pub(super) fn reconcile(rows: &Rows, source: Source<'_>) -> Result<Tally, ReconcileError> {
-    let mut tally = Tally::default();
-    for shard in 0..=u8::MAX {
-        let mut found = source.files.shard(shard)?;
-        tally.damaged.append(&mut found.misplaced);
-        tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
-        let mut contents = rows.contents(shard)?;
-        for (key, row) in rows.shard(shard)? {
-            let content = contents.remove(&key).flatten();
-            match (found.files.get(&key), row) {
-                (Some(stamp), Some(row))
-                    if row.stamp == *stamp
-                        && (content == Some(*stamp) || !row::has_content(*stamp)) =>
-                {
-                    restore_task(rows, &key, &row)?;
-                    rows.mark_open(&key, row.open)?;
-                    source.note(&key, &row);
-                    found.files.remove(&key);
-                    tally.generations += 1;
-                }
-                // Read below.
-                (Some(_), _) => {}
-                (None, _) => rows.remove(&key)?,
-            }
-        }
-        for key in contents.keys().filter(|key| !found.files.contains_key(key)) {
-            rows.remove(key)?;
-        }
-        for key in found.files.keys() {
-            refresh(rows, source, key, &mut tally)?;
-        }
-    }
+    let all: Vec<u8> = (0..=u8::MAX).collect();
+    let tally = each_folder(&all, &|shard| folder(rows, source, shard))?;
     rows.mark()?;
     Ok(tally)
 }
 
-/// Counts without an index to make true. MONEY: every file is read, for what it needs must be known
-/// before anything is removed.
-pub(super) fn count(files: &Generations, book: &Book) -> Result<Tally, StoreError> {
+/// Visits these folders with as many threads as there are processors, to their end or to the first
+/// failure.
+pub(super) fn each_folder(
+    shards: &[u8],
+    visit: &(dyn Fn(u8) -> Result<Tally, ReconcileError> + Sync),
+) -> Result<Tally, ReconcileError> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut tally = Tally::default();
+        while let Some(shard) = shards.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let visited = visit(*shard).inspect_err(|_| {
+                next.store(shards.len(), Ordering::Relaxed);
+            });
+            tally.add(visited?);
+        }
+        Ok::<_, ReconcileError>(tally)
+    };
+    std::thread::scope(|scope| {
+        let threads = threads.min(THREADS).min(shards.len());
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = Ok(Tally::default());
+        for thread in threads {
+            let done = thread.join().unwrap_or_else(|_| {
+                let why = "a thread that looked at the files ended".to_owned();
+                Err(StoreError::Panicked(why).into())
+            });
+            all = all.and_then(|mut all| {
+                all.add(done?);
+                Ok(all)
+            });
+        }
+        all
+    })
+}
+
+/// The same for one folder.
+pub(super) fn folder(rows: &Rows, source: Source<'_>, shard: u8) -> Result<Tally, ReconcileError> {
     let mut tally = Tally::default();
-    for shard in 0..=u8::MAX {
-        let mut found = files.shard(shard)?;
-        tally.damaged.append(&mut found.misplaced);
-        tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
-        for key in found.files.keys() {
-            tally.read += 1;
-            match files.read(key) {
-                Ok(Some(file)) => {
+    let mut found = source.files.shard(shard)?;
+    tally.damaged.append(&mut found.misplaced);
+    tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
+    for (key, row) in rows.shard(shard)? {
+        match (found.files.get(&key), row) {
+            (Some(stamp), Some(row)) if row.stamp == *stamp => {
+                restore_task(rows, &key, &row)?;
+                tally.found_open |= rows.mark_open(&key, row.open)? && row.open;
+                source.note(&key, &row);
+                found.files.remove(&key);
+                tally.generations += 1;
+            }
+            // Read below.
+            (Some(_), _) => {}
+            (None, _) => rows.remove(&key)?,
+        }
+    }
+    for key in found.files.keys() {
+        refresh(rows, source, key, &mut tally)?;
+    }
+    if let Some(watch) = source.watch {
+        watch.folder_done();
+    }
+    Ok(tally)
+}
+
+/// Counts one folder without an index to make true. MONEY: every file is read, for what it needs
+/// must be known before anything is removed.
+pub(super) fn count(source: Source<'_>, shard: u8) -> Result<Tally, StoreError> {
+    let mut tally = Tally::default();
+    let mut found = source.files.shard(shard)?;
+    tally.damaged.append(&mut found.misplaced);
+    tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
+    for key in found.files.keys() {
+        tally.read += 1;
+        match source.files.read(key) {
+            Ok(Some(file)) => {
+                if let Some(book) = source.book {
                     book.load(key, &row::blobs_of(&file.entry));
-                    tally.generations += 1;
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "a kept generation cannot be served");
-                    tally.damaged.push(files.path(key));
-                }
+                tally.generations += 1;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "a kept generation cannot be served");
+                tally.damaged.push(source.files.path(key));
             }
         }
     }
@@ -123,14 +188,15 @@ pub(super) fn refresh(
     tally: &mut Tally,
 ) -> Result<(), IndexError> {
     tally.read += 1;
-    if tally.read.is_multiple_of(PROGRESS_EVERY) {
-        tracing::info!(read = tally.read, "building the index from the files");
+    if let Some(watch) = source.watch {
+        watch.file_read();
     }
     match source.files.read(key) {
         Ok(Some(file)) => {
             let row = Row::of(file.stamp, &file.entry);
-            rows.put(key, &row, &file.bytes)?;
+            rows.put(key, &row)?;
             source.note(key, &row);
+            tally.found_open |= row.open;
             tally.generations += 1;
             Ok(())
         }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     Binding, BlobHash, BlobWriter, Delivery, DeliveryChange, DeliveryId, DiskStore, Entry, Freed,
-    Hold, Intent, Kept, Record, Store, StoreError, VerifyReport,
+    Hold, Intent, Kept, Record, Store, StoreError, Surveyed, VerifyReport,
 };
 use crate::generation::{Fingerprint, ThingKey};
 
@@ -101,6 +101,10 @@ impl Store for Rigged {
 
     fn write_used(&self) {
         self.store.write_used();
+    }
+
+    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<Surveyed, StoreError> {
+        self.store.survey(is_over)
     }
 
     fn kept_bytes(&self) -> u64 {

@@ -3,7 +3,7 @@
 //! What a listing, an eviction and a start need of a generation without opening its file. A row is
 //! derived: one of another form only means that it is made again from the file.
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use jiff::Timestamp;
 
 use super::blob_hash::BlobHash;
@@ -14,9 +14,6 @@ use crate::generation::Kind;
 
 /// The first byte of every row of this form.
 const FORM: u8 = 2;
-
-/// Files up to this many bytes stand in the index whole.
-const CONTENT_MAX: usize = 8 * 1024;
 
 /// What the index knows about one generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,33 +40,6 @@ pub(super) type TaskHash = [u8; 32];
 
 pub(super) fn task_hash(task_id: &str) -> TaskHash {
     *blake3::hash(task_id.as_bytes()).as_bytes()
-}
-
-/// The bytes of a file as they stand in the index; `None` for a large one.
-pub(super) fn content(stamp: Stamp, file: &[u8]) -> Option<Vec<u8>> {
-    (file.len() <= CONTENT_MAX).then(|| {
-        let mut bytes = Vec::with_capacity(32 + file.len());
-        put_stamp(&mut bytes, stamp);
-        bytes.extend_from_slice(file);
-        bytes
-    })
-}
-
-/// The file in the bytes that [`content`] made, when it is the one with this stamp.
-pub(super) fn file_in(content: &[u8], stamp: Stamp) -> Option<Bytes> {
-    let (head, file) = content.split_at_checked(32)?;
-    let found = take_stamp(&mut &*head)?;
-    (found == stamp).then(|| Bytes::copy_from_slice(file))
-}
-
-/// The version of the file in the bytes that [`content`] made.
-pub(super) fn stamp_in(mut content: &[u8]) -> Option<Stamp> {
-    take_stamp(&mut content)
-}
-
-/// Whether the file with this stamp stands in the index whole.
-pub(super) fn has_content(stamp: Stamp) -> bool {
-    stamp.len <= CONTENT_MAX as u64
 }
 
 /// The blobs that an entry needs, each once, with their sizes in bytes.
@@ -286,18 +256,5 @@ mod tests {
             assert_eq!(Row::from_bytes(&other), None, "a row of the first form");
         }
         assert_eq!(row().bytes(), u64::MAX);
-    }
-
-    #[test]
-    fn content_belongs_to_one_version_of_its_file() {
-        let small = content(stamp(), b"the file").unwrap();
-        assert_eq!(file_in(&small, stamp()).unwrap(), b"the file".as_slice());
-        let other = Stamp {
-            inode: 8,
-            ..stamp()
-        };
-        assert_eq!(file_in(&small, other), None);
-        assert_eq!(file_in(&small[..31], stamp()), None);
-        assert_eq!(content(stamp(), &[b'x'; CONTENT_MAX + 1]), None);
     }
 }

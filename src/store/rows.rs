@@ -1,33 +1,37 @@
 //! The rows in sled: what can be answered without opening a file.
 //!
-//! Trees: `generations` (key → [`Row`]), `contents` (key → small files whole), `tasks` (hash of a
-//! job's id → key), `open` (the keys of records with something still to be done), `used` (key → when
-//! it was last asked for), `meta` (a mark that tells our index from an empty or a foreign one).
+//! Trees: `generations` (key → [`Row`]), `tasks` (hash of a job's id → key), `open` (the keys of
+//! records with something still to be done), `used` (key → when it was last asked for), `meta` (a
+//! mark that tells our index from an empty or a foreign one, and the [`FolderMark`]s).
 //!
 //! Every call into sled is guarded: version 0.34 panics on some damage, and a panic here must cost
 //! an index, not an answer. `Tree::len` and flattened iterators are never used, since on a damaged
 //! page its iterator yields errors without end.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use sled::{IVec, Tree};
 
 use super::error::is_out_of_space;
-use super::files::Stamp;
-use super::row::{self, Row, TaskHash};
+use super::folder::FolderMark;
+use super::row::{Row, TaskHash};
 use crate::generation::Fingerprint;
 
 /// Without this sled takes up to 1 GiB.
-const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const FLUSH_EVERY_MS: u64 = 500;
 
 const MARK_KEY: &[u8] = b"what";
 const MARK: &[u8] = b"reprise index 1";
+/// The size of all blobs when the folders were marked.
+const BLOBS_KEY: &[u8] = b"blobs";
+/// Where small files stood whole before they were read from the disk.
+const FORMER_TREE: &str = "contents";
 
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +73,9 @@ pub(super) type LastUsed = BTreeMap<Fingerprint, Timestamp>;
 /// The open index.
 pub(super) struct Rows {
     db: sled::Db,
+    /// sled's log: what is synced before anything may rely on it.
+    log: PathBuf,
     generations: Tree,
-    contents: Tree,
     tasks: Tree,
     open: Tree,
     used: Tree,
@@ -102,9 +107,10 @@ impl Rows {
             .flush_every_ms(Some(FLUSH_EVERY_MS))
             .use_compression(false)
             .open()?;
+        db.drop_tree(FORMER_TREE)?;
         Ok(Self {
+            log: dir.join("db"),
             generations: db.open_tree("generations")?,
-            contents: db.open_tree("contents")?,
             tasks: db.open_tree("tasks")?,
             open: db.open_tree("open")?,
             used: db.open_tree("used")?,
@@ -130,27 +136,13 @@ impl Rows {
         Ok(row.and_then(|bytes| Row::from_bytes(&bytes)))
     }
 
-    /// The file of `key`, when it is a small one and the version that its row tells of.
-    pub(super) fn content(&self, key: &Fingerprint) -> Result<Option<Bytes>, IndexError> {
-        let Some(row) = self.get(key)? else {
-            return Ok(None);
-        };
-        let content = guarded(|| self.contents.get(key.as_bytes()))?;
-        Ok(content.and_then(|content| row::file_in(&content, row.stamp)))
-    }
-
-    /// Puts the row of `key`, and with it where its job is found. `file` are the bytes of its file.
-    pub(super) fn put(&self, key: &Fingerprint, row: &Row, file: &[u8]) -> Result<(), IndexError> {
+    /// Puts the row of `key`, and with it where its job is found.
+    pub(super) fn put(&self, key: &Fingerprint, row: &Row) -> Result<(), IndexError> {
         self.release_task(key, row.task)?;
         if let Some(task) = &row.task {
             self.point_task(task, key)?;
         }
         self.mark_open(key, row.open)?;
-        // The content first: by its stamp it counts only with its row.
-        guarded(|| match row::content(row.stamp, file) {
-            Some(content) => self.contents.insert(key.as_bytes(), content),
-            None => self.contents.remove(key.as_bytes()),
-        })?;
         guarded(|| {
             self.generations
                 .insert(key.as_bytes(), row.to_bytes())
@@ -161,7 +153,7 @@ impl Rows {
     pub(super) fn remove(&self, key: &Fingerprint) -> Result<(), IndexError> {
         self.release_task(key, None)?;
         guarded(|| {
-            for tree in [&self.generations, &self.contents, &self.open, &self.used] {
+            for tree in [&self.generations, &self.open, &self.used] {
                 tree.remove(key.as_bytes())?;
             }
             Ok::<_, sled::Error>(())
@@ -169,13 +161,18 @@ impl Rows {
     }
 
     /// Notes whether there is still something to be done for `key`.
-    pub(super) fn mark_open(&self, key: &Fingerprint, open: bool) -> Result<(), IndexError> {
+    ///
+    /// Says whether that is news.
+    pub(super) fn mark_open(&self, key: &Fingerprint, open: bool) -> Result<bool, IndexError> {
         guarded(|| {
-            if open {
-                self.open.insert(key.as_bytes(), &[]).map(drop)
-            } else {
-                self.open.remove(key.as_bytes()).map(drop)
+            // Most are finished, and a look costs less than a write.
+            let known = self.open.contains_key(key.as_bytes())?;
+            if open && !known {
+                self.open.insert(key.as_bytes(), &[])?;
+            } else if known && !open {
+                self.open.remove(key.as_bytes())?;
             }
+            Ok::<_, sled::Error>(open != known)
         })
     }
 
@@ -207,13 +204,38 @@ impl Rows {
         scan(&self.generations, &[shard], Row::from_bytes)
     }
 
-    /// The versions of the small files of one folder that stand here whole.
-    pub(super) fn contents(
+    /// What stood in one of the 256 folders when its rows were last known to be true.
+    pub(super) fn folder(&self, shard: u8) -> Result<Option<FolderMark>, IndexError> {
+        let mark = guarded(|| self.meta.get(folder_key(shard)))?;
+        Ok(mark.and_then(|bytes| FolderMark::from_bytes(&bytes)))
+    }
+
+    /// The size of all blobs when folders were last marked, in bytes.
+    pub(super) fn blob_bytes(&self) -> Result<u64, IndexError> {
+        let bytes = guarded(|| self.meta.get(BLOBS_KEY))?;
+        let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).ok());
+        Ok(bytes.map_or(0, u64::from_be_bytes))
+    }
+
+    /// Says that the rows of these folders are true, and how large all blobs are, in bytes.
+    ///
+    /// MONEY: a start believes it, so the rows must be durable before it is said: a power cut may
+    /// keep what was written last.
+    pub(super) fn mark_folders(
         &self,
-        shard: u8,
-    ) -> Result<BTreeMap<Fingerprint, Option<Stamp>>, IndexError> {
-        let rows = scan(&self.contents, &[shard], row::stamp_in)?;
-        Ok(rows.into_iter().collect())
+        folders: &[(u8, FolderMark)],
+        blob_bytes: u64,
+    ) -> Result<(), IndexError> {
+        self.flush()?;
+        let synced = File::open(&self.log).and_then(|log| log.sync_data());
+        synced.map_err(sled::Error::Io)?;
+        guarded(|| {
+            self.meta.insert(BLOBS_KEY, &blob_bytes.to_be_bytes())?;
+            for (shard, mark) in folders {
+                self.meta.insert(folder_key(*shard), mark.to_bytes())?;
+            }
+            Ok::<_, sled::Error>(())
+        })
     }
 
     /// When the generations of one folder were last asked for, as far as that is known.
@@ -272,6 +294,11 @@ impl Rows {
             Ok::<_, IndexError>(())
         })
     }
+}
+
+fn folder_key(shard: u8) -> [u8; 7] {
+    let [one, two, three, four, five, six] = *b"folder";
+    [one, two, three, four, five, six, shard]
 }
 
 fn key_of(bytes: &IVec) -> Option<Fingerprint> {

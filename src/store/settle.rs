@@ -1,5 +1,7 @@
 //! What a disk store does about the blobs of an entry: before it is kept, and after it has gone.
 
+use std::sync::atomic::Ordering;
+
 use super::StoreError;
 use super::blob_hash::BlobHash;
 use super::codec::{INLINE_MAX, INLINE_TOTAL_MAX};
@@ -38,15 +40,19 @@ impl DiskStore {
     /// MONEY: whether what every generation needs is known. A blob that none of ours has needed may
     /// belong to one that cannot be read, or that a newer version has kept.
     pub(super) fn has_read_all(&self) -> Result<bool, StoreError> {
-        let mut all = !self.damaged;
+        let mut all = !self.damaged.load(Ordering::Relaxed);
         for shard in 0..=u8::MAX {
             all = all && !self.files.shard(shard)?.strangers;
         }
         Ok(all)
     }
 
-    /// Removes blobs that nobody needs any longer. One that stays is tried again later.
+    /// Removes blobs that nobody needs any longer. One that stays is tried again later, and so are all
+    /// as long as not everything is known.
     pub(super) fn free(&self, blobs: &[BlobHash]) {
+        if !self.book.is_complete() {
+            return;
+        }
         for hash in blobs {
             if let Err(error) = self.blobs.free(hash) {
                 tracing::warn!(%hash, %error, "a blob that nobody needs stays for now");

@@ -216,14 +216,19 @@ impl Shelf {
         let others = self.clone();
         self.writing(move |store| {
             let imported = super::import(store, Some(&others), from, &mut progress);
-            others.imports.send_modify(|count| *count += 1);
+            others.found_open();
             imported
         })
         .await
     }
 
-    /// Changes after each import, which may have brought something that is still to be done
-    /// ([`Store::open_work`]).
+    /// Tells those who listen to [`imports`](Self::imports) that there is something to be done.
+    pub(super) fn found_open(&self) {
+        self.imports.send_modify(|count| *count += 1);
+    }
+
+    /// Changes after each import, and after a look at everything, when those may have brought
+    /// something that is still to be done ([`Store::open_work`]).
     pub fn imports(&self) -> watch::Receiver<u64> {
         self.imports.subscribe()
     }

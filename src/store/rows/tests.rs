@@ -1,3 +1,4 @@
+use super::super::files::Stamp;
 use super::super::row::task_hash;
 use super::*;
 use crate::generation::Kind;
@@ -38,12 +39,12 @@ fn a_job_belongs_to_the_generation_that_names_it_last() {
         model: None,
         blobs: Vec::new(),
     };
-    rows.put(&one, &row, b"").unwrap();
-    rows.put(&two, &row, b"").unwrap();
+    rows.put(&one, &row).unwrap();
+    rows.put(&two, &row).unwrap();
     assert_eq!(rows.find_task(&task_hash("task")).unwrap(), Some(two));
     // Letting go of a job that another has by now takes nothing from that one.
     rows.remove(&one).unwrap();
     assert_eq!(rows.find_task(&task_hash("task")).unwrap(), Some(two));
-    rows.put(&two, &Row { task: None, ..row }, b"").unwrap();
+    rows.put(&two, &Row { task: None, ..row }).unwrap();
     assert_eq!(rows.find_task(&task_hash("task")).unwrap(), None);
 }

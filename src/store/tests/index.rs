@@ -44,11 +44,6 @@ fn assert_complete(store: &DiskStore, name: &str) {
         let key = key(n);
         assert_eq!(store.get(&key).unwrap(), Some(entry(n)), "{name}: {n}");
         assert!(store.index.get(&key).is_some(), "{name}: {n} has no row");
-        assert_eq!(
-            store.index.content(&key).is_some(),
-            n % 4 != 2,
-            "{name}: small files stand in the index"
-        );
         if n % 4 == 3 {
             assert_eq!(
                 store.find_task(&format!("task_{n}")).unwrap(),
@@ -171,6 +166,37 @@ fn a_spoilt_snapshot_costs_nothing() {
     assert_complete(&store, "snapshot");
 }
 
+/// Puts the index `whole` into `dir`, and damages it.
+pub(super) fn spoil(dir: &Path, whole: &Path, seed: u64) {
+    std::fs::remove_dir_all(dir.join("index")).unwrap();
+    copy_dir(whole, &dir.join("index"));
+    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    if seed % 2 == 0 {
+        for path in snapshots(dir) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    // Behind its last byte the log is only room for more.
+    let written = std::fs::read(log_path(dir)).unwrap();
+    let written = written.iter().rposition(|byte| *byte != 0).unwrap();
+    let len = written as u64;
+    let mut log = std::fs::OpenOptions::new()
+        .write(true)
+        .open(log_path(dir))
+        .unwrap();
+    if seed % 5 == 0 {
+        log.set_len(dice.roll(len)).unwrap();
+    } else {
+        for _ in 0..10 {
+            let size = 1 + dice.roll(8_192);
+            let noise: Vec<u8> = (0..size).map(|_| dice.roll(256).to_le_bytes()[0]).collect();
+            log.seek(SeekFrom::Start(dice.roll(len))).unwrap();
+            log.write_all(&noise).unwrap();
+        }
+    }
+    drop(log);
+}
+
 #[test]
 fn any_damage_to_the_log_costs_nothing() {
     let dir = filled_with_history();
@@ -180,30 +206,7 @@ fn any_damage_to_the_log_costs_nothing() {
     copy_dir(&dir.path().join("index"), whole.path());
     let (mut rebuilt, mut repaired) = (0, 0);
     for seed in 1..=20_u64 {
-        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
-        copy_dir(whole.path(), &dir.path().join("index"));
-        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        if seed % 2 == 0 {
-            for path in snapshots(dir.path()) {
-                std::fs::remove_file(path).unwrap();
-            }
-        }
-        let mut log = std::fs::OpenOptions::new()
-            .write(true)
-            .open(log_path(dir.path()))
-            .unwrap();
-        let len = log.metadata().unwrap().len();
-        if seed % 5 == 0 {
-            log.set_len(dice.roll(len)).unwrap();
-        } else {
-            for _ in 0..10 {
-                let size = 1 + dice.roll(8_192);
-                let noise: Vec<u8> = (0..size).map(|_| dice.roll(256).to_le_bytes()[0]).collect();
-                log.seek(SeekFrom::Start(dice.roll(len))).unwrap();
-                log.write_all(&noise).unwrap();
-            }
-        }
-        drop(log);
+        spoil(dir.path(), whole.path(), seed);
         let (store, report) = open(dir.path());
         assert_eq!(report.generations, u64::from(COUNT), "seed {seed}");
         rebuilt += u64::from(report.rebuilt.is_some());
@@ -222,7 +225,7 @@ fn any_damage_to_the_log_costs_nothing() {
     }
     // Else the test has lost its teeth.
     assert!(
-        rebuilt >= 4 && rebuilt + repaired >= 6,
+        rebuilt >= 2 && rebuilt + repaired >= 12,
         "{rebuilt} rebuilt, {repaired} repaired"
     );
 }
@@ -269,6 +272,7 @@ fn a_failing_index_is_closed_and_opened_anew() {
     assert!(store.remove(&key(7)).unwrap());
     assert!(!store.index.is_open(), "not before its pause is over");
     store.index.end_pause();
+    assert_eq!(store.find_task("task_new").unwrap(), Some(key(3)));
     assert_eq!(store.get(&key(3)).unwrap(), Some(video(3, "task_new")));
     assert!(store.index.is_open());
     assert!(store.index.get(&key(3)).is_some());
@@ -276,15 +280,12 @@ fn a_failing_index_is_closed_and_opened_anew() {
     assert_eq!(store.find_task("task_7").unwrap(), None);
 }
 
-/// Rows that someone spoilt while it runs: the checksum in their bytes tells.
+/// Rows that someone spoilt while it runs: what is handed out is read from its file.
 #[test]
 fn a_row_that_lies_is_not_served() {
     let dir = filled();
     let (store, _) = open(dir.path());
-    let row = store.index.get(&key(0)).unwrap();
-    let good = store.index.content(&key(0));
-    let other = store.index.content(&key(4)).unwrap();
-    store.index.put(&key(0), &row, &other);
+    let other = store.index.get(&key(4)).unwrap();
+    store.index.put(&key(0), &other);
     assert_eq!(store.get(&key(0)).unwrap(), Some(entry(0)));
-    assert_eq!(store.index.content(&key(0)), good, "and is put right");
 }

@@ -18,6 +18,7 @@ mod opening;
 mod purging;
 mod room;
 mod round_trip;
+mod surveying;
 mod warm;
 
 use std::path::{Path, PathBuf};
