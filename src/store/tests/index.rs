@@ -171,7 +171,7 @@ pub(super) fn spoil(dir: &Path, whole: &Path, seed: u64) {
     std::fs::remove_dir_all(dir.join("index")).unwrap();
     copy_dir(whole, &dir.join("index"));
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         for path in snapshots(dir) {
             std::fs::remove_file(path).unwrap();
         }
@@ -184,7 +184,7 @@ pub(super) fn spoil(dir: &Path, whole: &Path, seed: u64) {
         .write(true)
         .open(log_path(dir))
         .unwrap();
-    if seed % 5 == 0 {
+    if seed.is_multiple_of(5) {
         log.set_len(dice.roll(len)).unwrap();
     } else {
         for _ in 0..10 {

@@ -148,7 +148,7 @@ async fn a_job_that_is_found_late_is_told_of() {
     let keeper = std::sync::Arc::new(Keeper::new(shelf.clone(), Clock::system(), rules));
     let stop = tokio_util::sync::CancellationToken::new();
     let running = tokio::spawn(keeper.run(stop.clone()));
-    let heard = tokio::time::timeout(Duration::from_secs(60), imports.changed()).await;
+    let heard = tokio::time::timeout(Duration::from_mins(1), imports.changed()).await;
     heard.expect("whoever follows jobs hears of it").unwrap();
     stop.cancel();
     running.await.unwrap();
