@@ -158,8 +158,8 @@ mod tests {
 
     type Piece = Result<Frame<Bytes>, BodyError>;
 
-    fn data(text: &'static str) -> Piece {
-        Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+    fn data(text: &'static str) -> Frame<Bytes> {
+        Frame::data(Bytes::from_static(text.as_bytes()))
     }
 
     fn body(
@@ -177,13 +177,8 @@ mod tests {
     async fn what_is_ready_together_comes_as_one_with_all_that_follows() {
         let mut trailers = http::HeaderMap::new();
         trailers.insert("x-sum", http::HeaderValue::from_static("1"));
-        let pieces = [
-            data("a"),
-            data("b"),
-            data("c"),
-            Ok(Frame::trailers(trailers)),
-        ];
-        let mut body = body(stream::iter(pieces));
+        let pieces = [data("a"), data("b"), data("c"), Frame::trailers(trailers)];
+        let mut body = body(stream::iter(pieces.map(Ok)));
         assert_eq!(text(&mut body).await, "abc");
         let last = body.frame().await.unwrap().unwrap();
         assert_eq!(last.into_trailers().unwrap()["x-sum"], "1");
@@ -195,7 +190,7 @@ mod tests {
         let (send, mut receive) = tokio::sync::mpsc::channel::<Piece>(1);
         let sender = tokio::spawn(async move {
             for piece in ["a", "b", "c"] {
-                send.send(data(piece)).await.unwrap();
+                send.send(Ok(data(piece))).await.unwrap();
             }
             send
         });
@@ -210,9 +205,9 @@ mod tests {
     async fn nothing_is_waited_for_and_an_error_comes_behind_its_pieces() {
         let (send, mut receive) = tokio::sync::mpsc::unbounded_channel::<Piece>();
         let mut body = body(stream::poll_fn(move |context| receive.poll_recv(context)));
-        send.send(data("alone")).unwrap();
+        send.send(Ok(data("alone"))).unwrap();
         assert_eq!(text(&mut body).await, "alone");
-        send.send(data("before")).unwrap();
+        send.send(Ok(data("before"))).unwrap();
         send.send(Err("it broke".into())).unwrap();
         assert_eq!(text(&mut body).await, "before");
         assert!(body.frame().await.unwrap().is_err());
@@ -221,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn much_is_handed_on_as_it_is() {
         let large = Bytes::from(vec![7; ENOUGH]);
-        let pieces = vec![Ok(Frame::data(large.clone())), data("rest")];
+        let pieces = vec![Ok(Frame::data(large.clone())), Ok(data("rest"))];
         let mut body = body(stream::iter(pieces).boxed());
         let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(first.as_ptr(), large.as_ptr(), "not copied");

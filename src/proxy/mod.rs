@@ -62,7 +62,6 @@ mod verdict;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -353,17 +352,10 @@ fn name_request(headers: &mut HeaderMap) {
     }
 }
 
-/// A name that no other request has: a UUID of version 7. Nobody has to be unable to guess it, so its
+/// A name that no other request has: a UUID of version 4. Nobody has to be unable to guess it, so its
 /// chance comes from what the standard library seeds its maps with, and not from a system call.
 fn request_id() -> String {
-    let chance = || RandomState::new().build_hasher().finish().to_le_bytes();
-    let mut bytes = [0; 10];
-    let both = chance().into_iter().chain(chance());
-    for (byte, by_chance) in bytes.iter_mut().zip(both) {
-        *byte = by_chance;
-    }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let millis = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
-    let id = uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid();
-    format!("req_{}", id.simple())
+    let chance = || u128::from(RandomState::new().build_hasher().finish());
+    let id = uuid::Builder::from_random_bytes((chance() << 64 | chance()).to_ne_bytes());
+    format!("req_{}", id.into_uuid().simple())
 }

@@ -90,7 +90,6 @@ impl Lines {
         let begun = thread.spawn(move || {
             loop {
                 lines.wait();
-                thread::sleep(GATHER);
                 lines.flush();
             }
         });
@@ -99,10 +98,14 @@ impl Lines {
         begun.is_ok()
     }
 
+    /// Returns a moment after something has come.
     fn wait(&self) {
         let waiting = lock(&self.0.waiting);
         let is_empty = |waiting: &mut Waiting| waiting.bytes.is_empty();
-        drop(self.0.come.wait_while(waiting, is_empty));
+        let waiting = self.0.come.wait_while(waiting, is_empty);
+        let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        // Nobody wakes it while something waits already.
+        drop(self.0.come.wait_timeout(waiting, GATHER));
     }
 }
 
