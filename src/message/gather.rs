@@ -52,7 +52,8 @@ impl Held {
         *self = match mem::take(self) {
             Self::Nothing => Self::One(piece),
             Self::One(first) => {
-                let mut pieces = BytesMut::with_capacity(4 * (first.len() + piece.len()));
+                let mut pieces =
+                    BytesMut::with_capacity((first.len() + piece.len()).max(ENOUGH / 4));
                 pieces.extend_from_slice(&first);
                 pieces.extend_from_slice(&piece);
                 Self::Several(pieces)

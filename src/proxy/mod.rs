@@ -282,6 +282,7 @@ impl Proxy {
             return self.media(&parts).await;
         }
         if !parts.uri.path().starts_with("/v1/") {
+            stray::take_in(&parts, body).await;
             return Err(stray::not_found(&parts));
         }
         let client = self.keys.authenticate(&parts)?;

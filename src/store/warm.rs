@@ -18,8 +18,9 @@ const MOST: u64 = 32 * 1024 * 1024;
 pub(super) const LARGEST: u64 = 1024 * 1024;
 /// What an entry takes beside its bodies, about.
 const RECORD: u64 = 1024;
-/// How many entries there may be before the tables grow.
-const FIRST_ROOM: usize = 1024;
+/// How many entries there may be before the tables grow. It also bounds the parts that the room is divided
+/// into to eight, of which each has room for the largest body.
+const FIRST_ROOM: usize = 256;
 
 /// Groups of keys that do not wait for each other.
 const GROUPS: usize = 64;

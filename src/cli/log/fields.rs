@@ -1,6 +1,6 @@
 //! The fields of a line of text, without colour: `message name="text" name=5`.
 
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing_subscriber::field::RecordFields;
@@ -54,7 +54,7 @@ impl Visit for Writing<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.field(field, |writer| {
             if field.name() == "message" {
-                writer.write_str(value)
+                harmless(writer).write_str(value)
             } else if value.bytes().all(is_plain) {
                 writer.write_char('"')?;
                 writer.write_str(value)?;
@@ -66,8 +66,38 @@ impl Visit for Writing<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.field(field, |writer| write!(writer, "{value:?}"));
+        self.field(field, |writer| write!(harmless(writer), "{value:?}"));
     }
+}
+
+/// SECURITY: a stranger's words may be in an error or a message, and must steer no terminal.
+struct Harmless<'a, 'w>(&'a mut Writer<'w>);
+
+fn harmless<'a, 'w>(writer: &'a mut Writer<'w>) -> Harmless<'a, 'w> {
+    Harmless(writer)
+}
+
+impl fmt::Write for Harmless<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(steers) {
+            match piece.chars().next_back().filter(|last| steers(*last)) {
+                None => self.0.write_str(piece)?,
+                Some(last) => {
+                    self.0.write_str(piece.trim_end_matches(last))?;
+                    if last.is_ascii() {
+                        write!(self.0, "\\x{:02x}", u32::from(last))?;
+                    } else {
+                        write!(self.0, "\\u{{{:x}}}", u32::from(last))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn steers(letter: char) -> bool {
+    letter.is_control() && !matches!(letter, '\n' | '\t')
 }
 
 /// Whether a character stands for itself between quotes.
@@ -112,10 +142,13 @@ mod tests {
         tracing::info!(id = "req_1", client = "al\"ice\n", status = 200, "request");
         tracing::info!(ms = 0.25, none = Option::<u8>::None, some = Some("text"));
         tracing::warn!(%error, path = %"/v1/é", ok = true, "two  words");
-        tracing::info!("{} kept", 3);
+        tracing::info!("{} kept, \x1b[31mred\x07 \u{9b}2J", 3);
     }
 
-    fn written(with: impl for<'w> FormatFields<'w> + Send + Sync + 'static) -> String {
+    fn written(
+        with: impl for<'w> FormatFields<'w> + Send + Sync + 'static,
+        say: impl FnOnce(),
+    ) -> String {
         let kept = Kept::default();
         let subscriber = tracing_subscriber::fmt()
             .fmt_fields(with)
@@ -130,8 +163,20 @@ mod tests {
 
     #[test]
     fn they_look_as_the_subscribers_own() {
-        let ours = written(Fields);
-        assert_eq!(ours, written(DefaultFields::new()));
+        let ours = written(Fields, say);
+        assert_eq!(ours, written(DefaultFields::new(), say));
         assert!(ours.contains(r#"request id="req_1" client="al\"ice\n" status=200"#));
+    }
+    #[test]
+    fn a_strangers_words_steer_no_terminal() {
+        let ours = written(Fields, || {
+            tracing::info!(said = %"\x1b[2J\x7f twice \x1b\x1b", line = "\x1b]0;x\x07");
+        });
+        assert!(
+            ours.contains(r"said=\x1b[2J\x7f twice \x1b\x1b "),
+            "{ours:?}"
+        );
+        let rest = ours.trim_end_matches('\n');
+        assert!(!rest.chars().any(char::is_control), "{ours:?}");
     }
 }
