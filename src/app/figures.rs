@@ -61,10 +61,16 @@ fn of_runs(proxy: &Live<Proxy>) -> [Reading; 3] {
     ]
 }
 
-fn of_what_is_kept(shelf: &Shelf, keeper: &Arc<Keeper>) -> [Reading; 4] {
+fn of_what_is_kept(shelf: &Shelf, keeper: &Arc<Keeper>) -> [Reading; 5] {
     let (kept, failures) = (shelf.clone(), shelf.clone());
     let (expired, room, freed) = (keeper.clone(), keeper.clone(), keeper.clone());
+    let looking = keeper.clone();
     [
+        Reading::gauge(
+            "evictions_waiting",
+            "1 until everything that is kept was looked at since the start: nothing is evicted before",
+            move || u64::from(looking.is_looking()),
+        ),
         Reading::gauge(
             "kept_bytes",
             "Bytes that are kept, media included",

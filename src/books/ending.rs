@@ -50,6 +50,11 @@ impl Ends for Books {
     fn ended(&self, _end: &End) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// MONEY: what was not known of at the start is held from now on, as it would have been then.
+    fn found(&self, running: &[Record]) {
+        self.take_up_found(running);
+    }
 }
 
 impl Books {

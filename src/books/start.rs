@@ -176,14 +176,41 @@ impl Books {
         self.limits.budgets().take_up(&stake.client, held, at);
     }
 
+    /// Takes up jobs that run and of which the start had not known. Blocks, when there are any.
+    pub(super) fn take_up_found(&self, running: &[Record]) {
+        let is_new = |record: &&Record| {
+            let run = record.task.as_ref().map(|task| run_of(record, &task.id));
+            run.is_some_and(|run| {
+                !self.limits.budgets().holds(run) && self.booked().of(run).is_none()
+            })
+        };
+        let new: Vec<&Record> = running.iter().filter(is_new).collect();
+        let Some(since) = new.iter().filter_map(|job| job_asked_at(job)).min() else {
+            return;
+        };
+        let booked = self.ledger.booked_blocking(since).unwrap_or_else(|error| {
+            // MONEY: too much is held then, and nothing too little.
+            tracing::error!(%error, "jobs are held that may be booked: the ledger cannot be read");
+            HashMap::new()
+        });
+        for job in new {
+            self.take_up_job(job, &booked);
+        }
+    }
+
     fn take_up_job(&self, record: &Record, booked: &HashMap<Uuid, Outcome>) {
         let Some(task) = &record.task else {
             return;
         };
         let run = run_of(record, &task.id);
+        // Until it is held, so that nobody books its end in between.
+        let mut ended = self.booked();
+        if ended.of(run).is_some() {
+            return;
+        }
         if let Some(outcome @ (Outcome::Paid | Outcome::Failed)) = booked.get(&run) {
             // Its end was booked and not kept: it will be told once more.
-            self.booked().insert(run, *outcome);
+            ended.insert(run, *outcome);
             return;
         }
         let usd = record.usd.map(Usd::from_dollars).unwrap_or_default();
@@ -192,6 +219,11 @@ impl Books {
             .budgets()
             .take_up(&record.client, (run, usd), at);
     }
+}
+
+fn job_asked_at(record: &Record) -> Option<Timestamp> {
+    let task = record.task.as_ref()?;
+    Some(asked_at(run_of(record, &task.id), task.started_at))
 }
 
 /// Takes a note away that nobody needs.
@@ -224,10 +256,7 @@ impl Left {
             let stakes = intent.stakes().into_iter();
             stakes.map(|stake| asked_at(stake.run, intent.started_at))
         });
-        let running = self.jobs.iter().filter_map(|record| {
-            let task = record.task.as_ref()?;
-            Some(asked_at(run_of(record, &task.id), task.started_at))
-        });
+        let running = self.jobs.iter().filter_map(job_asked_at);
         noted.chain(running).min()
     }
 }

@@ -51,9 +51,11 @@ pub trait Ends: Send + Sync + 'static {
     /// without [`ended`](Self::ended) when its file is lost. Does not block.
     fn gone(&self, _task_id: &str) {}
 
-    /// A job was found to run that this process has not submitted: at the start, or by an import. May
-    /// be told again. If it has ended meanwhile, [`gone`](Self::gone) follows. Does not block.
-    fn found(&self, _task_id: &str, _client: &str) {}
+    /// These jobs were found to run: at the start, after a look at everything, or by an import; those
+    /// that this process has submitted may be among them. May be told again. If one has ended meanwhile,
+    /// [`gone`](Self::gone) follows. Told before anybody asks for them; blocks, for as long as a look into
+    /// the ledger takes.
+    fn found(&self, _running: &[Record]) {}
 }
 
 /// The end of one job.
@@ -141,9 +143,9 @@ impl Endings {
         }
     }
 
-    pub(super) fn found(&self, task_id: &str, client: &str) {
+    pub(super) fn found(&self, running: &[Record]) {
         for listener in self.ends.iter() {
-            listener.found(task_id, client);
+            listener.found(running);
         }
     }
 

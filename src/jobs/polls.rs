@@ -21,7 +21,7 @@ use super::word::Word;
 use crate::config::{self, Live};
 use crate::fault;
 use crate::generation::Fingerprint;
-use crate::store::StoreError;
+use crate::store::{Record, StoreError};
 use crate::upstream::Upstream;
 
 /// Who asked upstream for the answer that a poll gets.
@@ -231,9 +231,9 @@ impl Polls {
         self.endings.gone(task_id);
     }
 
-    /// Tells of a job that is found to run.
-    pub(super) fn found(&self, task_id: &str, client: &str) {
-        self.endings.found(task_id, client);
+    /// Tells of jobs that are found to run. Blocks.
+    pub(super) fn found(&self, running: &[Record]) {
+        self.endings.found(running);
     }
 
     pub(super) fn agenda(&self) -> &Agenda {

@@ -126,11 +126,11 @@ impl Watcher {
     async fn take_up_once(&self, stop: CancellationToken) -> bool {
         let polls = self.polls.clone();
         let looking = self.shelf.blocking(move |store| {
-            let mut running = Vec::new();
+            let (mut running, mut records) = (Vec::new(), Vec::new());
             let looked = store.open_work(&mut |record| {
-                if let Some((id, route)) = running_job(record) {
-                    polls.found(&id, &record.client);
-                    running.push((id, route));
+                if let Some(job) = running_job(record) {
+                    running.push(job);
+                    records.push(record.clone());
                 }
                 if stop.is_cancelled() {
                     ControlFlow::Break(())
@@ -138,6 +138,7 @@ impl Watcher {
                     ControlFlow::Continue(())
                 }
             });
+            polls.found(&records);
             Ok((running, looked))
         });
         let (running, looked) = looking

@@ -193,6 +193,11 @@ impl Budgets {
         })
     }
 
+    /// Whether anything is held for a run.
+    pub fn holds(&self, run: Uuid) -> bool {
+        self.lock().holds.contains_key(&run)
+    }
+
     /// Holds what an earlier process held, whatever the budget is now.
     pub fn take_up(&self, client: &str, (run, usd): (Uuid, Usd), at: Timestamp) {
         self.lock().hold(client, (run, usd), at);

@@ -30,7 +30,6 @@ impl Archive {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut fetches = FuturesUnordered::new();
         let mut taking_up = Box::pin(self.take_up(stop.clone()));
-        let mut taken_up = false;
         loop {
             while fetches.len() < AT_ONCE {
                 let Some(due) = self.queue().take() else {
@@ -43,43 +42,63 @@ impl Archive {
                 () = stop.cancelled() => break,
                 () = self.changed.notified() => {}
                 () = until(next) => {}
-                () = &mut taking_up, if !taken_up => taken_up = true,
+                () = &mut taking_up => break,
                 Some(()) = fetches.next() => {}
             }
         }
     }
 
-    /// Takes up what earlier processes have left.
+    /// Takes up what earlier processes have left, and what comes by an import, until `stop`.
     async fn take_up(&self, stop: CancellationToken) {
-        let found = self.shelf.blocking(move |store| {
+        let mut imports = self.shelf.imports();
+        loop {
+            let all = self.take_up_once(stop.clone()).await;
+            let again = async {
+                if all {
+                    // Never an end: the shelf is ours as well.
+                    let _ = imports.changed().await;
+                } else {
+                    tokio::time::sleep(AFTER_A_BAD_DISK).await;
+                }
+            };
+            if stop.run_until_cancelled(again).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Takes up every file that is wanted and is not known of; says whether all records could be read.
+    async fn take_up_once(&self, stop: CancellationToken) -> bool {
+        let looking = self.shelf.blocking(move |store| {
             let mut found = Vec::new();
-            store.open_work(&mut |record| {
+            let looked = store.open_work(&mut |record| {
                 found.extend(wanted(record));
                 if stop.is_cancelled() {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
                 }
-            })?;
-            Ok(found)
+            });
+            Ok((found, looked))
         });
-        match found.await {
-            Ok(found) => {
-                if !found.is_empty() && self.is_on() {
-                    tracing::info!(
-                        files = found.len(),
-                        "files of results are still to be fetched"
-                    );
-                }
-                let mut queue = self.queue();
-                for due in found {
-                    queue.add(due);
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "files that were wanted before this start are not fetched until the next one");
-            }
+        let (found, looked) = looking
+            .await
+            .unwrap_or_else(|error| (Vec::new(), Err(error)));
+        let mut queue = self.queue();
+        let before = queue.len();
+        for due in found {
+            queue.add(due);
         }
+        let files = queue.len().saturating_sub(before);
+        drop(queue);
+        if files > 0 && self.is_on() {
+            tracing::info!(files, "files of results are still to be fetched");
+        }
+        self.changed.notify_one();
+        if let Err(error) = &looked {
+            tracing::error!(%error, "there may be files that nobody fetches: looked for again in a minute");
+        }
+        looked.is_ok()
     }
 
     /// Tries once to fetch a file, and notes what came of it.

@@ -22,7 +22,7 @@ use crate::jobs::{End, Ends};
 use crate::limits::{Limits, Refusal, Slot, Standing};
 use crate::message::{Body, BodyError, body};
 use crate::once::{Ending, Lead, Resolution, TaskId, Unresolved};
-use crate::store::{Intent, Store, StoreError, TaskState};
+use crate::store::{Intent, Record, Store, StoreError, TaskState};
 
 /// What a paid call holds of its client's limits. Given back when it is dropped, whatever ended the
 /// call: a refusal, a failure, a cut, a panic.
@@ -189,8 +189,12 @@ impl Ends for Leaving {
         self.0.job_ended(task_id);
     }
 
-    fn found(&self, task_id: &str, client: &str) {
-        self.0.jobs_running([(task_id, client)]);
+    fn found(&self, running: &[Record]) {
+        let jobs = running.iter().filter_map(|record| {
+            let task = record.task.as_ref()?;
+            Some((task.id.as_str(), record.client.as_str()))
+        });
+        self.0.jobs_running(jobs);
     }
 }
 

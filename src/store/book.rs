@@ -63,7 +63,11 @@ impl Book {
 
     /// Notes, at start, a blob that is there.
     pub(super) fn load_blob(&self, hash: BlobHash, len: u64) {
-        self.pages().arrive(hash, len);
+        let mut pages = self.pages();
+        // Somebody else may have come to the end first, and the blob may be gone by now.
+        if !pages.complete {
+            pages.arrive(hash, len);
+        }
     }
 
     /// Notes, at start, the size of files of generations, in bytes.
@@ -84,7 +88,11 @@ impl Book {
 
     /// Notes that everything which was there at start has been noted.
     pub(super) fn complete(&self) {
-        self.pages().complete = true;
+        let mut pages = self.pages();
+        pages.complete = true;
+        // Released, and not on the disk.
+        let there = |page: &Page| page.len.is_some() || page.holds > 0;
+        pages.blobs.retain(|_, page| there(page));
     }
 
     /// MONEY: until then nobody can say of a blob that no generation needs it.
@@ -140,11 +148,14 @@ impl Book {
 
     pub(super) fn let_go(&self, hash: &BlobHash) {
         let mut pages = self.pages();
+        let complete = pages.complete;
         let Some(page) = pages.blobs.get_mut(hash) else {
             return;
         };
         page.holds = page.holds.saturating_sub(1);
-        if page.holds == 0 && page.len.is_none() {
+        // Of one that was released it is not known yet whether it is on the disk.
+        let wanted = page.holds > 0 || page.len.is_some() || (page.released && !complete);
+        if !wanted {
             pages.blobs.remove(hash);
         }
     }
@@ -276,7 +287,13 @@ impl Pages {
             .filter(|hash| !self.is_needed(hash))
             .collect();
         for hash in &gone {
-            if let Some(page) = self.blobs.get_mut(hash) {
+            // Until everything is known, one that is not known may be on the disk all the same.
+            let page = if self.complete {
+                self.blobs.get_mut(hash)
+            } else {
+                Some(self.blobs.entry(*hash).or_default())
+            };
+            if let Some(page) = page {
                 page.released = true;
                 if page.len.is_some() {
                     self.unneeded.insert(*hash);

@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -15,6 +14,7 @@ use super::book::Book;
 use super::codec;
 use super::files;
 use super::folder::RESTS;
+use super::found::Found;
 use super::generations::Generations;
 use super::hold::Hold;
 use super::index::Index;
@@ -30,6 +30,7 @@ use super::survey::{Survey, Surveyed};
 use super::usage::Usage;
 use super::verify::{self, VerifyReport};
 use super::warm::Warm;
+use super::writing::Writing;
 use super::{Freed, Store, StoreError};
 use crate::fault;
 use crate::generation::{Fingerprint, ThingKey};
@@ -37,9 +38,6 @@ use crate::generation::{Fingerprint, ThingKey};
 /// How much a probe writes: as much as a generation's own file may hold. A disk that takes less
 /// would not take the next answer either.
 const PROBE: usize = 64 * 1024;
-
-/// How many generations may be written at the same time; two of one key never are.
-const WRITERS: usize = 64;
 
 /// How many of the generations that need a blob are named at most.
 const NEEDED_BY_MAX: usize = 16;
@@ -62,27 +60,12 @@ pub struct DiskStore {
     pub(super) warm: Warm,
     /// Which folders have been looked at since start.
     pub(super) survey: Survey,
-    /// Whether there are generations that could not be read then.
-    pub(super) damaged: AtomicBool,
+    /// What looks at the folders have come to.
+    pub(super) found: Found,
     /// Held from before a file changes until its row has: the row of a key always follows its file.
     pub(super) writing: Writing,
     /// Last, so that the directory is free only once the index is closed.
     pub(super) lock: DirLock,
-}
-
-/// One mutex for each group of keys.
-pub(super) struct Writing([Mutex<()>; WRITERS]);
-
-impl Writing {
-    pub(super) fn new() -> Self {
-        Self(std::array::from_fn(|_| Mutex::new(())))
-    }
-
-    pub(super) fn begin(&self, key: &Fingerprint) -> Option<MutexGuard<'_, ()>> {
-        let [.., last] = key.as_bytes();
-        let group = self.0.get(usize::from(*last) % WRITERS)?;
-        Some(group.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl std::fmt::Debug for DiskStore {
@@ -153,14 +136,15 @@ impl Store for DiskStore {
                 self.index.put(key, &Row::of(stamp, &entry));
                 self.warm.forget(key);
                 fault::point("after-row");
-                self.book.written(key, (before, stamp.len), &blobs)
+                let sizes = folder.counted((before, stamp.len));
+                self.book.written(key, sizes, &blobs)
             }
             Err(error) => {
                 // The file may be the old or the new one; it says which.
                 self.index.refresh(key);
                 self.warm.forget(key);
-                let now = self.files.len(key);
-                self.book.maybe_written(key, (before, now), &blobs);
+                let sizes = folder.counted((before, self.files.len(key)));
+                self.book.maybe_written(key, sizes, &blobs);
                 return Err(error);
             }
         };
@@ -178,13 +162,13 @@ impl Store for DiskStore {
             // What stays is found as before.
             self.index.refresh(key);
             self.warm.forget(key);
-            let now = self.files.len(key);
-            self.book.maybe_written(key, (before, now), &[]);
+            let sizes = folder.counted((before, self.files.len(key)));
+            self.book.maybe_written(key, sizes, &[]);
             return removed;
         }
         self.index.remove(key);
         self.warm.forget(key);
-        let freed = self.book.removed(key, before);
+        let freed = self.book.removed(key, folder.counted((before, 0)).0);
         drop((writing, folder));
         self.free(&freed);
         removed
@@ -255,6 +239,10 @@ impl Store for DiskStore {
     }
 
     fn glance(&self, key: &Fingerprint) -> Result<Option<Kept>, StoreError> {
+        if !self.book.is_complete() {
+            // Whoever asks may decide by it what is to go, so its row has to be true.
+            self.look_first(key)?;
+        }
         kept::one(self, key)
     }
 
@@ -271,15 +259,12 @@ impl Store for DiskStore {
         self.mark_folders(RESTS);
     }
 
-    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<Surveyed, StoreError> {
-        let (whole, tally) = self.survey_rest(is_over)?;
-        Ok(Surveyed {
-            whole,
-            generations: tally.generations,
-            reindexed: tally.read,
-            found_open: tally.found_open,
-            damaged: tally.damaged,
-        })
+    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<bool, StoreError> {
+        self.survey_rest(is_over)
+    }
+
+    fn surveyed(&self) -> Surveyed {
+        self.found.take().into()
     }
 
     fn kept_bytes(&self) -> u64 {
@@ -299,33 +284,11 @@ impl Store for DiskStore {
     }
 
     fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError> {
-        let (mut freed, mut failed) = (Freed::default(), None);
-        if !self.book.is_complete() {
-            return Ok(freed);
-        }
-        let mut all_read = None;
-        for (hash, released) in self.book.unneeded() {
-            let old = || self.blobs.written_at(&hash).is_some_and(|at| at < before);
-            if !released && old() && all_read.is_none() {
-                all_read = Some(self.has_read_all()?);
-            }
-            if released || (all_read == Some(true) && old()) {
-                match self.blobs.free(&hash) {
-                    Ok(bytes) => {
-                        freed.blobs += u64::from(bytes > 0);
-                        freed.bytes += bytes;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%hash, %error, "a blob that nobody needs stays for now");
-                        failed = Some(error);
-                    }
-                }
-            }
-        }
-        match failed {
-            Some(error) if freed.blobs == 0 => Err(error),
-            Some(_) | None => Ok(freed),
-        }
+        self.free_unneeded(before)
+    }
+
+    fn blobs_stay(&self) -> bool {
+        self.found.has_newer()
     }
 
     fn verify(

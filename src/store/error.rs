@@ -133,6 +133,17 @@ impl StoreError {
         }
     }
 
+    /// Whether only this one file cannot be read: a bad sector, or a file that is not ours to read. Other
+    /// errors of the system concern all files, and most of them pass.
+    pub(super) fn is_of_one_file(&self) -> bool {
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        let bad_sector = rustix::io::Errno::IO.raw_os_error();
+        source.kind() == io::ErrorKind::PermissionDenied
+            || source.raw_os_error() == Some(bad_sector)
+    }
+
     /// Puts a name and a verb to an error of the system; made for `map_err`.
     pub(super) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

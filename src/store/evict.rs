@@ -195,6 +195,10 @@ impl Pass<'_> {
         if settled_bytes(self.store) <= self.rules.max_size {
             return Ok(true);
         }
+        // MONEY: what was paid for would be gone, and its bytes would stay.
+        if self.store.blobs_stay() {
+            return Ok(false);
+        }
         let mut misses = Misses::default();
         let mut stay = BTreeSet::new();
         while settled_bytes(self.store) > self.rules.target() {

@@ -87,6 +87,8 @@ pub fn export(
     now: Timestamp,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Option<Exported>, StoreError> {
+    // What the index says is only a guess before that.
+    store.survey(&|| false)?;
     let mut writing = Writing {
         tar: Builder::new(to),
         written: HashSet::new(),

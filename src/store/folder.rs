@@ -1,14 +1,15 @@
 //! What tells that nothing has come into one of the 256 folders, or gone from it, since a look.
 
-use std::fs::Metadata;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
 use super::error::StoreError;
+use super::row;
 
 /// A folder changes its times with each file that comes or goes. One that did so longer ago than
 /// this cannot do so once more within the same tick of the file system's clock, whatever that is.
@@ -53,6 +54,48 @@ impl FolderStamp {
     }
 }
 
+/// The folder with which it is tried whether the times of folders move.
+const PROBE: &str = ".probe";
+
+/// Whether a folder below `root` changes its time with each file that comes, gets another name or goes.
+/// MONEY: on a file system where it does not, nothing tells that a folder has changed.
+pub(super) fn times_move(root: &Path) -> Result<bool, StoreError> {
+    let dir = root.join(PROBE);
+    let tried = remove_probe(&dir)
+        .and_then(|()| fs::create_dir(&dir))
+        .and_then(|()| moves_with_each(&dir));
+    let removed = remove_probe(&dir);
+    let tried = tried.and_then(|moves| removed.map(|()| moves));
+    tried.map_err(StoreError::io("try the times of the folder", &dir))
+}
+
+fn remove_probe(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn moves_with_each(dir: &Path) -> io::Result<bool> {
+    let (one, other) = (dir.join("a"), dir.join("b"));
+    let changes: [&dyn Fn() -> io::Result<()>; 3] = [
+        &|| File::create(&one).map(drop),
+        &|| fs::rename(&one, &other),
+        &|| fs::remove_file(&other),
+    ];
+    for change in changes {
+        // Long ago, so that any other time shows, however seldom the clock of the file system ticks.
+        File::open(dir)?.set_modified(SystemTime::UNIX_EPOCH + Duration::from_hours(24))?;
+        let before = fs::metadata(dir)?;
+        change()?;
+        let now = fs::metadata(dir)?;
+        if (before.mtime(), before.mtime_nsec()) == (now.mtime(), now.mtime_nsec()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// What stood in a folder when its rows were true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FolderMark {
@@ -73,7 +116,9 @@ impl FolderMark {
             changed,
         } = self.stamp;
         let times = [modified.0, modified.1, changed.0, changed.1];
-        let mut bytes = Vec::with_capacity(64);
+        let mut bytes = Vec::with_capacity(65);
+        // Rows of another form are made again from their files, so a mark of theirs says nothing.
+        bytes.push(row::FORM);
         bytes.extend_from_slice(&inode.to_be_bytes());
         bytes.extend(times.iter().flat_map(|time| time.to_be_bytes()));
         let counts = [self.generations, self.open, self.bytes];
@@ -82,6 +127,7 @@ impl FolderMark {
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.strip_prefix(&[row::FORM])?;
         let (words, rest) = bytes.as_chunks::<8>();
         let [inode, times @ .., generations, open, bytes] = words else {
             return None;
@@ -128,6 +174,18 @@ mod tests {
     }
 
     #[test]
+    fn it_is_tried_whether_times_move_and_nothing_of_it_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        // What a crash has left of an earlier try.
+        let left = dir.path().join(PROBE);
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("a"), "").unwrap();
+        assert!(times_move(dir.path()).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(times_move(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
     fn marks_come_back_and_nonsense_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let stamp = FolderStamp::of(dir.path()).unwrap().unwrap();
@@ -142,6 +200,9 @@ mod tests {
         assert_eq!(FolderMark::from_bytes(&bytes[1..]), None);
         assert_eq!(FolderMark::from_bytes(&bytes[8..]), None);
         assert_eq!(FolderMark::from_bytes(&[]), None);
+        let mut other = bytes;
+        other[0] += 1;
+        assert_eq!(FolderMark::from_bytes(&other), None, "of rows that come");
     }
 
     #[test]

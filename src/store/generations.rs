@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::DirEntryExt;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -11,14 +12,20 @@ use uuid::Uuid;
 use super::codec::{self, FILE_MAX, Flaw};
 use super::error::StoreError;
 use super::files::{self, Stamp};
-use super::folder::FolderStamp;
+use super::folder::{self, FolderStamp};
 use super::record::Entry;
 use crate::generation::Fingerprint;
+
+/// Stands behind the key in the name of a file of a newer version that made room for one of ours.
+const ASIDE: &str = "gen.format-";
 
 /// The files under `generations/`, which are the truth about what is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Generations {
     root: PathBuf,
+    /// The file that a test lets fail, and the system's error.
+    #[cfg(test)]
+    pub(super) failing: std::sync::Arc<std::sync::Mutex<Option<(Fingerprint, i32)>>>,
 }
 
 /// One file as it was read: checked, and what tells it from its next version.
@@ -37,11 +44,17 @@ pub(super) struct Shard {
     pub(super) misplaced: Vec<PathBuf>,
     /// Whether there are files that are not ours, or not ours to read.
     pub(super) strangers: bool,
+    /// Whether there are generations that a newer version kept, set aside for one of ours.
+    pub(super) newer: bool,
 }
 
 impl Generations {
     pub(super) fn in_dir(root: PathBuf) -> Self {
-        Self { root }
+        Self {
+            root,
+            #[cfg(test)]
+            failing: std::sync::Arc::default(),
+        }
     }
 
     fn shard_path(&self, shard: u8) -> PathBuf {
@@ -56,6 +69,11 @@ impl Generations {
     /// The entry of `key`, checked; `None` when there is no file.
     pub(super) fn read(&self, key: &Fingerprint) -> Result<Option<GenerationFile>, StoreError> {
         let path = self.path(key);
+        #[cfg(test)]
+        if let Some((_, code)) = self.failing.lock().unwrap().filter(|(it, _)| it == key) {
+            let error = io::Error::from_raw_os_error(code);
+            return Err(StoreError::io("open", &path)(error));
+        }
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(StoreError::io("open", &path))?,
@@ -111,6 +129,7 @@ impl Generations {
             let name = entry.file_name();
             let Some(key) = name.to_str().and_then(key_of) else {
                 found.strangers |= !name.to_str().is_some_and(files::is_temporary_name);
+                found.newer |= name.to_str().is_some_and(is_set_aside);
                 continue;
             };
             let path = entry.path();
@@ -126,6 +145,31 @@ impl Generations {
             }
         }
         Ok(found)
+    }
+
+    /// The names of ours in one of the folders, each with the inode that the folder gives it; no file is
+    /// looked at.
+    pub(super) fn names(&self, shard: u8) -> Result<BTreeMap<Fingerprint, u64>, StoreError> {
+        let dir = self.shard_path(shard);
+        let mut names = BTreeMap::new();
+        for entry in files::read_dir(&dir)? {
+            let entry = entry.map_err(StoreError::io("list", &dir))?;
+            if let Some(key) = entry.file_name().to_str().and_then(key_of) {
+                names.insert(key, entry.ino());
+            }
+        }
+        Ok(names)
+    }
+
+    /// The version of the file of `key`; `None` when it cannot be told.
+    pub(super) fn stamp(&self, key: &Fingerprint) -> Option<Stamp> {
+        let metadata = std::fs::symlink_metadata(self.path(key)).ok()?;
+        Some(Stamp::of(&metadata))
+    }
+
+    /// Whether the folders change their times with what comes and goes; see [`folder::times_move`].
+    pub(super) fn times_move(&self) -> Result<bool, StoreError> {
+        folder::times_move(&self.root)
     }
 
     /// Makes the folders that are missing.
@@ -155,7 +199,7 @@ impl Generations {
             return Ok(());
         };
         let path = self.path(key);
-        let aside = path.with_extension(format!("gen.format-{format}-{}", Uuid::now_v7()));
+        let aside = path.with_extension(format!("{ASIDE}{format}-{}", Uuid::now_v7()));
         tracing::warn!(path = %path.display(), aside = %aside.display(), format, "kept aside");
         std::fs::rename(&path, &aside).map_err(StoreError::io("move aside", &path))
     }
@@ -174,4 +218,11 @@ fn key_of(name: &str) -> Option<Fingerprint> {
     let key: Fingerprint = name.strip_suffix(".gen")?.parse().ok()?;
     // A name has one spelling, whatever the parser takes.
     (format!("{key}.gen") == name).then_some(key)
+}
+
+fn is_set_aside(name: &str) -> bool {
+    let key = name
+        .split_once('.')
+        .filter(|(_, rest)| rest.starts_with(ASIDE));
+    key.is_some_and(|(key, _)| key.parse::<Fingerprint>().is_ok())
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use super::book::Book;
 use super::error::StoreError;
 use super::folder::FolderMark;
+use super::found::Found;
 use super::generations::Generations;
 use super::rebuild::{Fill, Opened, open_or_rebuild};
 use super::reconcile::{self, ReconcileError, Source, Tally};
@@ -30,8 +32,12 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 pub(super) struct Index {
     dir: PathBuf,
     files: Generations,
+    /// Who is told what an opening has found.
+    found: Found,
     clock: Clock,
     state: RwLock<State>,
+    /// How often it was opened anew since start.
+    opened: AtomicU64,
 }
 
 enum State {
@@ -62,7 +68,7 @@ impl Index {
     /// Only when the files themselves cannot be listed or read.
     pub(super) fn open(
         dir: PathBuf,
-        files: Generations,
+        (files, found): (Generations, Found),
         fill: Fill<'_>,
         clock: Clock,
     ) -> Result<(Self, Option<Opened>), StoreError> {
@@ -84,8 +90,10 @@ impl Index {
             Self {
                 dir,
                 files,
+                found,
                 clock,
                 state: RwLock::new(state),
+                opened: AtomicU64::new(0),
             },
             opened,
         ))
@@ -107,6 +115,11 @@ impl Index {
             Err(ReconcileError::Index(error)) => Err(error),
         });
         done.unwrap_or_else(|Away| reconcile::count(source, shard))
+    }
+
+    /// How often it was opened anew since start: nobody knows what of the earlier one is in it.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Acquire)
     }
 
     /// Says that the rows of these folders are true, and how large all blobs are, in bytes.
@@ -167,7 +180,14 @@ impl Index {
     /// Makes the row of `key` anew from its file.
     pub(super) fn refresh(&self, key: &Fingerprint) {
         self.change(key, |rows| {
-            reconcile::refresh(rows, self.source(), key, &mut Tally::default())
+            match reconcile::refresh(rows, self.source(), key, &mut Tally::default()) {
+                Ok(()) => Ok(()),
+                Err(ReconcileError::Index(error)) => Err(error),
+                Err(ReconcileError::Files(error)) => {
+                    tracing::warn!(%error, "a kept generation cannot be read now");
+                    rows.doubt(key)
+                }
+            }
         });
     }
 
@@ -254,16 +274,18 @@ impl Index {
             return;
         };
         let caught_up = opened.and_then(|(rows, opened)| {
-            let mut tally = Tally::default();
+            let Opened { mut tally, rebuilt } = opened;
             for key in missed.into_inner().unwrap_or_else(PoisonError::into_inner) {
                 reconcile::refresh(&rows, self.source(), &key, &mut tally)?;
             }
-            Ok((rows, opened))
+            Ok((rows, tally, rebuilt))
         });
         match caught_up {
-            Ok((rows, opened)) => {
+            Ok((rows, tally, rebuilt)) => {
+                self.opened.fetch_add(1, Ordering::AcqRel);
                 *state = State::Open { rows, pause };
-                tracing::info!(rebuilt = opened.rebuilt, "the index is open again");
+                self.found.note_again(tally);
+                tracing::info!(rebuilt, "the index is open again");
             }
             Err(error) => tracing::warn!(%error, "the index cannot be opened yet"),
         }
@@ -296,6 +318,12 @@ impl Index {
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
         matches!(*self.read(), State::Open { .. })
+    }
+
+    /// What a folder is marked with.
+    #[cfg(test)]
+    pub(super) fn folder_mark(&self, shard: u8) -> Option<FolderMark> {
+        self.ask(|rows| rows.folder(shard)).ok().flatten()
     }
 
     /// Lets the pause after a failure be over.

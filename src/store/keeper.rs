@@ -29,6 +29,8 @@ pub struct Keeper {
     tally: Tally,
     /// There was no room even without everything that may go.
     full: AtomicBool,
+    /// Everything that a start has left for later was looked at.
+    looked: AtomicBool,
 }
 
 impl Keeper {
@@ -40,6 +42,7 @@ impl Keeper {
             rules: Mutex::new(rules),
             tally: Tally::default(),
             full: AtomicBool::new(false),
+            looked: AtomicBool::new(false),
         }
     }
 
@@ -52,6 +55,11 @@ impl Keeper {
     /// What was evicted since start.
     pub fn evicted(&self) -> Evicted {
         self.tally.read()
+    }
+
+    /// Whether nothing is evicted yet, since not everything was looked at that is kept.
+    pub fn is_looking(&self) -> bool {
+        !self.looked.load(Ordering::Relaxed)
     }
 
     /// Looks at everything that a start has left for later, and then keeps the bounds until `stop`. A
@@ -77,7 +85,10 @@ impl Keeper {
                 }
                 () = self.shelf.kept_something() => Occasion::Kept,
             };
-            if at == Occasion::Kept && !self.lacks_room() {
+            if at != Occasion::Kept {
+                // An index that was opened anew may have brought something.
+                self.tell();
+            } else if !self.lacks_room() {
                 continue;
             }
             let (keeper, over) = (self.clone(), stop.clone());
@@ -98,28 +109,41 @@ impl Keeper {
             let look = self
                 .shelf
                 .blocking(move |store| store.survey(&|| over.is_cancelled()));
-            match look.await {
-                Ok(found) if !found.whole => return ControlFlow::Break(()),
-                Ok(found) => {
-                    if found.found_open {
-                        self.shelf.found_open();
-                    }
-                    for file in &found.damaged {
-                        tracing::error!(file = %file.display(), "damaged; what it held is not served");
-                    }
-                    tracing::debug!(
-                        generations = found.generations,
-                        reindexed = found.reindexed,
-                        "looked at everything that is kept"
-                    );
+            let looked = look.await;
+            self.tell();
+            match looked {
+                Ok(true) => {
+                    self.looked.store(true, Ordering::Relaxed);
                     return ControlFlow::Continue(());
                 }
-                Err(error) => tracing::warn!(%error, "not all that is kept could be looked at yet"),
+                Ok(false) => return ControlFlow::Break(()),
+                Err(error) => tracing::error!(
+                    %error,
+                    "not everything that is kept can be looked at: nothing is evicted before; trying again"
+                ),
             }
             let pause = tokio::time::sleep(TICK);
             if stop.run_until_cancelled(pause).await.is_none() {
                 return ControlFlow::Break(());
             }
+        }
+    }
+
+    /// Tells what was found of which nobody had known.
+    fn tell(&self) {
+        let found = self.shelf.store().surveyed();
+        if found.found_open {
+            self.shelf.found_open();
+        }
+        for file in &found.damaged {
+            tracing::error!(file = %file.display(), "damaged; what it held is not served");
+        }
+        if found.generations > 0 {
+            tracing::debug!(
+                generations = found.generations,
+                reindexed = found.reindexed,
+                "looked at what is kept"
+            );
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Kept {
 
 impl Kept {
     fn of(key: Fingerprint, row: Row, used: Option<Timestamp>) -> Self {
-        let bytes = row.bytes();
+        let (bytes, open) = (row.bytes(), row.may_be_open());
         let last_used_at = used.map_or(row.created_at, |used| used.max(row.created_at));
         Self {
             key,
@@ -50,7 +50,7 @@ impl Kept {
             bytes,
             created_at: row.created_at,
             last_used_at,
-            open: row.open,
+            open,
             passed_by: row.passed_by,
         }
     }

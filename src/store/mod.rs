@@ -47,6 +47,7 @@ mod export;
 mod files;
 mod folder;
 mod form;
+mod found;
 mod generations;
 mod glance;
 mod headers;
@@ -86,6 +87,7 @@ mod usage;
 mod verify;
 mod warm;
 mod watch;
+mod writing;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -240,13 +242,18 @@ pub trait Store: Send + Sync + 'static {
     /// Writes out what [`used`](Self::used) has noted. Losing it costs only the order of evictions.
     fn write_used(&self);
 
-    /// Looks at everything that was not looked at when the store was opened, until `is_over`.
-    /// [`free_blobs`](Self::free_blobs) removes nothing before that has come to its end; nobody should
-    /// evict either.
+    /// Looks at everything that was not looked at when the store was opened, until `is_over`; says
+    /// whether it has come to its end. [`free_blobs`](Self::free_blobs) removes nothing before; nobody
+    /// should evict either.
     ///
     /// # Errors
-    /// When not all could be listed; another call goes on where this one has ended.
-    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<Surveyed, StoreError>;
+    /// When not all could be listed, or a file not be read; another call goes on where this one has
+    /// ended.
+    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<bool, StoreError>;
+
+    /// What was found since this was last asked: by [`survey`](Self::survey), or by whoever came to a
+    /// file first. For the one who tells those who have to know; does not block.
+    fn surveyed(&self) -> Surveyed;
 
     /// The size of everything kept, each blob once, in bytes; while not everything has been looked at,
     /// as it was when it last had been. Does not block.
@@ -270,6 +277,10 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When there was something to remove, and nothing of it could be.
     fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError>;
+
+    /// Whether no blob goes, since generations that a newer version kept may need it: then an eviction
+    /// makes no room. Does not block.
+    fn blobs_stay(&self) -> bool;
 
     /// Reads every kept file, and says what is not as it was written. Changes nothing.
     ///

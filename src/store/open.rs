@@ -3,14 +3,14 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use super::bindings::Bindings;
 use super::blobs::Blobs;
 use super::book::Book;
-use super::disk::{DiskStore, Writing};
+use super::disk::DiskStore;
 use super::error::StoreError;
 use super::files;
+use super::found::Found;
 use super::generations::Generations;
 use super::index::Index;
 use super::intents::Intents;
@@ -25,6 +25,7 @@ use super::survey::Survey;
 use super::usage::Usage;
 use super::warm::Warm;
 use super::watch::Indexing;
+use super::writing::Writing;
 use crate::clock::Clock;
 use crate::fault;
 
@@ -99,16 +100,22 @@ impl DiskStore {
             + outbox.sweep()?;
         fault::point("swept");
         let listing = intents.list()?;
-        let survey = Survey::new();
+        let (survey, found) = (Survey::new(), Found::default());
         let fill = |rows: &Rows| survey.begin(rows, (&files, &book), tell);
-        let (index, opened) = Index::open(dir.join(INDEX), files.clone(), &fill, clock)?;
+        let (index, opened) = Index::open(
+            dir.join(INDEX),
+            (files.clone(), found.clone()),
+            &fill,
+            clock,
+        )?;
         let (tally, rebuilt) = match opened {
             Some(opened) => (opened.tally, opened.rebuilt),
             None => (survey.begin_anew(&files, &book)?, None),
         };
         fault::point("index-open");
+        found.remember(&tally);
         let mut damaged = tally.damaged;
-        let unread = !damaged.is_empty();
+        damaged.extend(tally.unread.iter().filter_map(path_of));
         damaged.extend(listing.damaged);
         let (owners, unread_owners) = Owners::open(dir.join(OWNERS))?;
         damaged.extend(unread_owners);
@@ -134,7 +141,7 @@ impl DiskStore {
             usage: Usage::default(),
             warm: Warm::new(),
             survey,
-            damaged: AtomicBool::new(unread),
+            found,
             writing: Writing::new(),
             lock,
         };
@@ -146,13 +153,31 @@ impl DiskStore {
     }
 
     fn look_at_the_rest(&self, report: &mut OpenReport) -> Result<(), StoreError> {
-        let (_, rest) = self.survey_rest(&|| false)?;
+        match self.survey_rest(&|| false) {
+            Ok(_) => {}
+            // It is told of, and looked for again by whoever keeps the bounds.
+            Err(error) if error.is_of_one_file() => {
+                let unread = path_of(&error);
+                let news = unread.filter(|path| !report.damaged.contains(path));
+                report.damaged.extend(news);
+            }
+            Err(error) => return Err(error),
+        }
+        let rest = self.found.take();
         report.generations += rest.generations;
         report.bytes = self.book.bytes();
         report.reindexed += rest.read;
         report.removed_temporaries += rest.removed_temporaries;
         report.damaged.extend(rest.damaged);
         Ok(())
+    }
+}
+
+/// The file that could not be read.
+fn path_of(error: &StoreError) -> Option<PathBuf> {
+    match error {
+        StoreError::Io { path, .. } => Some(path.clone()),
+        _ => None,
     }
 }
 

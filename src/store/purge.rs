@@ -63,6 +63,8 @@ pub fn purge(
     now: Timestamp,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Purged, StoreError> {
+    // What the index says is only a guess before that.
+    store.survey(&|| false)?;
     let mut done = Purged::default();
     let mut after = None;
     loop {

@@ -19,7 +19,7 @@ use crate::generation::Fingerprint;
 const THREADS: usize = 8;
 
 /// What was found in `generations/`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Files that hold a generation, as far as they were looked at.
     pub(super) generations: u64,
@@ -29,6 +29,10 @@ pub(super) struct Tally {
     pub(super) read: u64,
     /// Files that cannot be served.
     pub(super) damaged: Vec<PathBuf>,
+    /// Why single files could not be read: nobody knows what they hold, and they may be read later.
+    pub(super) unread: Vec<StoreError>,
+    /// Whether there are generations that a newer version kept.
+    pub(super) newer: bool,
     /// Unfinished files that were removed.
     pub(super) removed_temporaries: u64,
     /// Whether something is still to be done of which the index had not known.
@@ -43,6 +47,8 @@ impl Tally {
             bytes,
             read,
             damaged,
+            unread,
+            newer,
             removed_temporaries,
             found_open,
         } = other;
@@ -50,8 +56,30 @@ impl Tally {
         self.bytes += bytes;
         self.read += read;
         self.damaged.extend(damaged);
+        self.unread.extend(unread);
+        self.newer |= newer;
         self.removed_temporaries += removed_temporaries;
         self.found_open |= found_open;
+    }
+
+    /// Counts a file that gives no generation.
+    ///
+    /// MONEY: what cannot be read now was paid for and may need blobs, so it is not damaged. An error
+    /// that is not of this file alone is given back.
+    fn refused(&mut self, path: PathBuf, error: StoreError) -> Result<(), StoreError> {
+        match error {
+            error if error.is_of_one_file() => {
+                tracing::warn!(%error, "a kept generation cannot be read now");
+                self.unread.push(error);
+            }
+            error @ StoreError::Io { .. } => return Err(error),
+            error => {
+                tracing::warn!(%error, "a kept generation cannot be served");
+                self.newer |= matches!(error, StoreError::NewerFormat { .. });
+                self.damaged.push(path);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -121,6 +149,10 @@ pub(super) fn each_folder(
                 Ok(all)
             });
         }
+        // Which thread had which folder is chance.
+        if let Ok(all) = &mut all {
+            all.damaged.sort_unstable();
+        }
         all
     })
 }
@@ -130,6 +162,7 @@ pub(super) fn folder(rows: &Rows, source: Source<'_>, shard: u8) -> Result<Tally
     let mut tally = Tally::default();
     let mut found = source.files.shard(shard)?;
     tally.damaged.append(&mut found.misplaced);
+    tally.newer |= found.newer;
     tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
     for (key, row) in rows.shard(shard)? {
         match (found.files.get(&key), row) {
@@ -160,6 +193,7 @@ pub(super) fn count(source: Source<'_>, shard: u8) -> Result<Tally, StoreError> 
     let mut tally = Tally::default();
     let mut found = source.files.shard(shard)?;
     tally.damaged.append(&mut found.misplaced);
+    tally.newer |= found.newer;
     tally.bytes += found.files.values().map(|stamp| stamp.len).sum::<u64>();
     for key in found.files.keys() {
         tally.read += 1;
@@ -169,24 +203,24 @@ pub(super) fn count(source: Source<'_>, shard: u8) -> Result<Tally, StoreError> 
                     book.load(key, &row::blobs_of(&file.entry));
                 }
                 tally.generations += 1;
+                // Nobody can say whether it was known of.
+                tally.found_open |= file.entry.record.is_open();
             }
             Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "a kept generation cannot be served");
-                tally.damaged.push(source.files.path(key));
-            }
+            Err(error) => tally.refused(source.files.path(key), error)?,
         }
     }
     Ok(tally)
 }
 
-/// Makes the row of `key` anew from its file, or removes it with a file that is gone or damaged.
+/// Makes the row of `key` anew from its file, or removes it with a file that is gone or damaged. One
+/// whose file cannot be read now stays, in doubt.
 pub(super) fn refresh(
     rows: &Rows,
     source: Source<'_>,
     key: &Fingerprint,
     tally: &mut Tally,
-) -> Result<(), IndexError> {
+) -> Result<(), ReconcileError> {
     tally.read += 1;
     if let Some(watch) = source.watch {
         watch.file_read();
@@ -198,15 +232,19 @@ pub(super) fn refresh(
             source.note(key, &row);
             tally.found_open |= row.open;
             tally.generations += 1;
-            Ok(())
         }
-        Ok(None) => rows.remove(key),
+        Ok(None) => rows.remove(key)?,
         Err(error) => {
-            tracing::warn!(%error, "a kept generation cannot be served");
-            tally.damaged.push(source.files.path(key));
-            rows.remove(key)
+            let unread = tally.unread.len();
+            tally.refused(source.files.path(key), error)?;
+            if tally.unread.len() > unread {
+                rows.doubt(key)?;
+            } else {
+                rows.remove(key)?;
+            }
         }
     }
+    Ok(())
 }
 
 /// Brings back the way from a job to its generation, should it have been lost alone.

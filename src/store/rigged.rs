@@ -103,8 +103,12 @@ impl Store for Rigged {
         self.store.write_used();
     }
 
-    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<Surveyed, StoreError> {
+    fn survey(&self, is_over: &dyn Fn() -> bool) -> Result<bool, StoreError> {
         self.store.survey(is_over)
+    }
+
+    fn surveyed(&self) -> Surveyed {
+        self.store.surveyed()
     }
 
     fn kept_bytes(&self) -> u64 {
@@ -125,6 +129,10 @@ impl Store for Rigged {
 
     fn free_blobs(&self, before: Timestamp) -> Result<Freed, StoreError> {
         self.store.free_blobs(before)
+    }
+
+    fn blobs_stay(&self) -> bool {
+        self.store.blobs_stay()
     }
 
     fn verify(

@@ -13,7 +13,7 @@ use super::record::{Entry, Payload, Record};
 use crate::generation::Kind;
 
 /// The first byte of every row of this form.
-const FORM: u8 = 2;
+pub(super) const FORM: u8 = 2;
 
 /// What the index knows about one generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,20 @@ impl Row {
             model: record.model.clone(),
             blobs: blobs_of(entry),
         }
+    }
+
+    /// The same, when its file cannot be read and may hold something else by now.
+    pub(super) fn doubted(self) -> Self {
+        let stamp = Stamp {
+            inode: 0,
+            ..self.stamp
+        };
+        Self { stamp, ..self }
+    }
+
+    /// Whether there is something to be done, or may be: nobody can say that it is finished.
+    pub(super) fn may_be_open(&self) -> bool {
+        self.open || self.stamp.inode == 0
     }
 
     /// What it takes on the disk by itself and with its blobs, in bytes.

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -73,8 +73,9 @@ pub(super) type LastUsed = BTreeMap<Fingerprint, Timestamp>;
 /// The open index.
 pub(super) struct Rows {
     db: sled::Db,
-    /// sled's log: what is synced before anything may rely on it.
-    log: PathBuf,
+    /// sled's log: what is synced before anything may rely on it. Opened with the index, since an error of
+    /// an earlier write is told only to those who had the file open then.
+    log: File,
     generations: Tree,
     tasks: Tree,
     open: Tree,
@@ -109,7 +110,7 @@ impl Rows {
             .open()?;
         db.drop_tree(FORMER_TREE)?;
         Ok(Self {
-            log: dir.join("db"),
+            log: File::open(dir.join("db")).map_err(sled::Error::Io)?,
             generations: db.open_tree("generations")?,
             tasks: db.open_tree("tasks")?,
             open: db.open_tree("open")?,
@@ -158,6 +159,14 @@ impl Rows {
             }
             Ok::<_, sled::Error>(())
         })
+    }
+
+    /// Notes that the file of `key` cannot be read: what its row says may be out of date.
+    pub(super) fn doubt(&self, key: &Fingerprint) -> Result<(), IndexError> {
+        match self.get(key)? {
+            Some(row) => self.put(key, &row.doubted()),
+            None => Ok(()),
+        }
     }
 
     /// Notes whether there is still something to be done for `key`.
@@ -220,15 +229,18 @@ impl Rows {
     /// Says that the rows of these folders are true, and how large all blobs are, in bytes.
     ///
     /// MONEY: a start believes it, so the rows must be durable before it is said: a power cut may
-    /// keep what was written last.
+    /// keep what was written last. Where they cannot be made so, the next to open the index makes it anew.
     pub(super) fn mark_folders(
         &self,
         folders: &[(u8, FolderMark)],
         blob_bytes: u64,
     ) -> Result<(), IndexError> {
         self.flush()?;
-        let synced = File::open(&self.log).and_then(|log| log.sync_data());
-        synced.map_err(sled::Error::Io)?;
+        if let Err(error) = self.log.sync_data() {
+            // Rows may be lost that can still be read, and no later sync would say so.
+            guarded(|| self.meta.remove(MARK_KEY).map(drop))?;
+            return Err(sled::Error::Io(error).into());
+        }
         guarded(|| {
             self.meta.insert(BLOBS_KEY, &blob_bytes.to_be_bytes())?;
             for (shard, mark) in folders {

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::StoreError;
@@ -23,11 +23,9 @@ use super::rows::{IndexError, Rows};
 use super::watch::{Indexing, Watch};
 use crate::generation::Fingerprint;
 
-/// What a look at everything came to.
+/// What looks at what is kept came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surveyed {
-    /// Whether it came to its end.
-    pub whole: bool,
     /// Kept generations that were looked at.
     pub generations: u64,
     /// Of them those whose row in the index was missing or out of date, and was made again.
@@ -39,6 +37,17 @@ pub struct Surveyed {
     pub damaged: Vec<PathBuf>,
 }
 
+impl From<Tally> for Surveyed {
+    fn from(tally: Tally) -> Self {
+        Self {
+            generations: tally.generations,
+            reindexed: tally.read,
+            found_open: tally.found_open,
+            damaged: tally.damaged,
+        }
+    }
+}
+
 /// What is known of one of the 256 folders.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -46,8 +55,16 @@ pub(super) struct Known {
     surveyed: bool,
     /// It has files that cannot be read: each start is to say so.
     damaged: bool,
-    /// What its rows were last marked with.
-    marked: Option<FolderStamp>,
+    /// What its rows were last marked with, and in which of the indexes opened since start.
+    marked: Option<(FolderStamp, u64)>,
+}
+
+impl Known {
+    /// The sizes of a file of it before and after a change, as far as the book has counted them: the
+    /// files of a folder that could not be looked at are counted when it is.
+    pub(super) fn counted(&self, sizes: (u64, u64)) -> (u64, u64) {
+        if self.surveyed { sizes } else { (0, 0) }
+    }
 }
 
 /// The folders. Whoever changes a file of one reads what is known of it meanwhile, and is kept out
@@ -56,6 +73,8 @@ pub(super) struct Survey {
     folders: Vec<RwLock<Known>>,
     /// How many generations are in the folders that were believed at start.
     believed: AtomicU64,
+    /// Whether the times of folders move with what comes and goes, once that was tried.
+    pub(super) times_move: OnceLock<bool>,
 }
 
 impl Survey {
@@ -63,6 +82,7 @@ impl Survey {
         Self {
             folders: (0..=u8::MAX).map(|_| RwLock::default()).collect(),
             believed: AtomicU64::new(0),
+            times_move: OnceLock::new(),
         }
     }
 
@@ -105,7 +125,7 @@ impl Survey {
             let mark = rows.folder(shard)?;
             let mark = mark.filter(|mark| Some(mark.stamp) == stamp && mark.open == open);
             *self.write(shard) = Known {
-                marked: stamp.filter(|_| mark.is_some()),
+                marked: stamp.filter(|_| mark.is_some()).map(|stamp| (stamp, 0)),
                 ..Known::default()
             };
             match mark {
@@ -156,11 +176,12 @@ impl Survey {
         let removed_temporaries = source.files.sweep_folder(shard)?;
         let mut tally = look()?;
         tally.removed_temporaries += removed_temporaries;
-        if let Some(book) = source.book {
+        known.damaged = !tally.damaged.is_empty();
+        // MONEY: nobody knows what a file needs that could not be read. It is looked at again.
+        known.surveyed = tally.unread.is_empty();
+        if let Some(book) = source.book.filter(|_| known.surveyed) {
             book.load_files(tally.bytes);
         }
-        known.damaged = !tally.damaged.is_empty();
-        known.surveyed = true;
         Ok(tally)
     }
 
@@ -199,80 +220,126 @@ impl DiskStore {
     /// is gone through itself, so that the book knows what the file needed before.
     pub(super) fn enter(&self, key: &Fingerprint) -> RwLockReadGuard<'_, Known> {
         let [shard, ..] = *key.as_bytes();
-        {
-            let known = self.survey.read(shard);
-            if known.surveyed {
-                return known;
-            }
-        }
-        if let Err(error) = self.survey_folder(shard) {
+        if let Err(error) = self.look_first(key) {
             // MONEY: what was paid for is kept nonetheless. Nothing is evicted before it is known.
             tracing::warn!(%error, "a folder of what is kept cannot be looked at yet");
         }
         self.survey.read(shard)
     }
 
-    /// Goes through every folder that has not been gone through since start, and through the blobs,
-    /// until `is_over`.
-    pub(super) fn survey_rest(
-        &self,
-        is_over: &dyn Fn() -> bool,
-    ) -> Result<(bool, Tally), StoreError> {
-        let mut tally = Tally::default();
-        if self.book.is_complete() {
-            return Ok((true, tally));
+    /// Goes through the folder of `key`, unless that was done: then what the index says of it is true.
+    ///
+    /// # Errors
+    /// When it cannot be. Single files that cannot be read are in doubt, and no error here.
+    pub(super) fn look_first(&self, key: &Fingerprint) -> Result<(), StoreError> {
+        let [shard, ..] = *key.as_bytes();
+        if self.survey.read(shard).surveyed {
+            return Ok(());
         }
+        match self.survey_folder(shard) {
+            Err(error) if error.is_of_one_file() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Goes through every folder that has not been gone through since start, and through the blobs,
+    /// until `is_over`; says whether it came to its end.
+    pub(super) fn survey_rest(&self, is_over: &dyn Fn() -> bool) -> Result<bool, StoreError> {
+        if self.book.is_complete() {
+            return Ok(true);
+        }
+        let mut unread = None;
         for shard in 0..=u8::MAX {
             if is_over() {
-                return Ok((false, tally));
+                return Ok(false);
             }
-            tally.add(self.survey_folder(shard)?);
+            match self.survey_folder(shard) {
+                Ok(()) => {}
+                // What is in the others has to be known all the same.
+                Err(error) if error.is_of_one_file() => unread = unread.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(error) = unread {
+            return Err(error);
         }
         self.blobs.each(&mut |hash, len| {
             self.book.load_blob(hash, len);
             Ok(())
         })?;
         self.book.complete();
-        Ok((true, tally))
+        Ok(true)
     }
 
-    fn survey_folder(&self, shard: u8) -> Result<Tally, StoreError> {
+    /// Goes through one folder, unless that was done.
+    ///
+    /// # Errors
+    /// When it cannot be listed, or a file of it not be read.
+    fn survey_folder(&self, shard: u8) -> Result<(), StoreError> {
         let source = Source {
             files: &self.files,
             book: Some(&self.book),
             watch: None,
         };
         let look = || self.index.folder(shard, &self.book);
-        let tally = self.survey.one((shard, source), &look)?;
-        if !tally.damaged.is_empty() {
-            self.damaged.store(true, Ordering::Relaxed);
+        let mut tally = self.survey.one((shard, source), &look)?;
+        if tally.unread.is_empty() {
+            self.found.note(tally);
+            return Ok(());
         }
-        Ok(tally)
+        let first = tally.unread.swap_remove(0);
+        self.found.note_again(tally);
+        Err(first)
     }
 
     /// Notes of every folder whose last change lies so far back that its rows are true, so that the
     /// next start believes them.
     pub(super) fn mark_folders(&self, resting: Duration) {
+        if !self.book.is_complete() {
+            return;
+        }
+        let opened = self.index.opened();
         let marks: Vec<_> = (0..=u8::MAX)
-            .filter_map(|shard| Some((shard, self.mark_of(shard, resting)?)))
+            .filter_map(|shard| Some((shard, self.mark_of(shard, (resting, opened))?)))
             .collect();
-        if marks.is_empty() || !self.book.is_complete() {
+        if marks.is_empty() || !self.times_move() {
             return;
         }
         let blob_bytes = self.book.blob_bytes();
         if self.index.mark_folders(&marks, blob_bytes).is_ok() {
             for (shard, mark) in marks {
-                self.survey.write(shard).marked = Some(mark.stamp);
+                self.survey.write(shard).marked = Some((mark.stamp, opened));
+            }
+        }
+    }
+
+    /// MONEY: on a file system that does not tell that a folder has changed, none is ever believed.
+    fn times_move(&self) -> bool {
+        if let Some(moves) = self.survey.times_move.get() {
+            return *moves;
+        }
+        match self.files.times_move() {
+            Ok(moves) => {
+                if !moves {
+                    tracing::warn!(
+                        "the file system does not note when a folder changes: each start looks at everything"
+                    );
+                }
+                *self.survey.times_move.get_or_init(|| moves)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "nobody knows whether folders tell of their changes");
+                false
             }
         }
     }
 
     /// What a folder is to be marked with; `None` when it is marked so already, or may not be.
-    fn mark_of(&self, shard: u8, resting: Duration) -> Option<FolderMark> {
+    fn mark_of(&self, shard: u8, (resting, opened): (Duration, u64)) -> Option<FolderMark> {
         let now = jiff::Timestamp::now();
         let due = |known: &Known| {
             let stamp = self.files.folder_stamp(shard).ok().flatten()?;
-            let due = known.surveyed && !known.damaged && known.marked != Some(stamp);
+            let due = known.surveyed && !known.damaged && known.marked != Some((stamp, opened));
             (due && stamp.rests(now, resting)).then_some(stamp)
         };
         due(&self.survey.read(shard))?;
@@ -280,13 +347,20 @@ impl DiskStore {
         let known = self.survey.write(shard);
         let stamp = due(&known)?;
         let (rows, _) = self.index.rows(shard).ok()?;
+        let mut names = self.files.names(shard).ok()?;
         let (mut open, mut bytes) = (0, 0);
-        for (_, row) in &rows {
+        for (key, row) in &rows {
             let row = row.as_ref()?;
+            let inode = names.remove(key)?;
+            // Some file systems list other numbers than they tell of the files themselves.
+            if inode != row.stamp.inode && self.files.stamp(key)? != row.stamp {
+                return None;
+            }
             open += u64::from(row.open);
             bytes += row.stamp.len;
         }
-        Some(FolderMark {
+        // MONEY: other hands may have put something there, or taken it, of which no row tells.
+        names.is_empty().then_some(FolderMark {
             stamp,
             generations: rows.len() as u64,
             open,

@@ -413,7 +413,7 @@ async fn the_log_can_be_silent_about_requests() {
 }
 
 /// What is counted by then.
-const COUNTS: [(&str, u64); 25] = [
+const COUNTS: [(&str, u64); 26] = [
     (
         "reprise_requests_total{kind=\"images\",outcome=\"stored\"}",
         1,
@@ -466,6 +466,7 @@ const COUNTS: [(&str, u64); 25] = [
     ("reprise_requests_in_flight", 1),
     ("reprise_jobs_running", 0),
     ("reprise_store_errors_total", 0),
+    ("reprise_evictions_waiting", 0),
 ];
 
 #[tokio::test]

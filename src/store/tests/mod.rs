@@ -13,6 +13,7 @@ mod golden;
 mod index;
 mod intents;
 mod keeping;
+mod late;
 mod open_work;
 mod opening;
 mod purging;
