@@ -629,3 +629,47 @@ async fn a_note_holds_nothing_for_a_job_beside_it() {
         assert_eq!(desk.held(), 4);
     }
 }
+
+/// A job of which the start did not know: a look at everything has brought it, or an import.
+#[test]
+fn a_job_that_is_found_late_is_held_once_and_booked_once() {
+    let mut desk = Desk::new();
+    desk.ask(5);
+    let mut run = desk.take(0).expect("it was asked for");
+    let mut record = desk.record(&run, Some("task_late"));
+    // Another one's run: of this one nothing stays.
+    desk.store().remove_intent(&run.intent.key).unwrap();
+    drop(run.stake.take());
+    desk.books.give_back(&run.intent.stakes());
+    record.run = Some(new_run(desk.clock.now()));
+    let standing = |desk: &Desk| {
+        let budgets = desk.books.limits.budgets();
+        let (spent, held) = budgets.standing("alice", Period::Day, desk.clock.now());
+        (spent.billionths() / DOLLAR, held.billionths() / DOLLAR)
+    };
+    let (before, _) = standing(&desk);
+    let jobs = [record.clone()];
+    for _ in 0..2 {
+        desk.books.found(&jobs);
+        assert_eq!(standing(&desk), (before, 5));
+    }
+    let end = End {
+        key: record.key,
+        task_id: "task_late".to_owned(),
+        outcome: crate::jobs::Outcome::Succeeded,
+        poll_path: "/v1/videos/x".to_owned(),
+        answer: None,
+    };
+    desk.books.before(&end, &mut record.clone()).unwrap();
+    assert_eq!(standing(&desk), (before + 5, 0));
+    // Whoever looked had seen it run.
+    desk.books.found(&jobs);
+    assert_eq!(standing(&desk), (before + 5, 0));
+    // Its end was booked and not kept; the next process finds it as late.
+    desk.crash();
+    desk.books.found(&jobs);
+    assert_eq!(standing(&desk), (before + 5, 0));
+    desk.books.before(&end, &mut record).unwrap();
+    assert_eq!(standing(&desk), (before + 5, 0));
+    assert_eq!(desk.ledger_sum(), (before + 5) * DOLLAR);
+}

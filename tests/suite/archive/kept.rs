@@ -1,10 +1,11 @@
 //! What a client sees of files that are kept.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use http::Method;
 use reprise::config::{Deliver, Links, Scope};
-use reprise::store::MediumState;
+use reprise::store::{DiskStore, MediumState, export};
 use serde_json::json;
 
 use super::{
@@ -260,6 +261,33 @@ async fn what_is_wanted_is_fetched_after_a_restart() {
     let link = kept_link(&house, &id).await;
     assert_eq!(house.client().get(&link).send().await.body, film(5_000));
     assert_eq!(house.billed(), 1);
+}
+
+#[tokio::test]
+async fn what_an_import_brings_is_fetched_without_a_restart() {
+    let host = Host::start(|_| Page::file(&film(5_000)).hold(100)).await;
+    let mut elsewhere = linking_to(&host).await;
+    let (id, _) = finished(&elsewhere, "a glacier").await;
+    host.asked(1).await;
+    elsewhere.shutdown().await;
+    let clock = reprise::clock::Clock::system();
+    let (store, _) = DiskStore::open(&elsewhere.data_dir(), clock.clone()).unwrap();
+    let mut tar = Vec::new();
+    export(&store, &mut tar, clock.now(), &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    drop(store);
+    let house = linking_to(&host).await;
+    let token = std::fs::read_to_string(house.data_dir().join("admin-token")).unwrap();
+    let import = house.client().post("/api/cache/import").key(token.trim());
+    let imported = import.raw("application/x-tar", tar).send().await;
+    assert_eq!(imported.status, 200);
+    host.release();
+    host.asked(2).await;
+    let link = kept_link(&house, &id).await;
+    assert_eq!(house.client().get(&link).send().await.body, film(5_000));
+    assert_eq!(house.billed(), 0);
 }
 
 /// Nobody polls: the proxy follows the job, and fetches its clip.
