@@ -284,7 +284,7 @@ impl Index {
             Ok((rows, tally, rebuilt)) => {
                 self.opened.fetch_add(1, Ordering::AcqRel);
                 *state = State::Open { rows, pause };
-                self.found.note_again(tally);
+                self.found.note_again(&tally);
                 tracing::info!(rebuilt, "the index is open again");
             }
             Err(error) => tracing::warn!(%error, "the index cannot be opened yet"),

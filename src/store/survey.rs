@@ -288,7 +288,7 @@ impl DiskStore {
             return Ok(());
         }
         let first = tally.unread.swap_remove(0);
-        self.found.note_again(tally);
+        self.found.note_again(&tally);
         Err(first)
     }
 

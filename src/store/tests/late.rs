@@ -102,9 +102,13 @@ fn what_an_index_that_is_opened_anew_brings_is_told() {
     store.surveyed();
     store.index.doubt();
     smuggle(dir.path(), &running(30));
+    let damaged = gen_path(dir.path(), &key(31));
+    std::fs::write(&damaged, "not what was written").unwrap();
     store.index.end_pause();
     assert_eq!(store.find_task("task_30").unwrap(), Some(key(30)));
-    assert!(store.surveyed().found_open);
+    let found = store.surveyed();
+    assert!(found.found_open);
+    assert_eq!((found.damaged, found.generations), (vec![damaged], 0));
 }
 
 #[test]
@@ -364,10 +368,15 @@ async fn a_keeper_says_that_it_still_looks() {
     tokio::time::sleep(Duration::from_secs(45)).await;
     assert!(keeper.is_looking());
     *failing.lock().unwrap() = None;
-    imports.changed().await.unwrap();
-    while keeper.is_looking() {
-        tokio::task::yield_now().await;
-    }
+    let heard = tokio::time::timeout(Duration::from_mins(10), imports.changed());
+    heard.await.expect("it tries again").unwrap();
+    let looked = async {
+        while keeper.is_looking() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let looked = tokio::time::timeout(Duration::from_mins(10), looked).await;
+    looked.expect("it has come to its end");
     stop.cancel();
     running.await.unwrap();
 }
