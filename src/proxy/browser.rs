@@ -93,3 +93,40 @@ pub(super) fn is_same_origin(parts: &Parts) -> bool {
             .zip(host)
             .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(&host))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_browser_makes_a_page_of() {
+        let own = ("cookie", "a=b; reprise_session=1");
+        let dest = |dest| vec![("sec-fetch-site", "none"), ("sec-fetch-dest", dest)];
+        for (sent, expected) in [
+            (dest("document"), true),
+            (dest("iframe"), true),
+            (dest("frame"), true),
+            (dest("fencedframe"), true),
+            (dest("embed"), true),
+            (dest("object"), true),
+            (dest("empty"), false),
+            (dest("image"), false),
+            (dest("video"), false),
+            (dest("audio"), false),
+            (vec![("sec-fetch-mode", "navigate")], true),
+            // A browser that says nothing of it, over plain HTTP in a network.
+            (vec![("upgrade-insecure-requests", "1")], true),
+            (vec![own], true),
+            (vec![("cookie", "__Host-reprise_session=1")], true),
+            (vec![own, ("sec-fetch-dest", "empty")], false),
+            (vec![("cookie", "a=b; my_reprise_session=1")], false),
+            (vec![("accept", "text/html")], false),
+        ] {
+            let mut asked = HeaderMap::new();
+            for (name, value) in &sent {
+                asked.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_document(&asked), expected, "{sent:?}");
+        }
+    }
+}
