@@ -91,7 +91,7 @@ pub(super) fn is_same_origin(parts: &Parts) -> bool {
     site.is_none_or(|site| site == "same-origin")
         && origin
             .zip(host)
-            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(&host))
+            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
