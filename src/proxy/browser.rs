@@ -3,7 +3,7 @@
 //! Browsers tell it to this machine and over TLS, and no page can change what they tell.
 
 use http::Method;
-use http::header;
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 
 use super::framing::host;
@@ -35,27 +35,34 @@ pub(super) fn is_navigation(parts: &Parts) -> bool {
         && said("sec-fetch-dest", "document")
 }
 
+/// Has a page that a browser makes of an answer be one of no origin, with no scripts. SECURITY: upstream's
+/// would be one of the console's otherwise, and ask with its session.
+pub(super) fn confine(answer: &mut HeaderMap) {
+    // Beside what upstream says itself: a browser heeds all of them.
+    answer.append(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("sandbox"),
+    );
+    let as_it_says = HeaderValue::from_static("nosniff");
+    answer.insert(header::X_CONTENT_TYPE_OPTIONS, as_it_says);
+}
+
 /// Whether a browser would show the answer as a page of this origin, or may.
 ///
 /// Over plain HTTP from another machine browsers do not say what they want an answer for. But they have
 /// asked for a page before they can ask for anything with the console's session, or say that they would
 /// rather have it over TLS, which they say of pages alone.
-pub(super) fn is_document(parts: &Parts) -> bool {
-    let said = |name| headers::text(&parts.headers, name);
+pub(super) fn is_document(asked: &HeaderMap) -> bool {
+    let said = |name| headers::text(asked, name);
     match (said("sec-fetch-dest"), said("sec-fetch-mode")) {
         (_, Some("navigate")) => true,
         (Some(wanted), _) => PAGES.contains(&wanted),
-        (None, _) => {
-            parts
-                .headers
-                .contains_key(header::UPGRADE_INSECURE_REQUESTS)
-                || has_session(parts)
-        }
+        (None, _) => asked.contains_key(header::UPGRADE_INSECURE_REQUESTS) || has_session(asked),
     }
 }
 
-fn has_session(parts: &Parts) -> bool {
-    let sent = parts.headers.get_all(header::COOKIE).iter();
+fn has_session(asked: &HeaderMap) -> bool {
+    let sent = asked.get_all(header::COOKIE).iter();
     sent.filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .any(is_session)
@@ -84,5 +91,42 @@ pub(super) fn is_same_origin(parts: &Parts) -> bool {
     site.is_none_or(|site| site == "same-origin")
         && origin
             .zip(host)
-            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(&host))
+            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_browser_makes_a_page_of() {
+        let own = ("cookie", "a=b; reprise_session=1");
+        let dest = |dest| vec![("sec-fetch-site", "none"), ("sec-fetch-dest", dest)];
+        for (sent, expected) in [
+            (dest("document"), true),
+            (dest("iframe"), true),
+            (dest("frame"), true),
+            (dest("fencedframe"), true),
+            (dest("embed"), true),
+            (dest("object"), true),
+            (dest("empty"), false),
+            (dest("image"), false),
+            (dest("video"), false),
+            (dest("audio"), false),
+            (vec![("sec-fetch-mode", "navigate")], true),
+            // A browser that says nothing of it, over plain HTTP in a network.
+            (vec![("upgrade-insecure-requests", "1")], true),
+            (vec![own], true),
+            (vec![("cookie", "__Host-reprise_session=1")], true),
+            (vec![own, ("sec-fetch-dest", "empty")], false),
+            (vec![("cookie", "a=b; my_reprise_session=1")], false),
+            (vec![("accept", "text/html")], false),
+        ] {
+            let mut asked = HeaderMap::new();
+            for (name, value) in &sent {
+                asked.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_document(&asked), expected, "{sent:?}");
+        }
+    }
 }

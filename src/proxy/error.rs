@@ -43,11 +43,6 @@ pub(crate) enum Error {
     )]
     OriginNotAllowed,
     #[error(
-        "Nothing below /v1/ is shown as a page: what upstream answers would stand beside the console, \
-         with its rights. Ask with a client, or a script of an allowed origin."
-    )]
-    NoPage,
-    #[error(
         "The figures are for this machine alone, or for who has the admin token. Send `Authorization: \
          Bearer TOKEN` with the content of `admin-token` in data_dir, or of the variable that \
          console.token_env names. (A request with a forwarding header needs it from this machine too.)"

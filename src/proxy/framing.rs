@@ -59,7 +59,7 @@ pub(super) fn check_expectation(parts: &Parts) -> Result<(), Error> {
 }
 
 /// The one host that a request names, from `Host` or `:authority`.
-pub(super) fn host(parts: &Parts) -> Result<String, Error> {
+pub(super) fn host(parts: &Parts) -> Result<&str, Error> {
     let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
     let mut named = parts.headers.get_all(header::HOST).iter();
     let (first, second) = (named.next(), named.next());
@@ -80,6 +80,6 @@ pub(super) fn host(parts: &Parts) -> Result<String, Error> {
         (Some(host), Some(target)) if !host.eq_ignore_ascii_case(target) => {
             refuse("Host and the request's target name different hosts.")
         }
-        (Some(host), _) | (None, Some(host)) => Ok(host.to_owned()),
+        (Some(host), _) | (None, Some(host)) => Ok(host),
     }
 }

@@ -241,6 +241,8 @@ impl Proxy {
             .allowed_origin(request.headers())
             .map(str::to_owned);
         let version = request.version();
+        let is_page =
+            request.uri().path().starts_with("/v1/") && browser::is_document(request.headers());
         let mut standing = None;
         let mut response = match self.route(request, &told, &mut standing).await {
             Ok(response) => {
@@ -260,6 +262,9 @@ impl Proxy {
         }
         if let Some(origin) = origin {
             cors::allow(response.headers_mut(), &origin);
+        }
+        if is_page {
+            browser::confine(response.headers_mut());
         }
         name_request(response.headers_mut());
         response

@@ -25,8 +25,10 @@ impl Proxy {
             "http"
         };
         // The guard has let it in, so it names one.
-        let host = framing::host(parts).unwrap_or_else(|_| self.config.listen.to_string());
-        format!("{scheme}://{host}")
+        match framing::host(parts) {
+            Ok(host) => format!("{scheme}://{host}"),
+            Err(_) => format!("{scheme}://{}", self.config.listen),
+        }
     }
 
     /// Whether answers of this record are shown with other links than upstream's.

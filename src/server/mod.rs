@@ -223,11 +223,14 @@ impl Server {
         let counted = reception.routes.metrics().connection_opens();
         tokio::spawn(async move {
             let _counted = counted;
-            // A handshake that has not ended when the program drains has asked for nothing.
-            let received = stop.run_until_cancelled(reception.receive(guest)).await;
-            if let Some(connection) = received.flatten()
-                && let Err(error) = watcher.watch(connection).await
-            {
+            // A handshake that has not ended when the program drains has asked for nothing. What it needs is
+            // boxed, so that a connection does not hold it to its end.
+            let received = Box::pin(stop.run_until_cancelled(reception.receive(guest))).await;
+            let Some(connection) = received.flatten() else {
+                return;
+            };
+            drop((reception, stop));
+            if let Err(error) = Box::pin(watcher.watch(connection)).await {
                 tracing::debug!(%error, "a connection ended early");
             }
         });

@@ -43,7 +43,8 @@ impl Writing<'_> {
         match field.name() {
             "message" => Ok(()),
             name => {
-                self.writer.write_str(name.trim_start_matches("r#"))?;
+                self.writer
+                    .write_str(name.strip_prefix("r#").unwrap_or(name))?;
                 self.writer.write_char('=')
             }
         }

@@ -38,7 +38,7 @@ impl Error {
             Self::TooSlow => form(408, INVALID, "request_timeout", false),
             Self::InvalidKey => form(401, INVALID, "invalid_api_key", false),
             Self::HostNotAllowed(_) => form(421, INVALID, "host_not_allowed", true),
-            Self::OriginNotAllowed | Self::NoPage => form(403, INVALID, "origin_not_allowed", true),
+            Self::OriginNotAllowed => form(403, INVALID, "origin_not_allowed", true),
             Self::NoAdminToken => form(401, INVALID, "invalid_admin_token", false),
             Self::MetricsNotAllowed => form(403, INVALID, "metrics_not_allowed", true),
             Self::NotFound { .. } => form(404, INVALID, "not_found", false),
