@@ -73,12 +73,20 @@ impl BaseUrl {
 
     /// The port that is connected to.
     pub fn port(&self) -> u16 {
-        let usual = if self.scheme == Scheme::HTTPS {
+        self.authority.port_u16().unwrap_or(self.usual_port())
+    }
+
+    /// Whether the port is the one that its scheme has by itself.
+    pub fn has_usual_port(&self) -> bool {
+        self.port() == self.usual_port()
+    }
+
+    fn usual_port(&self) -> u16 {
+        if self.scheme == Scheme::HTTPS {
             443
         } else {
             80
-        };
-        self.authority.port_u16().unwrap_or(usual)
+        }
     }
 
     /// This address with `rest` behind it, byte for byte; `rest` is empty, or starts with `/` or

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -14,16 +14,11 @@ const ENOUGH: usize = 16 * 1024;
 
 /// Joins small pieces of a body that are ready together.
 ///
-/// Each piece that is handed on alone costs a system call and a packet. The sender of a body is another
-/// task: what it has read already is here after one turn of the scheduler, which is all that is waited
-/// for. So a piece that comes alone is not held up.
+/// Each piece that is handed on alone costs a system call and a packet. Nothing is waited for: a piece
+/// that comes alone is handed on at once.
 pub struct Gather<B> {
     body: B,
     held: Held,
-    /// One turn, while it lasts.
-    turn: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// Nothing has come since a turn was waited for.
-    waited: bool,
     /// What came behind the pieces that are held: an end, an error or trailers.
     behind: Option<Behind>,
 }
@@ -80,14 +75,11 @@ impl<B> Gather<B> {
         Self {
             body,
             held: Held::default(),
-            turn: None,
-            waited: false,
             behind: None,
         }
     }
 
     fn hand_on(&mut self) -> Poll<Behind> {
-        self.waited = false;
         match self.held.take() {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
             None => Poll::Ready(self.behind.take().flatten()),
@@ -108,13 +100,8 @@ where
             return this.hand_on();
         }
         loop {
-            if let Some(turn) = &mut this.turn {
-                ready!(turn.as_mut().poll(context));
-                this.turn = None;
-            }
             match Pin::new(&mut this.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
-                    this.waited = false;
                     this.held.add(frame.into_data().unwrap_or_default());
                     if this.held.len() >= ENOUGH {
                         return this.hand_on();
@@ -125,11 +112,7 @@ where
                     return this.hand_on();
                 }
                 Poll::Pending if this.held.len() == 0 => return Poll::Pending,
-                Poll::Pending if this.waited => return this.hand_on(),
-                Poll::Pending => {
-                    this.waited = true;
-                    this.turn = Some(Box::pin(tokio::task::yield_now()));
-                }
+                Poll::Pending => return this.hand_on(),
             }
         }
     }
@@ -183,22 +166,6 @@ mod tests {
         assert_eq!(text(&mut body).await, "abc");
         let last = body.frame().await.unwrap().unwrap();
         assert_eq!(last.into_trailers().unwrap()["x-sum"], "1");
-        assert!(body.frame().await.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_task_that_needs_a_turn_for_each_piece_is_given_it() {
-        let (send, mut receive) = tokio::sync::mpsc::channel::<Piece>(1);
-        let sender = tokio::spawn(async move {
-            for piece in ["a", "b", "c"] {
-                send.send(Ok(data(piece))).await.unwrap();
-            }
-            send
-        });
-        let pieces = stream::poll_fn(move |context| receive.poll_recv(context));
-        let mut body = body(pieces);
-        assert_eq!(text(&mut body).await, "abc");
-        drop(sender.await);
         assert!(body.frame().await.is_none());
     }
 

@@ -3,19 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use http::{Extensions, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::{Request, Response};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use tokio::sync::Notify;
 
-use super::SendError;
-use super::connect::Connector;
 use super::go_ahead::GoAhead;
-use super::link::Link;
+use super::pool::{Given, Pool};
 use super::received::Arriving;
 use super::upload::{self, Limits, Upload};
+use super::{Reuse, SendError};
 use crate::message::{Body, body};
 
 /// Interim answers (1xx) to one request over HTTP/1.1. One a second is a heartbeat, this many are no
@@ -48,24 +45,27 @@ pub(super) fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
 
 /// Sends a request and waits for the head of its answer.
 pub(super) async fn attempt(
-    client: &Client<Connector, Upload>,
+    (pool, reuse): (&Pool, Reuse),
     request: Request<Body>,
     limits: Limits,
 ) -> Result<Response<Arriving>, Failed> {
     let (parts, body) = request.into_parts();
     let (upload, mut watch) = upload::watched(body, limits.expects_100);
     let mut request = Request::from_parts(parts, upload);
-    let captured = capture_connection(&mut request);
     let storm = hear_interim(&mut request, watch.go_ahead());
+    let given = Given::default();
     let answer = tokio::select! {
         biased;
-        answer = client.request(request) => answer.map_err(|error| SendError::of_client(&error)),
+        answer = pool.send(request, reuse, &given) => answer,
         late = watch.overdue(limits) => Err(late),
         () = storm.notified() => Err(SendError::Cut("it sends interim answers without end".to_owned())),
     };
-    let link = link(&captured);
+    let link = given.link();
     match answer {
-        Ok(answer) => {
+        Ok(mut answer) => {
+            if !watch.is_over() {
+                answer.body_mut().go_apart();
+            }
             // A connection of HTTP/2 has other requests on it.
             watch.over(link.filter(|_| answer.version() < Version::HTTP_2));
             Ok(answer.map(|body| Arriving::new(body, watch, limits.piece)))
@@ -109,13 +109,4 @@ fn hear_interim(request: &mut Request<Upload>, go_ahead: GoAhead) -> Arc<Notify>
         }
     });
     storm
-}
-
-/// The connection that a request was given, if it got so far.
-fn link(captured: &CaptureConnection) -> Option<Link> {
-    let mut known = Extensions::new();
-    if let Some(connected) = captured.connection_metadata().as_ref() {
-        connected.get_extras(&mut known);
-    }
-    known.remove()
 }

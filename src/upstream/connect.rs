@@ -4,9 +4,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
@@ -26,12 +24,12 @@ use super::outgoing::{Known, Outgoing};
 use super::tunnel::tunnel;
 use super::{Obstacle, SetupError};
 use crate::config::{self, Detour};
-use crate::message::{BodyError, Peer, causes};
+use crate::message::{Peer, causes};
 use crate::tls;
 
 /// What leads to upstream, or to the proxy before it.
 type Line = MaybeHttpsStream<Tcp>;
-type Stream = TokioIo<Linked<TokioIo<MaybeHttpsStream<Line>>>>;
+pub(super) type Stream = TokioIo<Linked<TokioIo<MaybeHttpsStream<Line>>>>;
 
 /// What a connection may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,25 +85,13 @@ pub(super) fn connector(
     })
 }
 
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = BodyError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, BodyError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        self.tcp.poll_ready(context).map_err(Into::into)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connector = self.clone();
-        Box::pin(async move {
-            let stream = connector.connect(uri).await.map_err(BodyError::from)?;
-            Ok(TokioIo::new(Linked::new(TokioIo::new(stream))))
-        })
-    }
-}
-
 impl Connector {
+    /// A new connection to the host of an address.
+    pub(super) async fn stream(self, uri: Uri) -> Result<Stream, Obstacle> {
+        let stream = self.connect(uri).await?;
+        Ok(TokioIo::new(Linked::new(TokioIo::new(stream))))
+    }
+
     async fn connect(mut self, uri: Uri) -> Result<MaybeHttpsStream<Line>, Obstacle> {
         let within = Within {
             end: Instant::now() + self.limit,

@@ -47,17 +47,6 @@ pub enum SendError {
 }
 
 impl SendError {
-    /// MONEY: only an error of connecting proves that nothing was sent. The pool itself repeats a
-    /// request on a new connection when the reused one turned out closed before its first byte.
-    pub(super) fn of_client(error: &hyper_util::client::legacy::Error) -> Self {
-        if error.is_connect() {
-            // What is ours to say stands below hyper's words for it.
-            Self::Unreachable(error.source().map_or_else(|| causes(error), causes))
-        } else {
-            Self::Cut(causes(error))
-        }
-    }
-
     pub(super) fn of_address(error: impl Error) -> Self {
         Self::Unreachable(causes(&error))
     }

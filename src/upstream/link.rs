@@ -10,7 +10,7 @@ use futures_util::task::AtomicWaker;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a connection has heard; it comes with the connection's metadata.
+/// What a connection has heard.
 #[derive(Clone, Default)]
 pub(super) struct Link(Arc<Heard>);
 
@@ -66,11 +66,16 @@ impl<S> Linked<S> {
             link: Link::default(),
         }
     }
+
+    /// What it tells.
+    pub(super) fn link(&self) -> Link {
+        self.link.clone()
+    }
 }
 
 impl<S: Connection> Connection for Linked<S> {
     fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.link.clone())
+        self.stream.connected()
     }
 }
 

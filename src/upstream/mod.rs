@@ -1,6 +1,9 @@
 //! The one paid API behind us: where it is, how to reach it, and with which key.
 //!
 //! - [`attempt`] one request on one connection;
+//! - [`pool`] the connections, and which of them a request is given;
+//! - [`idle`] those that nobody uses at the moment;
+//! - [`lane`] a connection of HTTP/1.1, moved on by whoever uses it;
 //! - [`connect`] the connector: TCP, TLS, and one deadline over both;
 //! - [`link`] what is known of one connection;
 //! - [`go_ahead`] the pause before a body whose client waits for 100;
@@ -19,8 +22,11 @@ mod attempt;
 mod connect;
 mod failure;
 mod go_ahead;
+mod idle;
+mod lane;
 mod link;
 mod outgoing;
+mod pool;
 pub mod public;
 mod received;
 mod scrub;
@@ -32,8 +38,6 @@ use std::time::Duration;
 use http::header::{self, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use hyper::{Request, Response, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use failure::{SendError, SetupError};
@@ -41,12 +45,12 @@ pub use failure::{SendError, SetupError};
 use crate::config::{self, BaseUrl};
 use crate::message::{Body, Peer};
 use attempt::Failed;
-use connect::{Connector, Speaking};
 use failure::Obstacle;
 use outgoing::Outgoing;
+use pool::Pool;
 use received::Arriving;
 use scrub::{Scrub, Scrubbed};
-use upload::{Limits, Upload};
+use upload::Limits;
 
 /// Headers of one answer. MONEY: one too many costs an answer that was paid for, and hyper's own
 /// limit is 100.
@@ -75,9 +79,7 @@ pub enum Reuse {
 
 /// The upstream API: its place, its key, and the connections to it.
 pub struct Upstream {
-    pooled: Client<Connector, Upload>,
-    fresh: Client<Connector, Upload>,
-    upgrade: Client<Connector, Upload>,
+    pool: Pool,
     base: BaseUrl,
     authorization: HeaderValue,
     scrub: Scrub,
@@ -113,15 +115,11 @@ impl Upstream {
         key: &SecretString,
         outgoing: Outgoing,
     ) -> Result<Self, SetupError> {
-        let both = connect::connector(settings, outgoing.clone(), Speaking::Both)?;
-        let http1 = connect::connector(settings, outgoing.clone(), Speaking::Http1)?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
             .map_err(|_| SetupError::Key)?;
         authorization.set_sensitive(true);
         Ok(Self {
-            pooled: client(&both, usize::MAX),
-            fresh: client(&both, 0),
-            upgrade: client(&http1, 0),
+            pool: Pool::new(settings, &outgoing)?,
             base: settings.base_url.clone(),
             authorization,
             scrub: Scrub::new(key),
@@ -172,14 +170,10 @@ impl Upstream {
             ..self.limits
         };
         let again = attempt::repeatable(&request);
-        let client = match reuse {
-            Reuse::Pooled => &self.pooled,
-            Reuse::Fresh => &self.fresh,
-            Reuse::Upgrade => &self.upgrade,
-        };
-        let answer = match (attempt::attempt(client, request, limits).await, again) {
+        let sent = attempt::attempt((&self.pool, reuse), request, limits).await;
+        let answer = match (sent, again) {
             (Err(Failed { stale: true, .. }), Some(again)) if reuse == Reuse::Pooled => {
-                attempt::attempt(&self.fresh, again, limits).await
+                Box::pin(attempt::attempt((&self.pool, Reuse::Fresh), again, limits)).await
             }
             (answer, _) => answer,
         };
@@ -196,17 +190,4 @@ impl Upstream {
         let rest = asked.path_and_query().map_or("", PathAndQuery::as_str);
         self.base.with(rest).map_err(SendError::of_address)
     }
-}
-
-fn client(connector: &Connector, idle_connections: usize) -> Client<Connector, Upload> {
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(idle_connections)
-        .http1_preserve_header_case(true)
-        .http1_max_headers(MOST_HEADERS)
-        .http2_keep_alive_interval(PING_AFTER)
-        .http2_keep_alive_timeout(PING_WITHIN)
-        .build(connector.clone())
 }

@@ -9,10 +9,10 @@ use http_body_util::{BodyExt, Limited};
 use hyper::{Request, Response};
 use tokio::time::timeout;
 
-use super::connect::{self, Speaking};
 use super::outgoing::Outgoing;
+use super::pool::Pool;
 use super::upload::Limits;
-use super::{SendError, SetupError, attempt, client};
+use super::{Reuse, SendError, SetupError, attempt};
 use crate::config;
 use crate::message::{body, causes};
 
@@ -43,7 +43,7 @@ pub async fn ask(
     settings: &config::Upstream,
     path: &'static str,
 ) -> Result<Response<Bytes>, PublicError> {
-    let connector = connect::connector(settings, Outgoing::default(), Speaking::Both)?;
+    let pool = Pool::new(settings, &Outgoing::default())?;
     let mut request = Request::new(body::empty());
     *request.uri_mut() = Uri::builder()
         .scheme(settings.base_url.scheme().clone())
@@ -61,8 +61,7 @@ pub async fn ask(
         piece: settings.idle_timeout.min(WITHIN),
         expects_100: false,
     };
-    let client = client(&connector, 0);
-    let sent = attempt::attempt(&client, request, limits).await;
+    let sent = attempt::attempt((&pool, Reuse::Fresh), request, limits).await;
     let (head, arriving) = sent.map_err(|failed| failed.error)?.into_parts();
     let read = timeout(WITHIN, Limited::new(arriving, LARGEST).collect()).await;
     let read = read.map_err(|_| SendError::TimedOut(WITHIN))?;

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::lane::Carried;
 use super::upload::Watch;
 use crate::message::{BodyError, Idle};
 
 /// The body of an answer. When it is dropped, what is left of the request is not sent: the answer is
 /// complete, or nobody reads on.
 pub struct Arriving {
-    body: Idle<Incoming>,
+    body: Idle<Carried>,
     #[expect(dead_code, reason = "its drop is what it is for")]
     upload: Watch,
 }
 
 impl Arriving {
     /// The answer to the request whose body `upload` watches; `limit` is the longest silence.
-    pub(super) fn new(body: Incoming, upload: Watch, limit: Duration) -> Self {
+    pub(super) fn new(body: Carried, upload: Watch, limit: Duration) -> Self {
         Self {
             body: Idle::new(body, limit, "upstream"),
             upload,

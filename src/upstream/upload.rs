@@ -157,6 +157,11 @@ impl Watch {
         self.link = link;
     }
 
+    /// Whether nothing more of the request is to be sent.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.way.state().turn, Turn::Over(_))
+    }
+
     /// What ends the pause before the first piece.
     pub(super) fn go_ahead(&self) -> GoAhead {
         self.go_ahead.clone()
