@@ -21,6 +21,8 @@ pub struct Gather<B> {
     held: Held,
     /// What came behind the pieces that are held: an end, an error or trailers.
     behind: Option<Behind>,
+    /// A turn was left between the last piece and an error behind it.
+    paused: bool,
 }
 
 type Behind = Option<Result<Frame<Bytes>, BodyError>>;
@@ -76,6 +78,7 @@ impl<B> Gather<B> {
             body,
             held: Held::default(),
             behind: None,
+            paused: false,
         }
     }
 
@@ -96,10 +99,16 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Behind> {
         let this = &mut *self;
-        if this.behind.is_some() {
-            return this.hand_on();
-        }
         loop {
+            if this.behind.is_some() {
+                let is_error = matches!(this.behind, Some(Some(Err(_))));
+                if this.held.len() == 0 && is_error && !mem::replace(&mut this.paused, true) {
+                    // hyper throws away what it has not written when an error follows at once.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                return this.hand_on();
+            }
             match Pin::new(&mut this.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                     this.held.add(frame.into_data().unwrap_or_default());
@@ -107,10 +116,7 @@ where
                         return this.hand_on();
                     }
                 }
-                Poll::Ready(last) => {
-                    this.behind = Some(last);
-                    return this.hand_on();
-                }
+                Poll::Ready(last) => this.behind = Some(last),
                 Poll::Pending if this.held.len() == 0 => return Poll::Pending,
                 Poll::Pending => return this.hand_on(),
             }
@@ -178,6 +184,8 @@ mod tests {
         send.send(Ok(data("before"))).unwrap();
         send.send(Err("it broke".into())).unwrap();
         assert_eq!(text(&mut body).await, "before");
+        let polled = futures_util::poll!(body.frame());
+        assert!(polled.is_pending(), "what came is written first");
         assert!(body.frame().await.unwrap().is_err());
     }
 
