@@ -1,4 +1,6 @@
-//! What time it is: handed down as a value, so that a test can make it jump.
+//! What time it is: handed down as a value, so that a test can make it jump; and as text ([`utc`]).
+
+pub mod utc;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -28,15 +28,36 @@ impl Fingerprint {
 
     /// The first 16 hexadecimal digits: how people and `Cache-Status` name a generation.
     pub fn short(&self) -> String {
-        let mut text = self.to_string();
-        text.truncate(16);
-        text
+        let digits = self.digits();
+        text(digits.get(..16).unwrap_or_default()).to_owned()
     }
+
+    /// Appends the whole text.
+    pub fn write(&self, out: &mut String) {
+        out.push_str(text(&self.digits()));
+    }
+
+    fn digits(&self) -> [u8; 64] {
+        const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        let mut digits = [0; 64];
+        for (two, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            two.copy_from_slice(&[
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]);
+        }
+        digits
+    }
+}
+
+/// Digits as text.
+fn text(digits: &[u8]) -> &str {
+    str::from_utf8(digits).unwrap_or_default()
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&blake3::Hash::from_bytes(self.0).to_hex())
+        f.pad(text(&self.digits()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Single top-level members of a JSON object, without building a tree of the rest.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::Deserializer as _;
@@ -38,6 +39,13 @@ pub(super) fn loosely<'a, const N: usize>(
 
 /// Whether a reader that ignores case, as Go's does, takes `name` for `wanted`, which is in lower case.
 pub(crate) fn is_called(name: &str, wanted: &str) -> bool {
+    // What is folded takes more bytes than what it is folded to.
+    match name.len().cmp(&wanted.len()) {
+        Ordering::Less => return false,
+        Ordering::Equal => return name.eq_ignore_ascii_case(wanted),
+        Ordering::Greater if name.is_ascii() => return false,
+        Ordering::Greater => {}
+    }
     let fold = |letter: char| match letter {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

@@ -117,7 +117,7 @@ mod tests {
             (Status::NotKept(Reason::Miss), "not-kept"),
             (Status::Collapsed, "joined"),
         ] {
-            assert_eq!(read(status), Answered::by(word), "{status}");
+            assert_eq!(read(status), Answered::by(word), "{status:?}");
         }
         for reason in REASONS {
             let bypass = read(Status::Bypass(reason));

@@ -58,7 +58,7 @@ impl Proxy {
         }
         let caller = Caller {
             address,
-            client: asked.client.name.clone(),
+            client: asked.client.name.to_string(),
             base: self.base(&asked.parts),
         };
         match deliver {

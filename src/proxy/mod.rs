@@ -353,15 +353,19 @@ fn name_request(headers: &mut HeaderMap) {
     if headers.contains_key(REQUEST_ID) {
         return;
     }
-    if let Ok(id) = HeaderValue::try_from(request_id()) {
+    let mut text = *b"req_00000000000000000000000000000000";
+    if let Some(digits) = text.get_mut("req_".len()..) {
+        request_name().simple().encode_lower(digits);
+    }
+    if let Ok(id) = HeaderValue::from_bytes(&text) {
         headers.insert(REQUEST_ID, id);
     }
 }
 
 /// A name that no other request has: a UUID of version 4. Nobody has to be unable to guess it, so its
 /// chance comes from what the standard library seeds its maps with, and not from a system call.
-fn request_id() -> String {
+fn request_name() -> uuid::Uuid {
     let chance = || u128::from(RandomState::new().build_hasher().finish());
-    let id = uuid::Builder::from_random_bytes((chance() << 64 | chance()).to_ne_bytes());
-    format!("req_{}", id.into_uuid().simple())
+    let name = uuid::Builder::from_random_bytes((chance() << 64 | chance()).to_ne_bytes());
+    name.into_uuid()
 }

@@ -87,7 +87,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 // Until somebody asks for the first piece.
                 underway.tally.paces.gave(nth);
             }
-            let length = headers::text(response.headers(), "content-length");
+            let length = headers::text(response.headers(), header::CONTENT_LENGTH);
             let length = length.and_then(|length| length.parse().ok());
             Ok(response.map(|body| Answered {
                 length: length.or(body.size_hint().exact()),
