@@ -2,6 +2,8 @@
 
 mod fields;
 mod lines;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::io::{IsTerminal, Write};

@@ -38,16 +38,18 @@ impl Fingerprint {
     }
 
     fn digits(&self) -> [u8; 64] {
-        const DIGITS: [u8; 16] = *b"0123456789abcdef";
         let mut digits = [0; 64];
-        for (two, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            two.copy_from_slice(&[
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]);
+        for (nth, byte) in self.0.iter().enumerate() {
+            digits[2 * nth] = digit(byte >> 4);
+            digits[2 * nth + 1] = digit(byte & 15);
         }
         digits
     }
+}
+
+/// The digit of a half of a byte, without a table: compilers make many of them at once.
+fn digit(half: u8) -> u8 {
+    half + if half < 10 { b'0' } else { b'a' - 10 }
 }
 
 /// Digits as text.

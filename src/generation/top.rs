@@ -1,6 +1,5 @@
 //! Single top-level members of a JSON object, without building a tree of the rest.
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use serde::Deserializer as _;
@@ -38,14 +37,16 @@ pub(super) fn loosely<'a, const N: usize>(
 }
 
 /// Whether a reader that ignores case, as Go's does, takes `name` for `wanted`, which is in lower case.
+#[inline]
 pub(crate) fn is_called(name: &str, wanted: &str) -> bool {
     // What is folded takes more bytes than what it is folded to.
-    match name.len().cmp(&wanted.len()) {
-        Ordering::Less => return false,
-        Ordering::Equal => return name.eq_ignore_ascii_case(wanted),
-        Ordering::Greater if name.is_ascii() => return false,
-        Ordering::Greater => {}
+    if name.len() <= wanted.len() {
+        return name.eq_ignore_ascii_case(wanted);
     }
+    !name.is_ascii() && is_folded_to(name, wanted)
+}
+
+fn is_folded_to(name: &str, wanted: &str) -> bool {
     let fold = |letter: char| match letter {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

@@ -34,7 +34,8 @@ const MOST_LOOKS: usize = 2;
 /// A generation as it came, with its body still on the way.
 pub(super) struct Asked {
     pub(super) kind: Kind,
-    pub(super) parts: Parts,
+    /// Boxed, since whoever waits for an answer holds it in many hands.
+    pub(super) parts: Box<Parts>,
     /// Path and query below `/v1`, without credentials.
     pub(super) target: Uri,
     pub(super) client: Client,
@@ -93,7 +94,11 @@ impl Proxy {
         identity: Identity,
         body: Bytes,
     ) -> Result<Response<Body>, Error> {
-        let (caller, body) = self.caller(&mut asked, body).await?;
+        let (caller, body) = match asked.kind {
+            Kind::Video => Box::pin(self.caller(&mut asked, body)).await?,
+            // Nothing else ends later than its answer.
+            Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => (None, body),
+        };
         let caller = caller.as_ref();
         let claim = Claim::new(&asked.client.name, asked.kind, &identity);
         let mut looks = 0;

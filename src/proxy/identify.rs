@@ -34,8 +34,7 @@ impl Proxy {
             return Ok(request.identify());
         }
         let read = Reading::of(&request);
-        self.reading(headers, body.len(), move || read.identify())
-            .await
+        Box::pin(self.reading(headers, body.len(), move || read.identify())).await
     }
 }
 

@@ -60,7 +60,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         // Nobody knows where the next request begins, or wants to.
         let closes = doubt.is_some() || (too_large.is_some() && underway.paced.is_none());
         let routes = self.routes.clone();
-        let request = request.map(|body| patient(body, self.idle, &told));
+        // Boxed, since all who hand it on hold it while its answer is waited for.
+        let request = Box::new(request.map(|body| patient(body, self.idle, &told)));
         Box::pin(async move {
             let mut response = match too_large {
                 Some(error) => {

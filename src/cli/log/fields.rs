@@ -158,41 +158,11 @@ fn push_thousandths(parts: u64, line: &mut String) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use tracing_subscriber::fmt::MakeWriter;
+mod tests {
     use tracing_subscriber::fmt::format::DefaultFields;
 
+    use super::super::tests::Kept;
     use super::*;
-
-    #[derive(Clone, Default)]
-    pub(in crate::cli::log) struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Kept {
-        pub(in crate::cli::log) fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    impl std::io::Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Kept {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
 
     fn say() {
         let error: Result<u8, _> = "x".parse();
