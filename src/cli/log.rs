@@ -2,6 +2,9 @@
 
 mod fields;
 mod lines;
+#[cfg(test)]
+mod tests;
+mod text;
 
 use std::io::{IsTerminal, Write};
 
@@ -12,6 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 use crate::config::{Log, LogFormat};
 use fields::Fields;
 use lines::Lines;
+use text::Text;
 
 /// What lines go through: which of them, and in which form. Both can be changed.
 type Filter = reload::Layer<EnvFilter, Registry>;
@@ -63,7 +67,10 @@ fn lines(format: LogFormat, out: Lines) -> Form {
     let lines = fmt::layer().with_target(false).with_writer(out);
     match format {
         LogFormat::Text if std::io::stderr().is_terminal() => Box::new(lines.with_ansi(true)),
-        LogFormat::Text => Box::new(lines.with_ansi(false).fmt_fields(Fields)),
+        LogFormat::Text => {
+            let plain = lines.with_ansi(false).fmt_fields(Fields);
+            Box::new(plain.event_format(Text))
+        }
         LogFormat::Json => Box::new(lines.json().flatten_event(true)),
     }
 }

@@ -28,15 +28,38 @@ impl Fingerprint {
 
     /// The first 16 hexadecimal digits: how people and `Cache-Status` name a generation.
     pub fn short(&self) -> String {
-        let mut text = self.to_string();
-        text.truncate(16);
-        text
+        let digits = self.digits();
+        text(digits.get(..16).unwrap_or_default()).to_owned()
     }
+
+    /// Appends the whole text.
+    pub fn write(&self, out: &mut String) {
+        out.push_str(text(&self.digits()));
+    }
+
+    fn digits(&self) -> [u8; 64] {
+        let mut digits = [0; 64];
+        for (nth, byte) in self.0.iter().enumerate() {
+            digits[2 * nth] = digit(byte >> 4);
+            digits[2 * nth + 1] = digit(byte & 15);
+        }
+        digits
+    }
+}
+
+/// The digit of a half of a byte, without a table: compilers make many of them at once.
+fn digit(half: u8) -> u8 {
+    half + if half < 10 { b'0' } else { b'a' - 10 }
+}
+
+/// Digits as text.
+fn text(digits: &[u8]) -> &str {
+    str::from_utf8(digits).unwrap_or_default()
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&blake3::Hash::from_bytes(self.0).to_hex())
+        f.pad(text(&self.digits()))
     }
 }
 

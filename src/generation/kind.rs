@@ -84,21 +84,20 @@ pub fn classify(method: &Method, path: &str) -> Option<Kind> {
 
 /// The kind that a resolved path names.
 fn named(segments: &path::Segments<'_>) -> Option<Kind> {
-    let segments: Vec<&[u8]> = segments.iter().map(AsRef::as_ref).collect();
-    let [b"v1", below @ ..] = segments.as_slice() else {
+    // None has more than three below `v1`; an empty one stands for none.
+    let at = |nth| segments.get(nth).map_or(&b""[..], AsRef::as_ref);
+    if at(0) != b"v1" || segments.len() > 4 {
         return None;
-    };
-    match below {
-        [b"video", b"generations"]
-        | [b"videos"]
-        | [b"videos", b"edits" | b"extensions"]
-        | [b"videos", _, b"remix"] => Some(Kind::Video),
-        [b"images", b"generations" | b"edits" | b"variations"] => Some(Kind::Images),
-        [b"audio", b"speech" | b"transcriptions" | b"translations"] => Some(Kind::Audio),
-        [b"embeddings" | b"rerank"] => Some(Kind::Embeddings),
-        [b"chat", b"completions"] | [b"completions" | b"responses" | b"messages"] => {
-            Some(Kind::Chat)
-        }
+    }
+    match (at(1), at(2), at(3)) {
+        (b"video", b"generations", b"")
+        | (b"videos", b"" | b"edits" | b"extensions", b"")
+        | (b"videos", _, b"remix") => Some(Kind::Video),
+        (b"images", b"generations" | b"edits" | b"variations", b"") => Some(Kind::Images),
+        (b"audio", b"speech" | b"transcriptions" | b"translations", b"") => Some(Kind::Audio),
+        (b"embeddings" | b"rerank", b"", b"") => Some(Kind::Embeddings),
+        (b"chat", b"completions", b"")
+        | (b"completions" | b"responses" | b"messages", b"", b"") => Some(Kind::Chat),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@ use blake3::Hasher;
 use blake3::hazmat::HasherExt as _;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 
 use super::facts::Facts;
 use super::{Extent, Fingerprint, Kind, json, multipart, query, raw};
@@ -21,7 +21,11 @@ const CONTEXT: [u8; 32] = [
 const GATHERED: usize = 512;
 
 /// Request headers that change what is generated. Others do not.
-const COUNTED_HEADERS: [&str; 3] = ["anthropic-version", "anthropic-beta", "openai-beta"];
+const COUNTED_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("anthropic-version"),
+    HeaderName::from_static("anthropic-beta"),
+    HeaderName::from_static("openai-beta"),
+];
 
 /// A request for a generation, as far as its identity goes.
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +100,8 @@ impl Request<'_> {
         }
         put(b't', &self.take.to_le_bytes());
         for name in COUNTED_HEADERS {
-            for value in self.headers.get_all(name) {
-                put(b'h', name.as_bytes());
+            for value in self.headers.get_all(&name) {
+                put(b'h', name.as_str().as_bytes());
                 put(b'v', value.as_bytes());
             }
         }

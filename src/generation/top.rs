@@ -37,7 +37,16 @@ pub(super) fn loosely<'a, const N: usize>(
 }
 
 /// Whether a reader that ignores case, as Go's does, takes `name` for `wanted`, which is in lower case.
+#[inline]
 pub(crate) fn is_called(name: &str, wanted: &str) -> bool {
+    // What is folded takes more bytes than what it is folded to.
+    if name.len() <= wanted.len() {
+        return name.eq_ignore_ascii_case(wanted);
+    }
+    !name.is_ascii() && is_folded_to(name, wanted)
+}
+
+fn is_folded_to(name: &str, wanted: &str) -> bool {
     let fold = |letter: char| match letter {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

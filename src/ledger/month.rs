@@ -1,7 +1,7 @@
 //! A month in UTC: what a file of the ledger is about.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::Offset;
 
 /// What the name of a month's file ends with.
 const ENDING: &str = ".jsonl";
@@ -16,7 +16,7 @@ pub(super) struct Month {
 impl Month {
     /// The month that `time` is in.
     pub(super) fn of(time: Timestamp) -> Self {
-        let date = time.to_zoned(TimeZone::UTC).date();
+        let date = Offset::UTC.to_datetime(time).date();
         Self {
             year: date.year(),
             month: date.month(),

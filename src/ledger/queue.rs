@@ -11,6 +11,9 @@ const MOST: usize = 32 * 1024 * 1024;
 /// How much of it may be about what cost nothing: the room above is for money.
 const MOST_NOTED: usize = 4 * 1024 * 1024;
 
+/// Room for most lines, in bytes.
+const ROOM: usize = 512;
+
 /// Whole lines for one month's file.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -51,23 +54,22 @@ impl Queue {
             return Err(LedgerError::Full);
         }
         // A run of unknown outcome is noted by whoever cannot wait.
-        let doubles = self.doubts.note(line.key, line.run, line.outcome);
-        let line = Line {
-            possible_double_payment: line.possible_double_payment || doubles,
-            ..line.clone()
-        };
-        self.push(&line, false)
+        if self.doubts.note(line.key, line.run, line.outcome) && !line.possible_double_payment {
+            let mut line = line.clone();
+            line.possible_double_payment = true;
+            return self.push(&line, false);
+        }
+        self.push(line, false)
     }
 
     fn push(&mut self, line: &Line, durable: bool) -> Result<u64, LedgerError> {
+        let mut text = String::with_capacity(ROOM);
+        let written = line.write(&mut text);
+        written.map_err(|error| LedgerError::Panicked(error.to_string()))?;
+        text.push('\n');
         let batch = self.batches.entry(Month::of(line.time)).or_default();
-        let before = batch.lines.len();
-        if let Err(error) = serde_json::to_writer(&mut batch.lines, line) {
-            batch.lines.truncate(before);
-            return Err(LedgerError::Panicked(error.to_string()));
-        }
-        batch.lines.push(b'\n');
-        self.bytes += batch.lines.len() - before;
+        batch.lines.extend_from_slice(text.as_bytes());
+        self.bytes += text.len();
         batch.durable |= durable;
         self.tickets += 1;
         Ok(self.tickets)

@@ -1,6 +1,14 @@
 //! Headers that belong to one connection, and headers that belong to one exchange.
 
-use hyper::header::{self, HeaderMap, HeaderName};
+use http::header::{self, AsHeaderName, HeaderMap, HeaderName, HeaderValue};
+
+/// Where the page that asks came from, what for, and how (W3C, Fetch Metadata). A constant is looked up
+/// without reading its letters each time.
+pub const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// What a browser wants the answer for.
+pub const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+/// How a browser has come to ask.
+pub const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Headers that a proxy never passes on (RFC 9110 §7.6.1), whatever `Connection` says.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -112,8 +120,15 @@ pub fn is_per_exchange(name: &HeaderName) -> bool {
 }
 
 /// The value of a header as text; `None` when absent or not visible ASCII.
-pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A whole number as the value of a header.
+pub fn number(number: u64) -> HeaderValue {
+    let mut digits = itoa::Buffer::new();
+    // Digits are always a value.
+    HeaderValue::from_str(digits.format(number)).unwrap_or_else(|_| HeaderValue::from(number))
 }
 
 #[cfg(test)]

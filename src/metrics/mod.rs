@@ -2,6 +2,7 @@
 //! page that [`Page`] writes.
 //!
 //! - [`labels`] the words that figures are told apart by: each from a short list, or a client's name;
+//! - [`figures`] figures that are told apart by such words alone;
 //! - [`dollars`] sums of money, for each client;
 //! - [`timing`] how long something took, and how that is counted;
 //! - [`page`] all figures as Prometheus reads them, those included that stand elsewhere already and are
@@ -10,6 +11,7 @@
 //! Counts are since the start of the process. What was paid over all time stands in the ledger.
 
 mod dollars;
+mod figures;
 mod labels;
 mod page;
 mod timing;
@@ -17,7 +19,6 @@ mod timing;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -25,19 +26,20 @@ use prometheus_client::registry::Registry;
 use crate::generation::Kind;
 use crate::price::Usd;
 use dollars::Sums;
+use figures::Figures;
+use labels::LIMITS;
 pub use labels::Sort;
-use labels::{LIMITS, Labels, word};
 pub use page::{Form, Page, Reading};
 use timing::Timings;
 
 /// All that is counted as it happens. One for each proxy; a clone counts the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Metrics {
-    requests: Family<Labels<2>, Counter>,
-    bypasses: Family<Labels<1>, Counter>,
-    errors: Family<Labels<1>, Counter>,
-    refusals: Family<Labels<1>, Counter>,
-    generations: Family<Labels<2>, Counter>,
+    requests: Figures<2, Counter>,
+    bypasses: Figures<1, Counter>,
+    errors: Figures<1, Counter>,
+    refusals: Figures<1, Counter>,
+    generations: Figures<2, Counter>,
     spent: Sums,
     saved: Sums,
     heads: Timings,
@@ -49,13 +51,38 @@ pub struct Metrics {
     sent: Counter,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Figures::new(["kind", "outcome"], Counter::default),
+            bypasses: Figures::new(["reason"], Counter::default),
+            errors: Figures::new(["code"], Counter::default),
+            refusals: Figures::new(["limit"], Counter::default),
+            generations: Figures::new(["kind", "outcome"], Counter::default),
+            spent: Sums::default(),
+            saved: Sums::default(),
+            heads: Timings::default(),
+            answers: Timings::default(),
+            requests_in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            tunnels: Gauge::default(),
+            received: Counter::default(),
+            sent: Counter::default(),
+        }
+    }
+}
+
+fn one_more(figure: &Counter) {
+    figure.inc();
+}
+
 impl Metrics {
     /// Nothing has happened yet. What is told apart by short lists of words starts at 0 for each of
     /// them, so that its first event is an increase to whoever watches.
     pub fn new() -> Self {
         let metrics = Self::default();
         for limit in LIMITS {
-            drop(metrics.refusals.get_or_create(&[word("limit", limit)]));
+            metrics.refusals.of([limit], |_| {});
         }
         metrics
     }
@@ -77,8 +104,8 @@ impl Metrics {
 
     /// A request is over: what it was, and how it was answered, in a word from a list.
     pub fn request(&self, sort: Sort, outcome: &'static str) {
-        let labels = [word("kind", sort.as_str()), word("outcome", outcome)];
-        self.requests.get_or_create(&labels).inc();
+        let words = [sort.as_str(), outcome];
+        self.requests.of(words, one_more);
     }
 
     /// So many bytes of bodies came from a client, and went to it.
@@ -89,18 +116,18 @@ impl Metrics {
 
     /// The cache had nothing to do with a request; why, in the word of `Cache-Status`.
     pub fn bypassed(&self, reason: &'static str) {
-        self.bypasses.get_or_create(&[word("reason", reason)]).inc();
+        self.bypasses.of([reason], one_more);
     }
 
     /// The proxy itself answered, with an error; `code` is the envelope's.
     pub fn failed(&self, code: &'static str) {
-        self.errors.get_or_create(&[word("code", code)]).inc();
+        self.errors.of([code], one_more);
     }
 
     /// A client met a limit: its request, or its connection, was refused. `limit` is its key in the
     /// configuration, or `connections` or `memory`.
     pub fn refused(&self, limit: &'static str) {
-        self.refusals.get_or_create(&[word("limit", limit)]).inc();
+        self.refusals.of([limit], one_more);
     }
 
     /// A generation has an outcome, in the ledger's word for it, and cost or saved so much.
@@ -111,8 +138,8 @@ impl Metrics {
         spent: Usd,
         saved: Usd,
     ) {
-        let labels = [word("kind", kind.as_str()), word("outcome", outcome)];
-        self.generations.get_or_create(&labels).inc();
+        let words = [kind.as_str(), outcome];
+        self.generations.of(words, one_more);
         self.spent.add(name, spent);
         self.saved.add(name, saved);
     }
@@ -128,14 +155,14 @@ impl Metrics {
     }
 
     fn register(&self, on: &mut Registry) {
-        let (requests, bypasses) = (self.requests.clone(), self.bypasses.clone());
+        let (requests, bypasses) = (self.requests.family(), self.bypasses.family());
         on.register("requests", "Requests that are over", requests);
         on.register("bypasses", "Requests that the cache passed by", bypasses);
-        let (errors, refusals) = (self.errors.clone(), self.refusals.clone());
+        let (errors, refusals) = (self.errors.family(), self.refusals.family());
         on.register("errors", "Errors that the proxy itself answered", errors);
         on.register("refusals", "Refusals by the limit that was met", refusals);
         let help = "Generations, by what became of them";
-        on.register("generations", help, self.generations.clone());
+        on.register("generations", help, self.generations.family());
         let (spent, saved) = (self.spent.family(), self.saved.family());
         on.register("spent_dollars", "US dollars paid for generations", spent);
         let help = "US dollars that other runs would have cost";

@@ -5,29 +5,27 @@ use std::time::Duration;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::figures::Figures;
 use super::histogram;
-use super::labels::{Labels, Sort, word};
-
-/// A histogram for each sort of request.
-type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
+use super::labels::{Labels, Sort};
 
 /// Durations by what was asked for; a clone is the same.
 #[derive(Clone, Debug)]
-pub(super) struct Timings(Histograms);
+pub(super) struct Timings(Figures<1, Histogram>);
 
 impl Default for Timings {
     fn default() -> Self {
-        Self(Family::new_with_constructor(histogram))
+        Self(Figures::new(["kind"], histogram))
     }
 }
 
 impl Timings {
     pub(super) fn note(&self, sort: Sort, took: Duration) {
-        let labels = [word("kind", sort.as_str())];
-        self.0.get_or_create(&labels).observe(took.as_secs_f64());
+        let seconds = took.as_secs_f64();
+        self.0.of([sort.as_str()], |times| times.observe(seconds));
     }
 
-    pub(super) fn family(&self) -> Histograms {
-        self.0.clone()
+    pub(super) fn family(&self) -> Family<Labels<1>, Histogram, fn() -> Histogram> {
+        self.0.family()
     }
 }

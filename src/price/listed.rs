@@ -82,7 +82,9 @@ impl Listed {
         let list: List = serde_json::from_slice(body).map_err(|_| Unlisted::NotAList)?;
         if list.success == Some(false) {
             let message = list.message.unwrap_or_default();
-            return Err(Unlisted::Refused(one_line(&message, LONGEST_WORDS)));
+            return Err(Unlisted::Refused(
+                one_line(&message, LONGEST_WORDS).into_owned(),
+            ));
         }
         let rows = list.data.ok_or(Unlisted::NotAList)?;
         if rows.len() > MOST_MODELS {
@@ -113,7 +115,9 @@ fn ratio(groups: BTreeMap<String, f64>, group: &str) -> Result<f64, Unlisted> {
         None if group == "default" => Ok(1.0),
         None => {
             let groups = groups.into_keys().collect::<Vec<_>>().join(", ");
-            Err(Unlisted::NoGroup(one_line(&groups, LONGEST_WORDS)))
+            Err(Unlisted::NoGroup(
+                one_line(&groups, LONGEST_WORDS).into_owned(),
+            ))
         }
     }
 }

@@ -46,10 +46,11 @@ impl Answered {
         let Some(words) = said.and_then(|said| said.strip_prefix("reprise; ")) else {
             return Self::SERVED;
         };
-        let last = words.rsplit("; ").next().unwrap_or_default();
         if words.starts_with("hit") {
-            Self::by("hit")
-        } else if words.starts_with("fwd=bypass") {
+            return Self::by("hit");
+        }
+        let last = words.rsplit("; ").next().unwrap_or_default();
+        if words.starts_with("fwd=bypass") {
             let reason = last.strip_prefix("detail=");
             let known = REASONS.into_iter().find(|known| Some(*known) == reason);
             Self {
@@ -117,7 +118,7 @@ mod tests {
             (Status::NotKept(Reason::Miss), "not-kept"),
             (Status::Collapsed, "joined"),
         ] {
-            assert_eq!(read(status), Answered::by(word), "{status}");
+            assert_eq!(read(status), Answered::by(word), "{status:?}");
         }
         for reason in REASONS {
             let bypass = read(Status::Bypass(reason));

@@ -1,7 +1,9 @@
 //! Who asks: the client behind a key, and the key itself taken out of the request.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 
@@ -10,6 +12,10 @@ use crate::config::Config;
 use crate::generation;
 use crate::message::headers;
 
+/// Where other APIs look for a key, and their clients put it.
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+
 /// The subprotocol in which browsers' WebSocket clients carry a key.
 const SUBPROTOCOL: &str = "openai-insecure-api-key.";
 
@@ -17,12 +23,14 @@ const SUBPROTOCOL: &str = "openai-insecure-api-key.";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Client {
     /// The name in `[clients]`; `local` when the proxy is open.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
 }
 
 /// The keys that are let in.
 pub(super) struct Keys {
-    clients: Vec<(blake3::Hash, String)>,
+    clients: Vec<(blake3::Hash, Arc<str>)>,
+    /// What everybody is called where nobody is asked for a key.
+    local: Arc<str>,
     /// There were keys once in this process.
     closed: bool,
 }
@@ -32,10 +40,11 @@ impl Keys {
         let clients = config
             .clients
             .iter()
-            .map(|(name, client)| (client.key_hash, name.clone()))
+            .map(|(name, client)| (client.key_hash, name.as_str().into()))
             .collect();
         Self {
             clients,
+            local: "local".into(),
             closed: false,
         }
     }
@@ -59,26 +68,24 @@ impl Keys {
     pub(super) fn authenticate(&self, parts: &Parts) -> Result<Client, Error> {
         if self.are_none() {
             return Ok(Client {
-                name: "local".to_owned(),
+                name: self.local.clone(),
             });
         }
         presented(parts)
             .iter()
             .find_map(|key| self.client(key))
-            .map(|name| Client {
-                name: name.to_owned(),
-            })
+            .map(|name| Client { name: name.clone() })
             .ok_or(Error::InvalidKey)
     }
 
     /// SECURITY: every key is compared, and a comparison of hashes takes the same time whether the
     /// first or the last byte differs.
-    fn client(&self, key: &str) -> Option<&str> {
+    fn client(&self, key: &str) -> Option<&Arc<str>> {
         let hash = blake3::hash(key.as_bytes());
         let mut found = None;
         for (known, name) in &self.clients {
             if *known == hash {
-                found = Some(name.as_str());
+                found = Some(name);
             }
         }
         found
@@ -89,13 +96,13 @@ impl Keys {
 fn presented(parts: &Parts) -> Vec<String> {
     let of = |name| headers::text(&parts.headers, name).map(str::trim);
     let mut keys = Vec::new();
-    if let Some((scheme, key)) = of("authorization").and_then(|value| value.split_once(' '))
+    if let Some((scheme, key)) = of(header::AUTHORIZATION).and_then(|value| value.split_once(' '))
         && scheme.eq_ignore_ascii_case("bearer")
     {
         keys.push(key.trim().to_owned());
     }
     keys.extend(
-        ["x-api-key", "x-goog-api-key"]
+        [X_API_KEY, X_GOOG_API_KEY]
             .into_iter()
             .filter_map(of)
             .map(str::to_owned),
@@ -151,7 +158,7 @@ fn strip_session(headers: &mut HeaderMap) {
 /// # Errors
 /// When what is left is no valid target, which a request that was parsed cannot bring about.
 pub(super) fn strip(parts: &mut Parts) -> Result<Uri, Error> {
-    for name in ["authorization", "x-api-key", "x-goog-api-key"] {
+    for name in [header::AUTHORIZATION, X_API_KEY, X_GOOG_API_KEY] {
         parts.headers.remove(name);
     }
     strip_session(&mut parts.headers);
@@ -194,10 +201,11 @@ mod tests {
     fn keys(names: &[(&str, &str)]) -> Keys {
         let clients = names
             .iter()
-            .map(|(name, key)| (blake3::hash(key.as_bytes()), (*name).to_owned()))
+            .map(|(name, key)| (blake3::hash(key.as_bytes()), (*name).into()))
             .collect();
         Keys {
             clients,
+            local: "local".into(),
             closed: false,
         }
     }
@@ -243,7 +251,7 @@ mod tests {
             let mut parts = parts(uri, headers);
             let client = keys.authenticate(&parts).ok();
             assert_eq!(
-                client.as_ref().map(|client| client.name.as_str()),
+                client.as_ref().map(|client| &*client.name),
                 expected,
                 "{uri} {headers:?}"
             );
@@ -269,6 +277,6 @@ mod tests {
     #[test]
     fn without_clients_everybody_is_local() {
         let client = keys(&[]).authenticate(&parts("/v1/x", &[])).unwrap();
-        assert_eq!(client.name, "local");
+        assert_eq!(&*client.name, "local");
     }
 }

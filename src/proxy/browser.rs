@@ -31,8 +31,8 @@ pub(super) fn is_navigation(parts: &Parts) -> bool {
     let said = |name, word| headers::text(&parts.headers, name) == Some(word);
     matches!(parts.method, Method::GET | Method::HEAD)
         && !parts.headers.contains_key(header::ORIGIN)
-        && said("sec-fetch-mode", "navigate")
-        && said("sec-fetch-dest", "document")
+        && said(headers::SEC_FETCH_MODE, "navigate")
+        && said(headers::SEC_FETCH_DEST, "document")
 }
 
 /// Has a page that a browser makes of an answer be one of no origin, with no scripts. SECURITY: upstream's
@@ -54,7 +54,7 @@ pub(super) fn confine(answer: &mut HeaderMap) {
 /// rather have it over TLS, which they say of pages alone.
 pub(super) fn is_document(asked: &HeaderMap) -> bool {
     let said = |name| headers::text(asked, name);
-    match (said("sec-fetch-dest"), said("sec-fetch-mode")) {
+    match (said(headers::SEC_FETCH_DEST), said(headers::SEC_FETCH_MODE)) {
         (_, Some("navigate")) => true,
         (Some(wanted), _) => PAGES.contains(&wanted),
         (None, _) => asked.contains_key(header::UPGRADE_INSECURE_REQUESTS) || has_session(asked),
@@ -86,7 +86,7 @@ pub(super) fn is_same_origin(parts: &Parts) -> bool {
         let bare = origin.strip_prefix("https://");
         bare.or_else(|| origin.strip_prefix("http://"))
     });
-    let site = headers::text(&parts.headers, "sec-fetch-site");
+    let site = headers::text(&parts.headers, headers::SEC_FETCH_SITE);
     let host = host(parts).ok();
     site.is_none_or(|site| site == "same-origin")
         && origin

@@ -58,14 +58,14 @@ impl Proxy {
         passage.about_to_send();
         if kind == Kind::Video {
             let submit = Submit {
-                parts,
+                parts: *parts,
                 target,
                 body,
                 passing,
             };
             return self.submit_past(submit, (admission, passage)).await;
         }
-        let answer = self.forward(parts, target, body, passing).await;
+        let answer = self.forward(*parts, target, body, passing).await;
         let answer = self.metered(answer, passage, (kind, path)).await?;
         Ok(admission.within(answer))
     }

@@ -11,7 +11,6 @@ use super::{Error, Proxy};
 use crate::callbacks::{By, Callbacks, Caller, request};
 use crate::config::Deliver;
 use crate::egress::Destination;
-use crate::generation::Kind;
 use crate::message::coding;
 use crate::once::{Ending, Flight, Stage};
 use crate::store::Entry;
@@ -20,7 +19,7 @@ use crate::store::Entry;
 const LONGEST: usize = 2048;
 
 impl Proxy {
-    /// The caller whom the proxy is to note, and the body as upstream is to see it.
+    /// The caller whom the proxy is to note about a video, and the body as upstream is to see it.
     ///
     /// With `deliver = "all"` upstream calls nobody: the address is taken out of the body.
     ///
@@ -33,7 +32,7 @@ impl Proxy {
         body: Bytes,
     ) -> Result<(Option<Caller>, Bytes), Error> {
         let deliver = self.config.callbacks.deliver;
-        if asked.kind != Kind::Video || deliver == Deliver::Off {
+        if deliver == Deliver::Off {
             return Ok((None, body));
         }
         let read = (asked.parts.headers.clone(), body.clone());
@@ -58,7 +57,7 @@ impl Proxy {
         }
         let caller = Caller {
             address,
-            client: asked.client.name.clone(),
+            client: asked.client.name.to_string(),
             base: self.base(&asked.parts),
         };
         match deliver {

@@ -1,9 +1,11 @@
 //! What a request asks of the proxy itself: its `Cache-Control` and `Reprise-*` headers.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderName};
 
 use super::Error;
 use crate::once::Freshness;
+
+const REPRISE_TAKE: HeaderName = HeaderName::from_static("reprise-take");
 
 /// A request's wishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,7 @@ fn seconds(value: &str) -> Result<u64, Error> {
 }
 
 fn take(headers: &HeaderMap) -> Result<u32, Error> {
-    let mut sent = headers.get_all("reprise-take").iter();
+    let mut sent = headers.get_all(REPRISE_TAKE).iter();
     let Some(first) = sent.next() else {
         return Ok(1);
     };
@@ -115,7 +117,7 @@ pub(super) fn strip_for_run(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::{HeaderName, HeaderValue};
+    use http::header::HeaderValue;
 
     fn read(sent: &[(&'static str, &'static str)]) -> Result<Directives, Error> {
         let mut headers = HeaderMap::new();

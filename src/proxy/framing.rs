@@ -6,22 +6,24 @@ use http::request::Parts;
 
 use super::Error;
 use crate::generation;
-use crate::message::{Fragment, TwoLengths, headers};
+use crate::message::{Fragment, TwoLengths};
 
 /// Refuses two ways of saying where the body ends, and two keys.
 pub(super) fn check(parts: &Parts) -> Result<(), Error> {
     let refuse = |message: &str| Err(Error::BadRequest(message.to_owned()));
-    let count = |name| parts.headers.get_all(name).iter().count();
-    let coded = count(header::TRANSFER_ENCODING);
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let (coding, another) = (codings.next(), codings.next());
     if parts.extensions.get::<TwoLengths>().is_some() {
         return refuse("Transfer-Encoding beside Content-Length is ambiguous; send one of them.");
     }
-    let only_chunked = headers::text(&parts.headers, "transfer-encoding")
+    let only_chunked = coding
+        .and_then(|coding| coding.to_str().ok())
         .is_none_or(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
-    if coded > 1 || !only_chunked {
+    if another.is_some() || !only_chunked {
         return refuse("The only Transfer-Encoding understood here is one `chunked`.");
     }
-    if count(header::AUTHORIZATION) > 1 {
+    let keys = parts.headers.get_all(header::AUTHORIZATION);
+    if keys.iter().nth(1).is_some() {
         return refuse("Two Authorization headers are ambiguous; send one.");
     }
     Ok(())

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, Uri};
+use http::{Response, Uri};
 
 use super::auth::Client;
 use super::directives::{self, Directives};
@@ -25,13 +26,16 @@ use crate::message::{Body, headers};
 use crate::once::{Flight, Found, Lead, Query};
 use crate::store::{Binding, Entry};
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// How often a request looks anew because what it found was forgotten.
 const MOST_LOOKS: usize = 2;
 
 /// A generation as it came, with its body still on the way.
 pub(super) struct Asked {
     pub(super) kind: Kind,
-    pub(super) parts: Parts,
+    /// Boxed, since whoever waits for an answer holds it in many hands.
+    pub(super) parts: Box<Parts>,
     /// Path and query below `/v1`, without credentials.
     pub(super) target: Uri,
     pub(super) client: Client,
@@ -90,13 +94,17 @@ impl Proxy {
         identity: Identity,
         body: Bytes,
     ) -> Result<Response<Body>, Error> {
-        let (caller, body) = self.caller(&mut asked, body).await?;
+        let (caller, body) = match asked.kind {
+            Kind::Video => Box::pin(self.caller(&mut asked, body)).await?,
+            // Nothing else ends later than its answer.
+            Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => (None, body),
+        };
         let caller = caller.as_ref();
-        let base = self.base(&asked.parts);
         let claim = Claim::new(&asked.client.name, asked.kind, &identity);
         let mut looks = 0;
-        // Made into a run only where one begins.
+        // Made into a run only where one begins; what links begin with is kept from it then.
         let mut asked = Some((asked, identity, body));
+        let mut base = None;
         loop {
             let (flight, role) = match self.once.look_up(query).await? {
                 Found::Hit(entry, file) => {
@@ -105,7 +113,11 @@ impl Proxy {
                     };
                     self.note_caller(&entry, caller).await;
                     self.books.hit(&claim, entry.record.usd);
-                    return Ok(self.hit(&entry, file, &base).await);
+                    let base = || match &asked {
+                        Some((asked, ..)) => self.base(&asked.parts),
+                        None => base.unwrap_or_default(),
+                    };
+                    return Ok(self.hit(&entry, file, base).await);
                 }
                 Found::Joined(entry) => {
                     self.note_caller(&entry, caller).await;
@@ -115,6 +127,8 @@ impl Proxy {
                 Found::Absent => return Err(Error::NotCached),
                 Found::Follow(flight) => (flight, Role::Follower),
                 Found::Lead(lead, reason) => {
+                    let parts = asked.as_ref().map(|(asked, ..)| &asked.parts);
+                    base = base.or_else(|| parts.map(|parts| self.base(parts)));
                     let run = asked.take().map(|asked| self.to_run(asked, caller));
                     let flight = self.lead(lead, run, &claim)?;
                     (flight, Role::Leader(reason))
@@ -181,10 +195,20 @@ impl Proxy {
         Ok(flight)
     }
 
-    async fn hit(&self, entry: &Entry, file: Option<File>, base: &str) -> Response<Body> {
+    async fn hit(
+        &self,
+        entry: &Entry,
+        file: Option<File>,
+        base: impl FnOnce() -> String,
+    ) -> Response<Body> {
+        let base = if self.has_local_links(&entry.record) {
+            base()
+        } else {
+            String::new()
+        };
         let stored = (entry.record.status, &entry.record.headers);
         let body = (entry.body.clone(), file);
-        let (payload, file) = self.localized(&entry.record, base, body).await;
+        let (payload, file) = self.localized(&entry.record, &base, body).await;
         let mut response = reply::of_parts(stored, &payload, file);
         if payload != entry.body {
             shown::drop_digests(response.headers_mut());
@@ -211,7 +235,8 @@ impl Proxy {
 
     /// The whole body, which is what a generation is recognised by.
     pub(super) async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
-        let announced = headers::text(headers, "content-length").and_then(|text| text.parse().ok());
+        let announced =
+            headers::text(headers, header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
         self.bodies.collect(body, announced).await
     }
 
@@ -265,7 +290,7 @@ impl Asked {
             headers,
             body,
             identity,
-            client: client.name,
+            client: client.name.to_string(),
             upstreams: None,
             told,
             made_in: None,
@@ -275,7 +300,7 @@ impl Asked {
 
 /// The client's own name for its request; an empty one is none.
 fn idempotency_key(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get("idempotency-key").filter(|key| !key.is_empty())
+    headers.get(IDEMPOTENCY_KEY).filter(|key| !key.is_empty())
 }
 
 /// Why a generation is passed by without a look at what is kept.

@@ -99,7 +99,7 @@ impl Guard {
                 None => Err(Error::OriginNotAllowed),
             };
         }
-        match headers::text(headers, "sec-fetch-site") {
+        match headers::text(headers, headers::SEC_FETCH_SITE) {
             Some("cross-site") => Err(Error::OriginNotAllowed),
             _ => Ok(()),
         }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::generate::Asked;
+use super::reading::is_quick;
 use super::{Error, Proxy};
 use crate::config::Scope;
 use crate::generation::{Identity, Kind, Request};
@@ -16,26 +17,28 @@ impl Proxy {
         take: u32,
         body: &Bytes,
     ) -> Result<Identity, Error> {
-        let scope = match self.config.cache.scope {
-            Scope::Shared => None,
-            Scope::Client => Some(asked.client.name.clone()),
-        };
-        let read = Reading {
-            kind: asked.kind,
-            path: asked.parts.uri.path().to_owned(),
-            query: asked.target.query().map(str::to_owned),
-            scope,
-            take,
-            headers: asked.parts.headers.clone(),
-            body: body.clone(),
-        };
         let headers = &asked.parts.headers;
-        self.reading(headers, body.len(), move || read.identify())
-            .await
+        let request = Request {
+            kind: asked.kind,
+            path: asked.parts.uri.path(),
+            query: asked.target.query(),
+            scope: match self.config.cache.scope {
+                Scope::Shared => None,
+                Scope::Client => Some(&asked.client.name),
+            },
+            take,
+            headers,
+            body,
+        };
+        if is_quick(headers, body.len()) {
+            return Ok(request.identify());
+        }
+        let read = Reading::of(&request);
+        Box::pin(self.reading(headers, body.len(), move || read.identify())).await
     }
 }
 
-/// What a request is recognised by, for whichever thread reads it.
+/// What a request is recognised by, for another thread to read.
 struct Reading {
     kind: Kind,
     path: String,
@@ -47,6 +50,18 @@ struct Reading {
 }
 
 impl Reading {
+    fn of(request: &Request<'_>) -> Self {
+        Self {
+            kind: request.kind,
+            path: request.path.to_owned(),
+            query: request.query.map(str::to_owned),
+            scope: request.scope.map(str::to_owned),
+            take: request.take,
+            headers: request.headers.clone(),
+            body: request.body.clone(),
+        }
+    }
+
     fn identify(&self) -> Identity {
         let request = Request {
             kind: self.kind,

@@ -40,7 +40,7 @@ impl Proxy {
 
     /// Whether a client may see what is kept of this generation.
     pub(super) fn may_see(&self, entry: &Entry, client: &Client) -> bool {
-        !self.is_apart() || entry.record.client == client.name
+        !self.is_apart() || *entry.record.client == *client.name
     }
 
     /// Refuses what names another client's thing in its address.

@@ -1,5 +1,7 @@
 //! What is said of a path, in lines of the log: as it is, and as one of few patterns.
 
+use std::borrow::Cow;
+
 use crate::message::one_line;
 
 /// The words that paths are made of, in order.
@@ -75,25 +77,33 @@ const MOST: usize = 8;
 
 /// The pattern of a path, in which all that is no word of an API is `{id}`: `/v1/videos/task_1` is
 /// `/v1/videos/{id}`.
-pub(super) fn pattern(path: &str) -> String {
+pub(super) fn pattern(path: &str) -> Cow<'_, str> {
     if path.starts_with("/media/") {
-        return "/media/{file}".to_owned();
+        return "/media/{file}".into();
     }
-    let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
+    let known = |segment: &str| segment.is_empty() || WORDS.binary_search(&segment).is_ok();
+    let below = path.strip_prefix('/').unwrap_or(path);
+    let mut segments = below.split('/');
+    if below.len() < path.len()
+        && segments.by_ref().take(MOST).all(known)
+        && segments.next().is_none()
+    {
+        return path.into();
+    }
+    let mut segments = below.split('/');
     let mut said = String::new();
     for segment in segments.by_ref().take(MOST) {
         said.push('/');
-        let known = segment.is_empty() || WORDS.binary_search(&segment).is_ok();
-        said.push_str(if known { segment } else { "{id}" });
+        said.push_str(if known(segment) { segment } else { "{id}" });
     }
     if segments.next().is_some() {
         said.push_str("/…");
     }
-    said
+    said.into()
 }
 
 /// A path as a log line or a message may show it.
-pub(super) fn printable(path: &str) -> String {
+pub(super) fn printable(path: &str) -> Cow<'_, str> {
     one_line(path, 200)
 }
 

@@ -25,6 +25,11 @@ pub(super) async fn apart<T: Send + 'static>(
     reading.await.map_err(unread)
 }
 
+/// Whether a request's body of so many bytes is read where it arrived.
+pub(super) fn is_quick(headers: &HeaderMap, len: usize) -> bool {
+    len <= READ_AT_ONCE && !coding::is_coded(headers)
+}
+
 impl Proxy {
     /// Reads a request's body of so many bytes, and undoes its content coding for that.
     ///

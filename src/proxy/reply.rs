@@ -1,7 +1,6 @@
 //! What the client sees, made from the record or from the answer that is arriving, and the
 //! `Cache-Status` that says how it came about (RFC 9211).
 
-use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
@@ -34,22 +33,21 @@ pub(crate) enum Status {
     Bypass(&'static str),
 }
 
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Status {
+    fn words(self) -> String {
         match self {
-            Self::Hit(key) => write!(f, "reprise; hit; key=\"{}\"", key.short()),
-            Self::Stored(reason) => write!(f, "reprise; fwd={}; stored", word(*reason)),
-            Self::Answered(reason, status) => {
-                write!(
-                    f,
-                    "reprise; fwd={}; fwd-status={}",
-                    word(*reason),
-                    status.as_u16()
-                )
-            }
-            Self::NotKept(reason) => write!(f, "reprise; fwd={}; detail=not-kept", word(*reason)),
-            Self::Collapsed => write!(f, "reprise; fwd=miss; collapsed"),
-            Self::Bypass(detail) => write!(f, "reprise; fwd=bypass; detail={detail}"),
+            Self::Hit(key) => ["reprise; hit; key=\"", &key.short(), "\""].concat(),
+            Self::Stored(reason) => ["reprise; fwd=", word(reason), "; stored"].concat(),
+            Self::Answered(reason, status) => [
+                "reprise; fwd=",
+                word(reason),
+                "; fwd-status=",
+                status.as_str(),
+            ]
+            .concat(),
+            Self::NotKept(reason) => ["reprise; fwd=", word(reason), "; detail=not-kept"].concat(),
+            Self::Collapsed => "reprise; fwd=miss; collapsed".to_owned(),
+            Self::Bypass(detail) => ["reprise; fwd=bypass; detail=", detail].concat(),
         }
     }
 }
@@ -63,13 +61,13 @@ fn word(reason: Reason) -> &'static str {
 }
 
 /// Says how the answer came about, and how old it is.
-pub(super) fn mark(headers: &mut HeaderMap, status: Status, age: Option<u64>) {
-    if let Ok(value) = HeaderValue::try_from(status.to_string()) {
+pub(super) fn mark(on: &mut HeaderMap, status: Status, age: Option<u64>) {
+    if let Ok(value) = HeaderValue::try_from(status.words()) {
         // Behind what caches further up have said (RFC 9211 §2).
-        headers.append(CACHE_STATUS, value);
+        on.append(CACHE_STATUS, value);
     }
     if let Some(age) = age {
-        headers.insert(header::AGE, HeaderValue::from(age));
+        on.insert(header::AGE, headers::number(age));
     }
 }
 
@@ -102,7 +100,7 @@ pub(super) fn of_parts(
     *response.headers_mut() = store::restore(stored);
     response
         .headers_mut()
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(payload.len()));
+        .insert(header::CONTENT_LENGTH, headers::number(payload.len()));
     response
 }
 
@@ -188,7 +186,7 @@ mod tests {
             ),
         ];
         for (status, words) in table {
-            assert_eq!(status.to_string(), words);
+            assert_eq!(status.words(), words);
         }
     }
 }

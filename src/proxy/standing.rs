@@ -91,7 +91,8 @@ impl Proxy {
     /// When the store cannot say what is kept.
     pub(super) async fn standing(&self, entry: Arc<Entry>) -> Result<Standing, StoreError> {
         let lifetime = self.config.media.link_lifetime;
-        if !medium::is_doubtful(&entry.record, self.clock.now(), lifetime) {
+        let may_have_links = medium::is_finished(&entry.record);
+        if !may_have_links || !medium::is_doubtful(&entry.record, self.clock.now(), lifetime) {
             return Ok(Standing::Good(entry));
         }
         let key = entry.record.key;

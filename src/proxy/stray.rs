@@ -46,7 +46,7 @@ pub(super) fn not_found(parts: &Parts) -> Error {
     };
     Error::NotFound {
         method: parts.method.to_string(),
-        path: printable(path),
+        path: printable(path).into_owned(),
         hint,
     }
 }

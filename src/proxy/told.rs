@@ -42,7 +42,7 @@ struct Facts {
 #[derive(Debug)]
 struct Said {
     sort: Sort,
-    client: Option<String>,
+    client: Option<Arc<str>>,
     answered: Answered,
     code: Option<&'static str>,
     status: Option<StatusCode>,
@@ -118,9 +118,9 @@ impl Told {
     }
 
     /// Who asks.
-    pub(super) fn comes_from(&self, client: &str) {
+    pub(super) fn comes_from(&self, client: &Arc<str>) {
         if self.0.asked.is_some() {
-            self.said().client = Some(client.to_owned());
+            self.said().client = Some(client.clone());
         }
     }
 
@@ -216,8 +216,10 @@ impl Told {
     }
 
     fn write(&self, (method, uri): &(Method, Uri), said: &Said, (answered, how): (Answered, How)) {
-        let path = printable(&media::loggable(uri.path()));
+        let path = media::loggable(uri.path());
+        let path = printable(&path);
         let id = said.id.as_ref().and_then(|id| id.to_str().ok());
+        let (id, method) = (id.map(printable), printable(method.as_str()));
         let client = said.client.as_deref();
         let status = said.status.map(|status| status.as_u16());
         let upstream_ms = said.upstream.map(milliseconds);
@@ -227,11 +229,11 @@ impl Told {
             ($level:ident) => {
                 tracing::$level!(
                     target: TARGET,
-                    id = id.map(printable),
+                    id = id.as_deref(),
                     client,
-                    method = printable(method.as_str()),
+                    method = &*method,
                     route = %pattern(uri.path()),
-                    path,
+                    path = &*path,
                     kind = said.sort.as_str(),
                     outcome = answered.word,
                     reason = answered.reason,

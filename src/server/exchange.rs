@@ -60,7 +60,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         // Nobody knows where the next request begins, or wants to.
         let closes = doubt.is_some() || (too_large.is_some() && underway.paced.is_none());
         let routes = self.routes.clone();
-        let request = request.map(|body| patient(body, self.idle, &told));
+        // Boxed, since all who hand it on hold it while its answer is waited for.
+        let request = Box::new(request.map(|body| patient(body, self.idle, &told)));
         Box::pin(async move {
             let mut response = match too_large {
                 Some(error) => {
@@ -87,7 +88,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 // Until somebody asks for the first piece.
                 underway.tally.paces.gave(nth);
             }
-            let length = headers::text(response.headers(), "content-length");
+            let length = headers::text(response.headers(), header::CONTENT_LENGTH);
             let length = length.and_then(|length| length.parse().ok());
             Ok(response.map(|body| Answered {
                 length: length.or(body.size_hint().exact()),

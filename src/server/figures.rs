@@ -62,7 +62,7 @@ fn is_from_here(parts: &Parts) -> bool {
     let forwarded = FORWARDED
         .iter()
         .any(|name| parts.headers.contains_key(*name));
-    let site = headers::text(&parts.headers, "sec-fetch-site");
+    let site = headers::text(&parts.headers, headers::SEC_FETCH_SITE);
     let by_hand = site.is_none_or(|site| matches!(site, "none" | "same-origin"));
     loopback && !forwarded && by_hand
 }

@@ -61,7 +61,7 @@ impl Routes {
     }
 
     /// Answers one request; never fails.
-    pub(super) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    pub(super) async fn answer(&self, request: Box<Request<Body>>) -> Response<Body> {
         let head = request.method() == Method::HEAD;
         let response = self.route(request).await;
         if head {
@@ -76,7 +76,7 @@ impl Routes {
         self.is_in(Phase::Ready) && self.proxy.load().can_keep().await
     }
 
-    async fn route(&self, request: Request<Body>) -> Response<Body> {
+    async fn route(&self, request: Box<Request<Body>>) -> Response<Body> {
         let plain = request.extensions().get::<TwoLengths>().is_none();
         let reads = plain && matches!(*request.method(), Method::GET | Method::HEAD);
         let told = Told::of(request.extensions());
@@ -85,7 +85,7 @@ impl Routes {
             && let Some(console) = self.console.load().as_ref()
         {
             told.is(Sort::Own);
-            return console.handle(request).await;
+            return Box::pin(console.handle(*request)).await;
         }
         match request.uri().path() {
             path @ ("/healthz" | "/readyz" | "/metrics") if reads => {
@@ -96,8 +96,8 @@ impl Routes {
                     "/readyz" => unready(),
                     _ => {
                         let (proxy, console) = (self.proxy.load(), self.console.load());
-                        figures::answer(&self.page, &proxy, console.as_ref().as_ref(), request)
-                            .await
+                        let console = console.as_ref().as_ref();
+                        Box::pin(figures::answer(&self.page, &proxy, console, *request)).await
                     }
                 }
             }

@@ -71,11 +71,18 @@ struct Member {
 impl Encoding {
     /// An empty one for a body of so many bytes.
     pub(super) fn for_body(len: usize) -> Self {
+        // Short strings take a little more than they did.
+        let room = len + len / 4 + 64;
         Self {
-            bytes: Vec::with_capacity(len.min(WAITING)),
+            bytes: Vec::with_capacity(room.min(WAITING)),
             members: Vec::with_capacity(16),
             sorted: Vec::new(),
         }
+    }
+
+    /// All that was written.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Where the next value will be written.
@@ -105,6 +112,21 @@ impl Encoding {
     /// Writes `null`, `true` or `false`.
     pub(super) fn word(&mut self, tag: u8) {
         self.bytes.push(tag);
+    }
+
+    /// Writes a string that is here as a whole.
+    pub(super) fn text(&mut self, content: &[u8]) {
+        if content.len() > INLINE {
+            let mut open = self.open(TEXT);
+            self.put(&mut open, content);
+            self.close(open);
+            return;
+        }
+        let at = self.bytes.len();
+        self.bytes.reserve(HEAD + content.len());
+        self.bytes.extend_from_slice(&[TEXT, 0, 0]);
+        self.bytes.extend_from_slice(content);
+        self.finish_inline(at, content.len());
     }
 
     /// Begins a string, number or array.

@@ -31,7 +31,7 @@ pub(in crate::generation) fn read(body: &[u8], kind: Kind) -> Option<Reading> {
     };
     reader.whole().ok()?;
     Some(Reading {
-        encoding: reader.out.since(0).to_vec(),
+        encoding: reader.out.into_bytes(),
         facts: reader.facts,
     })
 }

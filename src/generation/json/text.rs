@@ -6,8 +6,14 @@ use super::encoding::{Encoding, Open, TEXT};
 /// Reads the string whose opening quote stands at `at`, writes its text, and gives where it ends.
 /// `body` is known to be UTF-8.
 pub(super) fn read(body: &[u8], at: usize, out: &mut Encoding) -> Result<usize, NotCanonical> {
-    let mut open = out.open(TEXT);
     let mut at = at + 1;
+    let rest = body.get(at..).unwrap_or_default();
+    let (literal, behind) = rest.split_at(plain_len(rest));
+    if behind.first() == Some(&b'"') {
+        out.text(literal);
+        return Ok(at + literal.len() + 1);
+    }
+    let mut open = out.open(TEXT);
     loop {
         let rest = body.get(at..).unwrap_or_default();
         let plain = plain_len(rest);
