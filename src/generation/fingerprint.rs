@@ -26,6 +26,18 @@ impl Fingerprint {
         &self.0
     }
 
+    /// Its text.
+    pub fn digits(&self) -> [u8; 64] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 64];
+        let (pairs, _) = digits.as_chunks_mut::<2>();
+        for ([high, low], byte) in pairs.iter_mut().zip(self.0) {
+            *high = DIGITS[usize::from(byte >> 4)];
+            *low = DIGITS[usize::from(byte & 15)];
+        }
+        digits
+    }
+
     /// The first 16 hexadecimal digits: how people and `Cache-Status` name a generation.
     pub fn short(&self) -> String {
         let mut text = self.to_string();
@@ -36,7 +48,7 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&blake3::Hash::from_bytes(self.0).to_hex())
+        f.pad(str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 

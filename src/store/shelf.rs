@@ -30,8 +30,10 @@ pub struct Shelf {
     /// How many writes have failed, and how many had when a probe last succeeded.
     failures: Arc<AtomicU64>,
     forgiven: Arc<AtomicU64>,
-    /// Tells the keeper that something was written.
+    /// Tells the keeper that something was written while more is kept than there is room for.
     written: Arc<Notify>,
+    /// How much there is room for, in bytes.
+    room: Arc<AtomicU64>,
     /// Counts the imports.
     imports: watch::Sender<u64>,
 }
@@ -61,6 +63,7 @@ impl Shelf {
             failures: Arc::default(),
             forgiven: Arc::default(),
             written: Arc::default(),
+            room: Arc::new(AtomicU64::new(u64::MAX)),
             imports: watch::Sender::default(),
         }
     }
@@ -242,7 +245,12 @@ impl Shelf {
         call()
     }
 
-    /// Ends when something was written since it last ended.
+    /// Notes how much there is room for, in bytes.
+    pub(super) fn set_room(&self, bytes: u64) {
+        self.room.store(bytes, Ordering::Release);
+    }
+
+    /// Ends when something was written, since it last ended, for which there may be no room.
     pub(super) async fn kept_something(&self) {
         self.written.notified().await;
     }
@@ -327,7 +335,10 @@ impl Shelf {
         if matches!(result, Err(StoreError::Io { .. })) {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
-        self.wake_keeper();
+        // Each time that it wakes for nothing costs as much as a write.
+        if self.kept_bytes() > self.room.load(Ordering::Acquire) {
+            self.wake_keeper();
+        }
     }
 
     /// A call that only reads.
