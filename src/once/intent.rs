@@ -21,8 +21,9 @@ use crate::store::{Intent, IntentState, Record, Shelf, Stake, Store, StoreError}
 use note::{Note, SHARED};
 use past::Past;
 
-/// How many groups of generations can write notes without waiting for each other.
-const STRIPES: usize = 64;
+/// How many groups of generations can write notes without waiting for each other. Each note lasts for some
+/// syncs, so there are many more than notes at a time.
+const STRIPES: usize = 512;
 
 /// The notes of this process's runs.
 #[derive(Clone)]
@@ -367,7 +368,8 @@ pub fn is_settled(intent: &Intent, kept: &Record) -> bool {
 }
 
 fn stripe<'a>(notes: &'a [Mutex<Notes>; STRIPES], key: &Fingerprint) -> MutexGuard<'a, Notes> {
-    let stripe = usize::from(key.as_bytes()[1]) % STRIPES;
+    let [_, high, low, ..] = key.as_bytes();
+    let stripe = usize::from(u16::from_be_bytes([*high, *low])) % STRIPES;
     locked(&notes[stripe])
 }
 

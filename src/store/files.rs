@@ -270,12 +270,25 @@ pub(super) fn ensure_shards(root: &Path) -> Result<(), StoreError> {
     if made { sync_folder(root) } else { Ok(()) }
 }
 
-/// The file in `dir` that has a key and `ending` for its name.
-pub(super) fn named(dir: &Path, key: &Fingerprint, ending: &str) -> PathBuf {
-    let (dir, digits) = (dir.as_os_str(), key.digits());
-    let mut path = OsString::with_capacity(dir.len() + 1 + digits.len() + ending.len());
-    path.push(dir);
+/// Where in a folder a file lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum In {
+    Itself,
+    /// In one of the folders `00` to `ff`, which its name begins with.
+    Shard,
+}
+
+/// The file below `root` that has a key and `ending` for its name. Asked for several times for each thing
+/// that is kept, so it is made in one piece.
+pub(super) fn named(root: &Path, (at, key): (In, &Fingerprint), ending: &str) -> PathBuf {
+    let (root, digits) = (root.as_os_str(), key.digits());
+    let [first, second, ..] = digits;
+    let mut path = OsString::with_capacity(root.len() + digits.len() + ending.len() + 4);
+    path.push(root);
     path.push("/");
+    if at == In::Shard {
+        path.push(OsStr::from_bytes(&[first, second, b'/']));
+    }
     path.push(OsStr::from_bytes(&digits));
     path.push(ending);
     path.into()

@@ -67,8 +67,7 @@ impl Generations {
     }
 
     pub(super) fn path(&self, key: &Fingerprint) -> PathBuf {
-        let [first, ..] = key.as_bytes();
-        files::named(&self.shard_path(*first), key, ".gen")
+        files::named(&self.root, (files::In::Shard, key), ".gen")
     }
 
     fn together(&self, key: &Fingerprint) -> &Together {

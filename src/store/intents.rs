@@ -77,7 +77,7 @@ impl Intents {
     }
 
     pub(super) fn path(&self, key: &Fingerprint) -> PathBuf {
-        files::named(&self.root, key, ".json")
+        files::named(&self.root, (files::In::Itself, key), ".json")
     }
 
     pub(super) fn put(&self, intent: &Intent) -> Result<(), StoreError> {

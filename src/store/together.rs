@@ -20,6 +20,8 @@ pub(super) struct Together {
 #[derive(Debug, Default)]
 struct Rounds {
     under_way: bool,
+    /// How many wait for a round to end.
+    waiting: usize,
     /// The round that begins when the one that is under way has ended.
     next: Arc<Round>,
 }
@@ -53,10 +55,12 @@ impl Together {
         // MONEY: never the one that is under way: it may have begun before the name was there.
         let round = rounds.next.clone();
         while rounds.under_way && round.get().is_none() {
+            rounds.waiting += 1;
             rounds = self
                 .ended
                 .wait(rounds)
                 .unwrap_or_else(PoisonError::into_inner);
+            rounds.waiting -= 1;
         }
         if let Some(result) = round.get() {
             return result.as_ref().copied().map_err(Failure::error);
@@ -113,8 +117,12 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         // After a panic nobody knows what is durable.
         self.end(&Err(io::Error::other("the sync ended in a panic")));
-        self.together.rounds().under_way = false;
-        self.together.ended.notify_all();
+        let mut rounds = self.together.rounds();
+        rounds.under_way = false;
+        // Telling nobody is a call to the system all the same.
+        if rounds.waiting > 0 {
+            self.together.ended.notify_all();
+        }
     }
 }
 

@@ -5,10 +5,8 @@ use std::thread;
 use super::*;
 
 impl Together {
-    /// How many wait for the next round, or make the one that is under way.
     fn waiting(&self) -> usize {
-        // `rounds` itself has one.
-        Arc::strong_count(&self.rounds().next) - 1
+        self.rounds().waiting
     }
 
     fn wait_for(&self, waiting: usize) {
