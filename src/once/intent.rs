@@ -303,8 +303,8 @@ impl Pledge {
         self,
         call: impl FnOnce(Self) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        let shelf = self.pledges.shelf.clone();
-        shelf.blocking(move |_| Ok(call(self))).await
+        let pledges = self.pledges.clone();
+        pledges.shelf.blocking(move |_| Ok(call(self))).await
     }
 
     fn unknown(&self, reason: Option<String>) -> Intent {

@@ -350,10 +350,11 @@ fn temporary_name() -> String {
 fn temporary_name_for(target: &Path) -> String {
     let name = target.file_name().unwrap_or_default();
     let hash = blake3::hash(name.as_encoded_bytes());
-    let [a, b, c, d, e, f, random @ ..] = hash.as_bytes();
-    let millis = u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]);
-    let random = random.first_chunk().copied().unwrap_or_default();
-    temporary_name_of(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    // 48 bits where others have their time, and 80 where they have chance.
+    let time = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+    let chance = hash.as_bytes().last_chunk().copied().unwrap_or_default();
+    let millis = u64::from_be_bytes(time) >> 16;
+    temporary_name_of(uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid())
 }
 
 fn temporary_name_of(id: Uuid) -> String {
