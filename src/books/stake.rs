@@ -99,14 +99,30 @@ impl Stake {
     ///
     /// # Errors
     /// When the line is not durable: it waits for the disk, and a note that stands has to stay.
-    pub async fn paid(mut self, usd: Usd) -> Result<(), LedgerError> {
+    pub async fn paid(self, usd: Usd) -> Result<(), LedgerError> {
+        let (books, line) = self.spent(usd);
+        books.ledger.commit(line).await
+    }
+
+    /// The same, for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`paid`](Self::paid).
+    pub fn paid_blocking(self, usd: Usd) -> Result<(), LedgerError> {
+        let (books, line) = self.spent(usd);
+        books.ledger.commit_blocking(line)
+    }
+
+    /// The money is spent, and this is to be its line.
+    ///
+    /// MONEY: before anybody waits. Whoever is dropped while it waits has been paid for all the same,
+    /// and its line is on the way.
+    fn spent(mut self, usd: Usd) -> (Arc<Books>, Line) {
         let line = self.line(Outcome::Paid, usd);
-        // MONEY: before anybody waits. Whoever is dropped while it waits has been paid for all the same,
-        // and its line is on the way.
         if let Some(hold) = self.hold.take() {
             hold.settle(usd);
         }
-        self.books.ledger.commit(line).await
+        (self.books.clone(), line)
     }
 
     /// It failed, and cost nothing.

@@ -37,7 +37,8 @@ impl Fingerprint {
         out.push_str(text(&self.digits()));
     }
 
-    fn digits(&self) -> [u8; 64] {
+    /// Its text.
+    pub fn digits(&self) -> [u8; 64] {
         let mut digits = [0; 64];
         for (nth, byte) in self.0.iter().enumerate() {
             digits[2 * nth] = digit(byte >> 4);

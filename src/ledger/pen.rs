@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -126,7 +127,11 @@ impl Ledger {
     /// As [`commit`](Self::commit).
     pub fn commit_blocking(&self, line: Line) -> Result<(), LedgerError> {
         let ticket = self.queue_up(line)?;
-        self.write_up_to(ticket)
+        // As it would end on a thread of its own: what was not written waits again.
+        catch_unwind(AssertUnwindSafe(|| self.write_up_to(ticket))).unwrap_or_else(|panic| {
+            let reason = panic.downcast_ref::<&str>().copied();
+            Err(LedgerError::Panicked(reason.unwrap_or_default().to_owned()))
+        })
     }
 
     /// What nobody will ever write is not counted either.

@@ -176,8 +176,12 @@ impl Archive {
 
     /// Fetches what a record wants, which is durable by now. Does not block.
     pub fn fetch_for(&self, record: &Record) {
+        let mut wanted = wanted(record).peekable();
+        if wanted.peek().is_none() {
+            return;
+        }
         let mut queue = self.queue();
-        for due in wanted(record) {
+        for due in wanted {
             queue.add(due);
         }
         drop(queue);

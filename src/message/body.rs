@@ -76,12 +76,15 @@ pub fn from_file_part(file: File, start: u64, len: u64) -> Body {
 /// # Errors
 /// When the file is shorter, or cannot be read.
 pub async fn read_at(file: Arc<File>, position: u64, len: usize) -> Result<Bytes, BodyError> {
-    let read = tokio::task::spawn_blocking(move || read_into_spare(&file, position, len));
+    let read = tokio::task::spawn_blocking(move || read_at_blocking(&file, position, len));
     Ok(read.await??)
 }
 
-/// Into memory that nobody has filled with zeros first.
-fn read_into_spare(file: &File, mut position: u64, len: usize) -> io::Result<Bytes> {
+/// The same, for a thread that may block: into memory that nobody has filled with zeros first.
+///
+/// # Errors
+/// As [`read_at`].
+pub fn read_at_blocking(file: &File, mut position: u64, len: usize) -> io::Result<Bytes> {
     let mut buffer = Vec::with_capacity(len);
     while buffer.len() < len {
         let spare = rustix::buffer::spare_capacity(&mut buffer);

@@ -21,8 +21,9 @@ use crate::store::{Intent, IntentState, Record, Shelf, Stake, Store, StoreError}
 use note::{Note, SHARED};
 use past::Past;
 
-/// How many groups of generations can write notes without waiting for each other.
-const STRIPES: usize = 64;
+/// How many groups of generations can write notes without waiting for each other. Each note lasts for some
+/// syncs, so there are many more than notes at a time.
+const STRIPES: usize = 512;
 
 /// The notes of this process's runs.
 #[derive(Clone)]
@@ -122,25 +123,21 @@ impl Pledges {
     }
 
     /// The note of a run that nobody knows the end of: one that stands while no run of this process
-    /// is about to take it away.
+    /// is about to take it away. Blocks.
     ///
     /// # Errors
     /// When the store cannot tell.
-    pub(super) async fn open_question(
+    pub(super) fn open_question(
         &self,
+        store: &dyn Store,
         key: Fingerprint,
     ) -> Result<Option<Intent>, StoreError> {
-        let notes = self.notes.clone();
-        self.shelf
-            .blocking(move |store| {
-                let notes = stripe(&notes, &key);
-                // MONEY: who led before a `no-cache` run took the note over asks what stood before.
-                match notes.get(&key) {
-                    Some(note) => Ok(note.doubt.clone().or_else(|| note.before.clone())),
-                    None => store.intent(&key),
-                }
-            })
-            .await
+        let notes = stripe(&self.notes, &key);
+        // MONEY: who led before a `no-cache` run took the note over asks what stood before.
+        match notes.get(&key) {
+            Some(note) => Ok(note.doubt.clone().or_else(|| note.before.clone())),
+            None => store.intent(&key),
+        }
     }
 
     /// Removes the notes of an earlier process whose answers were kept after all: it ended between
@@ -190,29 +187,26 @@ impl Pledges {
     }
 
     /// Ends one run's part; `end` decides for the last one what becomes of the note. Returns what was
-    /// held for the runs of an earlier note, once it is gone for good.
-    async fn end(
+    /// held for the runs of an earlier note, once it is gone for good. Blocks.
+    fn end(
         &self,
         key: Fingerprint,
-        end: impl FnOnce(&mut Note, &dyn Store) -> Result<(), StoreError> + Send + 'static,
+        end: impl FnOnce(&mut Note, &dyn Store) -> Result<(), StoreError>,
     ) -> Result<Vec<Stake>, StoreError> {
-        let notes = self.notes.clone();
-        self.shelf
-            .writing(move |store| {
-                let mut notes = stripe(&notes, &key);
-                let Some(note) = notes.get_mut(&key) else {
-                    return Ok(Vec::new());
-                };
-                note.live = note.live.saturating_sub(1);
-                if note.live > 0 {
-                    return end(note, store).map(|()| Vec::new());
-                }
-                // Out of the map before anything can go wrong: nobody waits for a note of no run.
-                let mut note = notes.remove(&key).unwrap_or_default();
-                end(&mut note, store)?;
-                note.conclude(&key, store)
-            })
-            .await
+        self.shelf.writing_here(|store| {
+            let mut notes = stripe(&self.notes, &key);
+            let Some(note) = notes.get_mut(&key) else {
+                return Ok(Vec::new());
+            };
+            note.live = note.live.saturating_sub(1);
+            if note.live > 0 {
+                return end(note, store).map(|()| Vec::new());
+            }
+            // Out of the map before anything can go wrong: nobody waits for a note of no run.
+            let mut note = notes.remove(&key).unwrap_or_default();
+            end(&mut note, store)?;
+            note.conclude(&key, store)
+        })
     }
 }
 
@@ -221,31 +215,41 @@ impl Pledge {
     /// harm while the answer is kept.
     ///
     /// Returns what was held for runs that nobody waits for any longer: an earlier note is gone.
-    pub async fn settle(mut self) -> Vec<Stake> {
+    pub async fn settle(self) -> Vec<Stake> {
+        self.apart(Self::settle_blocking).await.unwrap_or_default()
+    }
+
+    /// The same, for a thread that may block.
+    pub fn settle_blocking(mut self) -> Vec<Stake> {
         self.told = true;
-        let (key, run) = (self.intent.key, self.intent.run);
-        let settled = self.pledges.end(key, move |note, _| {
+        let run = self.intent.run;
+        let settled = self.pledges.end(self.intent.key, |note, _| {
             note.kept = true;
             note.forget(run);
             Ok(())
         });
-        settled.await.unwrap_or_else(|error| {
-            tracing::warn!(key = key.short(), %error, "an intent that is settled could not be removed");
+        settled.unwrap_or_else(|error| {
+            let key = self.intent.key.short();
+            tracing::warn!(key, %error, "an intent that is settled could not be removed");
             Vec::new()
         })
     }
 
     /// The answer is durable and its line in the ledger is not: the note stays as it is, for the next
     /// start to find that the run is not booked.
-    pub async fn leave(mut self) {
+    pub async fn leave(self) {
+        // Nothing is written, so it only fails by a panic.
+        let _ = self.apart(Self::leave_blocking).await;
+    }
+
+    /// The same, for a thread that may block.
+    pub fn leave_blocking(mut self) {
         self.told = true;
         let intent = self.intent.clone();
-        let left = self.pledges.end(intent.key, |note, _| {
+        let _ = self.pledges.end(intent.key, |note, _| {
             note.doubt.get_or_insert(intent);
             Ok(())
         });
-        // Nothing is written, so it only fails by a panic.
-        let _ = left.await;
     }
 
     /// Upstream proved that nothing ran: what stood before stands again. Returns the same as
@@ -253,23 +257,30 @@ impl Pledge {
     ///
     /// # Errors
     /// When the note could not be taken back: the next identical request will be asked about it.
-    pub async fn withdraw(mut self) -> Result<Vec<Stake>, StoreError> {
-        self.told = true;
-        let (key, run) = (self.intent.key, self.intent.run);
-        let withdrawn = self.pledges.end(key, move |note, _| {
-            note.forget(run);
-            Ok(())
-        });
-        withdrawn.await
+    pub async fn withdraw(self) -> Result<Vec<Stake>, StoreError> {
+        let withdraw = |mut pledge: Self| {
+            pledge.told = true;
+            let run = pledge.intent.run;
+            pledge.pledges.end(pledge.intent.key, |note, _| {
+                note.forget(run);
+                Ok(())
+            })
+        };
+        self.apart(withdraw).await?
     }
 
     /// Nobody knows whether it ran: the note says why, and stays until somebody resolves it. Returns the
     /// same as [`settle`](Self::settle).
-    pub async fn doubt(mut self, reason: String) -> Vec<Stake> {
+    pub async fn doubt(self, reason: String) -> Vec<Stake> {
+        let doubted = self.apart(move |pledge| pledge.doubt_blocking(reason));
+        doubted.await.unwrap_or_default()
+    }
+
+    fn doubt_blocking(mut self, reason: String) -> Vec<Stake> {
         self.told = true;
         let unknown = self.unknown(Some(reason));
         let key = unknown.key;
-        let doubted = self.pledges.end(key, move |note, store| {
+        let doubted = self.pledges.end(key, |note, store| {
             let unknown = Intent {
                 beside: note.beside(&unknown).0,
                 ..unknown
@@ -279,11 +290,21 @@ impl Pledge {
             note.written = Some((unknown.run, unknown.beside));
             Ok(())
         });
-        doubted.await.unwrap_or_else(|error| {
+        doubted.unwrap_or_else(|error| {
             // The note as it was first written stands, and says the same without the reason.
             tracing::warn!(key = key.short(), %error, "the reason for an unknown outcome could not be written");
             Vec::new()
         })
+    }
+
+    /// Does something with it on a thread that may block. It goes on to its end, whether or not anyone
+    /// waits for it.
+    async fn apart<T: Send + 'static>(
+        self,
+        call: impl FnOnce(Self) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let pledges = self.pledges.clone();
+        pledges.shelf.blocking(move |_| Ok(call(self))).await
     }
 
     fn unknown(&self, reason: Option<String>) -> Intent {
@@ -347,7 +368,8 @@ pub fn is_settled(intent: &Intent, kept: &Record) -> bool {
 }
 
 fn stripe<'a>(notes: &'a [Mutex<Notes>; STRIPES], key: &Fingerprint) -> MutexGuard<'a, Notes> {
-    let stripe = usize::from(key.as_bytes()[1]) % STRIPES;
+    let [_, high, low, ..] = key.as_bytes();
+    let stripe = usize::from(u16::from_be_bytes([*high, *low])) % STRIPES;
     locked(&notes[stripe])
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Ending, Failure, Flight, Flights, Live, Stage, lock};
 use crate::generation::Fingerprint;
+use crate::store::StoreError;
 
 /// The permit to run a generation; there is one for each flight.
 ///
@@ -15,6 +16,8 @@ pub struct Lead {
     flight: Arc<Flight>,
     flights: Flights,
     sent: bool,
+    /// How much disk was free when it had looked for the last time, in bytes; else the reason in words.
+    free: Result<u64, String>,
     ending: Option<Ending>,
 }
 
@@ -25,6 +28,7 @@ impl Lead {
             flight,
             flights,
             sent: false,
+            free: Err("nobody has asked for the free space".to_owned()),
             ending: None,
         }
     }
@@ -37,6 +41,19 @@ impl Lead {
     /// The flight, to wait for its answer as every follower does.
     pub fn flight(&self) -> Arc<Flight> {
         self.flight.clone()
+    }
+
+    /// Notes how much disk is free, where the look that it comes from has asked.
+    pub(super) fn has_room(&mut self, free: Result<u64, StoreError>) {
+        self.free = free.map_err(|error| error.to_string());
+    }
+
+    /// How much disk was free when nothing was found that is kept, in bytes.
+    ///
+    /// # Errors
+    /// When the system did not say; the reason in words.
+    pub fn free_bytes(&self) -> Result<u64, String> {
+        self.free.clone()
     }
 
     /// From here on a run may have begun, whatever happens to this permit.

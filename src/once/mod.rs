@@ -6,6 +6,7 @@
 //! ([`Found::Follow`]).
 //!
 //! - [`flight`] a generation under way, and every way in which it can end;
+//! - [`look`] the look itself: what is kept, who boards;
 //! - [`lead`] the permit to run, which ends the flight even when it is dropped;
 //! - [`recording`] an answer while it arrives, read by many;
 //! - [`intent`] the durable note that a paid call is under way;
@@ -15,6 +16,7 @@ mod callers;
 mod flight;
 mod intent;
 mod lead;
+mod look;
 mod recorder;
 mod recording;
 mod resolve;
@@ -25,17 +27,16 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
-
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::config::{Ttl, UnknownOutcome};
 use crate::generation::Fingerprint;
-use crate::store::{Entry, Intent, Shelf, StoreError, TaskState};
+use crate::store::{Entry, Intent, Shelf, StoreError};
 
 pub use flight::{Ending, Failure, Flight, Live, NotKept, Stage};
 use intent::Pledges;
 pub use intent::{Pledge, is_settled};
 pub use lead::Lead;
+use look::Look;
 pub use recorder::Recorder;
 pub use recording::Recording;
 pub use resolve::{NotATaskId, Resolution, TaskId, Unresolved, resolve};
@@ -185,139 +186,18 @@ impl Once {
         Ok(found)
     }
 
+    /// What is at hand is looked at here, and everything else in one visit to a thread that may block.
     async fn find(&self, query: &Query) -> Result<Found, StoreError> {
-        let first = self.kept(query).await?;
-        match (first, query.freshness) {
-            (Kept::Usable(found), _) => return Ok(*found),
-            (
-                _,
-                Freshness {
-                    only_if_cached: true,
-                    ..
-                },
-            ) => return Ok(Found::Absent),
-            (Kept::Unusable(_), _) => {}
+        if let Some(found) = look::at_hand(query, self.shelf.store(), &self.clock) {
+            return Ok(found);
         }
-        let lead = match self.board(query) {
-            Boarded::Follower(flight) => return Ok(Found::Follow(flight)),
-            Boarded::Lead(lead) => lead,
+        let look = Look {
+            query: *query,
+            flights: self.flights.clone(),
+            pledges: self.pledges.clone(),
+            clock: self.clock.clone(),
         };
-        self.lead(query, lead).await
-    }
-
-    /// MONEY: between the first look and boarding, another lead may have ended and kept its
-    /// answer. So the lead looks once more, now that nobody else can run this generation; and it looks
-    /// after it has asked about doubts, since a deliberate rerun that ends well takes the doubt away.
-    async fn lead(&self, query: &Query, lead: Lead) -> Result<Found, StoreError> {
-        let (question, reason) = match self.question_and_kept(query).await {
-            Ok((_, Kept::Usable(found))) => return Ok(*found),
-            Ok((question, Kept::Unusable(reason))) => (question, reason),
-            Err(error) => {
-                lead.end(Ending::Failed(Failure::Store(error.to_string())));
-                return Err(error);
-            }
-        };
-        let Some(intent) = question else {
-            return Ok(Found::Lead(lead, reason));
-        };
-        let flight = lead.flight();
-        lead.end(Ending::Failed(Failure::Unknown(Box::new(intent))));
-        Ok(Found::Follow(flight))
-    }
-
-    async fn question_and_kept(&self, query: &Query) -> Result<(Option<Intent>, Kept), StoreError> {
-        let question = self.open_question(query).await?;
-        Ok((question, self.kept(query).await?))
-    }
-
-    /// An earlier run of this generation whose outcome is unknown and has to be asked about.
-    ///
-    /// An intent without a flight is from a process that ended, or from a run that was cut.
-    async fn open_question(&self, query: &Query) -> Result<Option<Intent>, StoreError> {
-        if query.freshness.no_cache || query.unknown_outcome == UnknownOutcome::Rerun {
-            return Ok(None);
-        }
-        self.pledges.open_question(query.key).await
-    }
-
-    async fn kept(&self, query: &Query) -> Result<Kept, StoreError> {
-        if query.freshness.no_cache {
-            return Ok(Kept::Unusable(Reason::Asked));
-        }
-        let Some(entry) = self.shelf.get(query.key).await? else {
-            return Ok(Kept::Unusable(Reason::Miss));
-        };
-        match usable(query, &entry, self.clock.now()) {
-            Use::Hit => self.hit(entry).await,
-            Use::Join => Ok(Kept::Usable(Box::new(Found::Joined(entry)))),
-            Use::Not(reason) => Ok(Kept::Unusable(reason)),
-        }
-    }
-
-    /// A body that lives in a file is checked before it is promised: a damaged or missing one
-    /// costs that one generation, which may run again.
-    async fn hit(&self, entry: Arc<Entry>) -> Result<Kept, StoreError> {
-        match self.shelf.open(&entry.body).await {
-            Ok(file) => Ok(Kept::Usable(Box::new(Found::Hit(entry, file)))),
-            Err(error) if error.is_damage() => {
-                tracing::error!(key = entry.record.key.short(), %error, "a kept answer is damaged and not served");
-                Ok(Kept::Unusable(Reason::Miss))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Under one lock: joins what is under way, or registers as the one who runs.
-    fn board(&self, query: &Query) -> Boarded {
-        let mut flights = lock(&self.flights);
-        let under_way = flights.entry(query.key).or_default();
-        match under_way.last() {
-            Some(flight) if !query.freshness.no_cache => Boarded::Follower(flight.clone()),
-            _ => {
-                let flight = Flight::new();
-                under_way.push(flight.clone());
-                Boarded::Lead(Lead::new(query.key, flight, self.flights.clone()))
-            }
-        }
-    }
-}
-
-enum Boarded {
-    Lead(Lead),
-    Follower(Arc<Flight>),
-}
-
-enum Kept {
-    Usable(Box<Found>),
-    Unusable(Reason),
-}
-
-enum Use {
-    Hit,
-    Join,
-    Not(Reason),
-}
-
-fn usable(query: &Query, entry: &Entry, now: Timestamp) -> Use {
-    let task = entry.record.task.as_ref();
-    if task.is_some_and(|task| task.state == TaskState::Running) {
-        // A job under way is joined whatever its age: `max-age` speaks of answers, and a job that is
-        // silent for too long is forgotten by who watches it. And `only-if-cached` joins nothing.
-        return if query.freshness.only_if_cached {
-            Use::Not(Reason::Miss)
-        } else {
-            Use::Join
-        };
-    }
-    let age = clock::age_seconds(now, entry.record.created_at);
-    // Ages are whole seconds, cut off: one that equals `max-age` is older by a part of a second, and
-    // `max-age=0` takes nothing that is kept.
-    if query.freshness.max_age.is_some_and(|most| age >= most) {
-        return Use::Not(Reason::Asked);
-    }
-    match query.ttl {
-        Ttl::For(ttl) if age >= ttl.as_secs() => Use::Not(Reason::Expired),
-        Ttl::For(_) | Ttl::Forever => Use::Hit,
+        self.shelf.blocking(move |store| look.find(store)).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The writing side of a recording: one owner, the lead.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -88,11 +89,11 @@ impl Recorder {
         self.recording.show(upto);
     }
 
-    /// The whole answer as the store keeps it: bytes when small, else a durable blob.
+    /// The whole answer as the store keeps it: bytes when small, else a durable blob. Blocks.
     ///
     /// # Errors
     /// When the blob could not be made durable; the recording is as readable as before.
-    pub async fn payload(&mut self) -> Result<Payload, StoreError> {
+    pub fn payload_blocking(&mut self) -> Result<Payload, StoreError> {
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
@@ -100,10 +101,11 @@ impl Recorder {
             if self.recording.len() <= INLINE {
                 return Ok(Payload::Bytes(self.in_memory()));
             }
-            self.spill().await?;
+            let begun = self.shelf.new_blob_blocking(&self.recording.pieces())?;
+            self.goes_on_in(begun);
         }
         match self.blob.take() {
-            Some(blob) => self.shelf.finish_blob(blob).await,
+            Some(blob) => self.shelf.finish_blob_blocking(blob),
             None => Ok(Payload::Bytes(self.in_memory())),
         }
     }
@@ -120,11 +122,31 @@ impl Recorder {
             return Ok(Some(self.in_memory()));
         };
         let head = body::read_at(file, 0, usize::try_from(len)?).await?;
+        Ok(Some(self.behind(head)))
+    }
+
+    /// The same, for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`whole`](Self::whole).
+    pub fn whole_blocking(&self, limit: u64) -> Result<Option<Bytes>, BodyError> {
+        if self.recording.len() > limit {
+            return Ok(None);
+        }
+        let Some((file, len)) = self.recording.file() else {
+            return Ok(Some(self.in_memory()));
+        };
+        let head = body::read_at_blocking(&file, 0, usize::try_from(len)?)?;
+        Ok(Some(self.behind(head)))
+    }
+
+    /// What is in memory, behind what is in the file.
+    fn behind(&self, head: Bytes) -> Bytes {
         let tail = self.in_memory();
         if tail.is_empty() {
-            return Ok(Some(head));
+            return head;
         }
-        Ok(Some(Bytes::from([head, tail].concat())))
+        Bytes::from([head, tail].concat())
     }
 
     /// What is in memory, as one piece.
@@ -151,11 +173,15 @@ impl Recorder {
     }
 
     async fn spill(&mut self) -> Result<(), StoreError> {
-        let (blob, file) = self.shelf.new_blob(self.recording.pieces()).await?;
+        let begun = self.shelf.new_blob(self.recording.pieces()).await?;
+        self.goes_on_in(begun);
+        Ok(())
+    }
+
+    fn goes_on_in(&mut self, (blob, file): (BlobWriter, File)) {
         self.blob = Some(blob);
         self.held = 0;
         self.recording.move_to(Arc::new(file));
-        Ok(())
     }
 }
 

@@ -80,13 +80,13 @@ impl Bill {
 }
 
 impl Call {
-    /// Books what was paid; says whether that is durable, or was done before.
-    pub(super) async fn book(&mut self, usd: Usd) -> bool {
+    /// Books what was paid; says whether that is durable, or was done before. Blocks.
+    pub(super) fn book(&mut self, usd: Usd) -> bool {
         let Some(stake) = self.stake.take() else {
             return true;
         };
         fault::point("before-booking");
-        let booked = stake.paid(usd).await;
+        let booked = stake.paid_blocking(usd);
         fault::point("after-booking");
         if let Err(error) = &booked {
             tracing::error!(%error, "a generation that was paid for is not booked yet; its line waits for the disk");
@@ -101,14 +101,14 @@ impl Call {
         }
     }
 
-    /// The answer is kept. Its note goes when it is booked too; else the next start finds both.
-    pub(super) async fn settle(&mut self, booked: bool) {
+    /// The answer is kept. Its note goes when it is booked too; else the next start finds both. Blocks.
+    pub(super) fn settle(&mut self, booked: bool) {
         match self.pledge.take() {
             Some(pledge) if booked => {
-                let free = pledge.settle().await;
+                let free = pledge.settle_blocking();
                 self.books.give_back(&free);
             }
-            Some(pledge) => pledge.leave().await,
+            Some(pledge) => pledge.leave_blocking(),
             None => {}
         }
     }

@@ -191,7 +191,9 @@ impl Proxy {
         })?;
         let (lead, admitted) = self.admit_lead(lead, claim)?;
         let flight = lead.flight();
-        self.tasks.spawn(self.clone().run(lead, run, admitted));
+        // Boxed first: it is large, and moved several times on its way to the runtime.
+        let running = Box::pin(self.clone().run(lead, run, admitted));
+        self.tasks.spawn(running);
         Ok(flight)
     }
 

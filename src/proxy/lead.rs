@@ -7,7 +7,8 @@
 //! 2. the request, once;
 //! 3. the answer into the recording, shown to clients as far as it may be;
 //! 4. the verdict: did it succeed, was nothing run, or does nobody know;
-//! 5. the record and its line in the ledger, durable, before the answer's last byte is shown ([`bill`](super::bill));
+//! 5. the record and its line in the ledger, durable, before the answer's last byte is shown ([`keep`](super::keep),
+//!    [`bill`](super::bill));
 //! 6. the flight's end, for everyone who waits; only then the end of the answer, so that whoever has
 //!    all of it and asks again does not board a flight that is over.
 
@@ -19,7 +20,6 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::admit::Admission;
-use super::bill::Bill;
 use super::record::{self, Taken};
 use super::verdict::Judged;
 use super::{Proxy, Told};
@@ -28,11 +28,10 @@ use crate::callbacks::Caller;
 use crate::config::UnknownOutcome;
 use crate::fault;
 use crate::generation::{Collection, Identity, Kind};
-use crate::media::{links, medium};
 use crate::message::body;
 use crate::metrics::Sort;
 use crate::once::{Ending, Failure, Lead, NotKept, Pledge};
-use crate::store::{self, Entry, Intent, IntentState, Record, StoreError, Task, TaskState};
+use crate::store::{Intent, IntentState, StoreError};
 use crate::upstream::{Received, Reuse, SendError};
 
 /// A generation that is about to be paid for.
@@ -72,13 +71,13 @@ pub(super) struct Call {
     /// otherwise somebody could board in between and find neither.
     pub(super) pledge: Option<Pledge>,
     /// Before the lead: whoever hears of the end may ask again at once.
-    admission: Admission,
+    pub(super) admission: Admission,
     /// What is held for it, until it is known what became of that.
     pub(super) stake: Option<Stake>,
     pub(super) books: Arc<Books>,
-    lead: Lead,
+    pub(super) lead: Lead,
     pub(super) run: Run,
-    started: Instant,
+    pub(super) started: Instant,
 }
 
 impl Proxy {
@@ -145,11 +144,7 @@ impl Proxy {
         stake: &Stake,
     ) -> Result<Option<Pledge>, String> {
         let least = self.config.cache.min_free;
-        let free = self
-            .shelf
-            .free_bytes()
-            .await
-            .map_err(|error| error.to_string())?;
+        let free = lead.free_bytes()?;
         if free < least {
             return Err(format!(
                 "the disk of data_dir has {free} bytes left and cache.min_free asks for {least}; \
@@ -197,104 +192,6 @@ impl Proxy {
         };
         self.upstream.send(request, reuse).await
     }
-
-    /// The run succeeded: durable first, then the intent goes, then the last byte.
-    async fn keep(&self, mut call: Call, mut taken: Taken) {
-        if let Some(task) = &taken.task {
-            call.admission.for_job(task);
-        }
-        let bill = self.bill(&call, &taken).await;
-        if call.pledge.is_none() {
-            // MONEY: no note says that it ran, so it is booked before it is kept.
-            call.book(bill.usd).await;
-        }
-        fault::point("before-record");
-        let entry = match self.entry(&call, &mut taken, &bill).await {
-            Ok(entry) => entry,
-            Err(error) => return call.not_kept(taken, (&error, &bill)).await,
-        };
-        let booked = if bill.is_job {
-            call.hand_to_job();
-            true
-        } else {
-            call.book(bill.usd).await
-        };
-        call.admission.kept();
-        fault::point("after-record");
-        if let Some(task) = &entry.record.task {
-            self.watch_job(&task.id, &entry.record.path);
-        }
-        self.archive.fetch_for(&entry.record);
-        // Before anybody can join or hit, and have the same address called a second time.
-        self.note_upstreams(&entry, call.run.upstreams.take()).await;
-        // Before anybody hears of the end: who asks for a younger answer at once must not find the
-        // note of a run that is over.
-        call.settle(booked).await;
-        fault::point("after-settle");
-        let answer = taken.answer;
-        drop(call.admission);
-        call.lead.end(Ending::Kept { entry, answer });
-        fault::point("after-flight");
-        taken.recorder.end();
-    }
-
-    async fn entry(
-        &self,
-        call: &Call,
-        taken: &mut Taken,
-        bill: &Bill,
-    ) -> Result<Arc<Entry>, StoreError> {
-        let run = &call.run;
-        let task = match run.kind {
-            Kind::Video => taken.task.take(),
-            Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => None,
-        };
-        let now = self.clock.now();
-        let found = match run.kind {
-            Kind::Images if self.config.media.archive => self.links_in(taken).await,
-            _ => Vec::new(),
-        };
-        let mut record = Record {
-            key: call.lead.key(),
-            kind: run.kind,
-            path: run.path.clone(),
-            model: run.identity.model.clone(),
-            client: run.client.clone(),
-            status: taken.answer.status.as_u16(),
-            headers: store::keepable(&taken.answer.headers),
-            created_at: now,
-            elapsed_ms: u64::try_from(call.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            usd: bill.recorded,
-            run: Some(bill.run),
-            extent: bill.extent,
-            previous: None,
-            media: Vec::new(),
-            passed_by: None,
-            task: task.map(|id| Task {
-                id,
-                state: TaskState::Running,
-                started_at: now,
-                ended_at: None,
-                total_tokens: None,
-                polls: Vec::new(),
-            }),
-        };
-        medium::want(&mut record, found);
-        let entry = Entry {
-            record,
-            body: taken.recorder.payload().await?,
-            polls: Vec::new(),
-        };
-        self.shelf.put(entry).await
-    }
-
-    /// The links in an answer that is whole. One that cannot be read back is kept all the same.
-    async fn links_in(&self, taken: &Taken) -> Vec<String> {
-        let whole = taken.recorder.whole(links::LARGEST as u64).await;
-        let body = whole.ok().flatten().unwrap_or_default();
-        let finding = tokio::task::spawn_blocking(move || links::find(&body));
-        finding.await.unwrap_or_default()
-    }
 }
 
 impl Call {
@@ -339,12 +236,9 @@ impl Call {
 
     /// MONEY: the caller has what was paid for; the intent stands, so that nobody pays for the same
     /// again without being asked.
-    async fn not_kept(mut self, taken: Taken, (error, bill): (&StoreError, &Bill)) {
+    pub(super) async fn not_kept(mut self, taken: Taken, error: &StoreError) {
         let key = self.lead.key().short();
         tracing::error!(key, %error, "an answer that was paid for could not be kept");
-        if !bill.is_job {
-            self.book(bill.usd).await;
-        }
         let reason = format!("its answer could not be kept: {error}");
         self.be_in_doubt(reason).await;
         drop(self.admission);

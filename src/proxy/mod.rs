@@ -40,6 +40,7 @@ mod framing;
 mod generate;
 mod guard;
 mod identify;
+mod keep;
 mod lead;
 mod lists;
 mod media;

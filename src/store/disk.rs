@@ -130,7 +130,7 @@ impl Store for DiskStore {
         let folder = self.enter(key);
         let writing = self.writing.begin(key);
         let before = self.files.len(key);
-        let freed = match self.files.write(key, &bytes) {
+        let freed = match self.files.write(key, (before, &bytes)) {
             Ok(stamp) => {
                 fault::point("before-row");
                 self.index.put(key, &Row::of(stamp, &entry));

@@ -1,14 +1,18 @@
 //! Writing so that it stays written: aside, synced, renamed, folder synced.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::together::Together;
 use crate::fault;
+use crate::generation::Fingerprint;
 
 /// Mode of every file. SECURITY: prompts' answers are nobody else's business.
 const FILE_MODE: u32 = 0o600;
@@ -52,7 +56,23 @@ pub(super) struct Temporary {
 impl Temporary {
     /// Makes an empty one in `dir`, which is made too when it is missing.
     pub(super) fn create_in(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.join(temporary_name());
+        Self::create(dir, &temporary_name())
+    }
+
+    /// Makes an empty one beside `target`. Its name comes from that, which asks nobody for chance; where
+    /// somebody else is writing the same file, or a crash has left it, it has any other.
+    fn create_for(target: &Path) -> Result<Self, StoreError> {
+        let dir = folder_of(target);
+        match Self::create(dir, &temporary_name_for(target)) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Self::create_in(dir)
+            }
+            other => other,
+        }
+    }
+
+    fn create(dir: &Path, name: &str) -> Result<Self, StoreError> {
+        let path = dir.join(name);
         let file = match open_new(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 ensure_dir(dir)?;
@@ -82,7 +102,16 @@ impl Temporary {
     ///
     /// A failed sync is never tried again: the kernel may have dropped the pages, so a second
     /// sync would succeed without them. The temporary file goes instead.
-    pub(super) fn persist(mut self, target: &Path) -> Result<Stamp, StoreError> {
+    pub(super) fn persist(self, target: &Path) -> Result<Stamp, StoreError> {
+        self.persist_by(target, sync_folder)
+    }
+
+    /// The same, with the folder synced by `sync`.
+    fn persist_by(
+        mut self,
+        target: &Path,
+        sync: impl FnOnce(&Path) -> Result<(), StoreError>,
+    ) -> Result<Stamp, StoreError> {
         fault::point("file-written");
         self.file
             .sync_all()
@@ -104,7 +133,7 @@ impl Temporary {
         renamed.map_err(StoreError::io("rename a temporary file to", target))?;
         self.persisted = true;
         fault::point("after-rename");
-        sync_folder_of(target)?;
+        sync(folder_of(target))?;
         fault::point("folder-synced");
         Ok(Stamp::of(&metadata))
     }
@@ -161,14 +190,42 @@ pub(super) fn probe(dir: &Path, len: usize) -> Result<(), StoreError> {
 
 /// Writes `bytes` durably to `path`, whole or not at all.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> Result<Stamp, StoreError> {
-    let dir = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut temporary = Temporary::create_in(dir)?;
+    write_by(path, bytes, sync_folder)
+}
+
+/// The same, with a sync of the folder that is shared.
+pub(super) fn write_together(
+    path: &Path,
+    bytes: &[u8],
+    together: &Together,
+) -> Result<Stamp, StoreError> {
+    write_by(path, bytes, |dir| together.sync(dir))
+}
+
+fn write_by(
+    path: &Path,
+    bytes: &[u8],
+    sync: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<Stamp, StoreError> {
+    let mut temporary = Temporary::create_for(path)?;
     temporary.write(bytes)?;
-    temporary.persist(path)
+    temporary.persist_by(path, sync)
 }
 
 /// Removes a file durably; says whether it was there.
 pub(super) fn remove_durably(path: &Path) -> Result<bool, StoreError> {
+    remove_by(path, sync_folder)
+}
+
+/// The same, with a sync of the folder that is shared.
+pub(super) fn remove_together(path: &Path, together: &Together) -> Result<bool, StoreError> {
+    remove_by(path, |dir| together.sync(dir))
+}
+
+fn remove_by(
+    path: &Path,
+    sync: impl FnOnce(&Path) -> Result<(), StoreError>,
+) -> Result<bool, StoreError> {
     fault::point("before-unlink");
     match std::fs::remove_file(path) {
         Ok(()) => {}
@@ -176,7 +233,7 @@ pub(super) fn remove_durably(path: &Path) -> Result<bool, StoreError> {
         Err(error) => return Err(StoreError::io("remove", path)(error)),
     }
     fault::point("after-unlink");
-    sync_folder_of(path)?;
+    sync(folder_of(path))?;
     Ok(true)
 }
 
@@ -210,22 +267,53 @@ pub(super) fn ensure_shards(root: &Path) -> Result<(), StoreError> {
             Err(error) => return Err(StoreError::io("create the folder", &dir)(error)),
         }
     }
-    if made { sync_dir(root) } else { Ok(()) }
+    if made { sync_folder(root) } else { Ok(()) }
+}
+
+/// Where in a folder a file lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum In {
+    Itself,
+    /// In one of the folders `00` to `ff`, which its name begins with.
+    Shard,
+}
+
+/// The file below `root` that has a key and `ending` for its name. Asked for several times for each thing
+/// that is kept, so it is made in one piece.
+pub(super) fn named(root: &Path, (at, key): (In, &Fingerprint), ending: &str) -> PathBuf {
+    let (root, digits) = (root.as_os_str(), key.digits());
+    let [first, second, ..] = digits;
+    let mut path = OsString::with_capacity(root.len() + digits.len() + ending.len() + 4);
+    path.push(root);
+    path.push("/");
+    if at == In::Shard {
+        path.push(OsStr::from_bytes(&[first, second, b'/']));
+    }
+    path.push(OsStr::from_bytes(&digits));
+    path.push(ending);
+    path.into()
+}
+
+/// The folder that a path stands in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        Some(_) | None => Path::new("."),
+    }
 }
 
 /// Makes the names in the folder of `path` durable.
 pub(super) fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        Some(_) | None => Path::new("."),
-    };
-    sync_dir(dir)
+    sync_folder(folder_of(path))
 }
 
-fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(StoreError::io("sync the folder", dir))
+fn sync_folder(dir: &Path) -> Result<(), StoreError> {
+    sync_dir(dir).map_err(StoreError::io("sync the folder", dir))
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 /// Removes the temporary files that a crash left in `dir`, and nothing else; says how many.
@@ -255,7 +343,22 @@ pub(super) fn read_dir(
 }
 
 fn temporary_name() -> String {
-    format!("{TEMPORARY_PREFIX}{}{TEMPORARY_SUFFIX}", Uuid::now_v7())
+    temporary_name_of(Uuid::now_v7())
+}
+
+/// The same for the same file.
+fn temporary_name_for(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default();
+    let hash = blake3::hash(name.as_encoded_bytes());
+    // 48 bits where others have their time, and 80 where they have chance.
+    let time = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+    let chance = hash.as_bytes().last_chunk().copied().unwrap_or_default();
+    let millis = u64::from_be_bytes(time) >> 16;
+    temporary_name_of(uuid::Builder::from_unix_timestamp_millis(millis, &chance).into_uuid())
+}
+
+fn temporary_name_of(id: Uuid) -> String {
+    format!("{TEMPORARY_PREFIX}{id}{TEMPORARY_SUFFIX}")
 }
 
 /// Whether this is exactly a name that [`temporary_name`] makes: only those are ever swept.
@@ -278,6 +381,7 @@ mod tests {
     fn only_our_own_temporary_names_are_recognised() {
         let cases = [
             ("ours", temporary_name(), true),
+            ("for a file", temporary_name_for(Path::new("a/file")), true),
             (
                 "version 4",
                 ".reprise-9f2c8a60-5f0e-4c39-9d0a-0d9a3c1f7b11.tmp".into(),
@@ -319,6 +423,23 @@ mod tests {
         temporary.write(b"half").unwrap();
         drop(temporary);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn two_who_write_the_same_file_do_not_share_a_temporary_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let first = Temporary::create_for(&path).unwrap();
+        let second = Temporary::create_for(&path).unwrap();
+        assert_ne!(first.path(), second.path());
+        second.persist(&path).unwrap();
+        assert!(first.path().exists());
+        drop(first);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(
+            temporary_name_for(&path),
+            temporary_name_for(Path::new("file"))
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::DirEntryExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -14,6 +15,7 @@ use super::error::StoreError;
 use super::files::{self, Stamp};
 use super::folder::{self, FolderStamp};
 use super::record::Entry;
+use super::together::Together;
 use crate::generation::Fingerprint;
 
 /// Stands behind the key in the name of a file of a newer version that made room for one of ours.
@@ -23,6 +25,8 @@ const ASIDE: &str = "gen.format-";
 #[derive(Clone, Debug)]
 pub(super) struct Generations {
     root: PathBuf,
+    /// Of each of the folders.
+    together: Arc<[Together; 256]>,
     /// The file that a test lets fail, and the system's error.
     #[cfg(test)]
     pub(super) failing: std::sync::Arc<std::sync::Mutex<Option<(Fingerprint, i32)>>>,
@@ -52,6 +56,7 @@ impl Generations {
     pub(super) fn in_dir(root: PathBuf) -> Self {
         Self {
             root,
+            together: Arc::new(std::array::from_fn(|_| Together::default())),
             #[cfg(test)]
             failing: std::sync::Arc::default(),
         }
@@ -62,8 +67,12 @@ impl Generations {
     }
 
     pub(super) fn path(&self, key: &Fingerprint) -> PathBuf {
+        files::named(&self.root, (files::In::Shard, key), ".gen")
+    }
+
+    fn together(&self, key: &Fingerprint) -> &Together {
         let [first, ..] = key.as_bytes();
-        self.shard_path(*first).join(format!("{key}.gen"))
+        &self.together[usize::from(*first)]
     }
 
     /// The entry of `key`, checked; `None` when there is no file.
@@ -105,10 +114,17 @@ impl Generations {
         std::fs::metadata(self.path(key)).map_or(0, |metadata| metadata.len())
     }
 
-    /// Makes `bytes` the file of `key`, durably.
-    pub(super) fn write(&self, key: &Fingerprint, bytes: &[u8]) -> Result<Stamp, StoreError> {
-        self.spare_newer(key)?;
-        files::write_durably(&self.path(key), bytes)
+    /// Makes `bytes` the file of `key`, durably, in place of one of `before` bytes.
+    pub(super) fn write(
+        &self,
+        key: &Fingerprint,
+        (before, bytes): (u64, &[u8]),
+    ) -> Result<Stamp, StoreError> {
+        // What is not there is of no version.
+        if before > 0 {
+            self.spare_newer(key)?;
+        }
+        files::write_together(&self.path(key), bytes, self.together(key))
     }
 
     /// Removes the file of `key`, durably; says whether there was one.
@@ -119,7 +135,7 @@ impl Generations {
                 format,
             });
         }
-        files::remove_durably(&self.path(key))
+        files::remove_together(&self.path(key), self.together(key))
     }
 
     /// What lies in one of the folders. Names that are not ours are passed over.

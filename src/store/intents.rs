@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::files;
 use super::record::{Intent, IntentState, Stake};
+use super::together::Together;
 use crate::generation::{Extent, Fingerprint, Kind};
 use crate::price::Usd;
 
@@ -56,6 +58,7 @@ fn is_nothing(usd: &Usd) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Intents {
     root: PathBuf,
+    together: Arc<Together>,
 }
 
 /// All intents, and the files among them that could not be read as what was written.
@@ -67,11 +70,14 @@ pub(super) struct Listing {
 
 impl Intents {
     pub(super) fn in_dir(root: PathBuf) -> Self {
-        Self { root }
+        Self {
+            root,
+            together: Arc::default(),
+        }
     }
 
     pub(super) fn path(&self, key: &Fingerprint) -> PathBuf {
-        self.root.join(format!("{key}.json"))
+        files::named(&self.root, (files::In::Itself, key), ".json")
     }
 
     pub(super) fn put(&self, intent: &Intent) -> Result<(), StoreError> {
@@ -112,7 +118,7 @@ impl Intents {
         if bytes.len() as u64 > FILE_MAX {
             return Err(StoreError::Refused("the intent is longer than 1 MiB"));
         }
-        files::write_durably(&self.path(&key), &bytes)?;
+        files::write_together(&self.path(&key), &bytes, &self.together)?;
         Ok(())
     }
 
@@ -121,7 +127,7 @@ impl Intents {
     }
 
     pub(super) fn remove(&self, key: &Fingerprint) -> Result<bool, StoreError> {
-        files::remove_durably(&self.path(key))
+        files::remove_together(&self.path(key), &self.together)
     }
 
     pub(super) fn list(&self) -> Result<Listing, StoreError> {

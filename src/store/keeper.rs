@@ -36,6 +36,7 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper of what is on `shelf`. It does nothing before [`run`](Self::run).
     pub fn new(shelf: Shelf, clock: Clock, rules: Rules) -> Self {
+        shelf.set_room(rules.max_size());
         Self {
             shelf,
             clock,
@@ -48,6 +49,7 @@ impl Keeper {
 
     /// Goes by other rules from the next pass on.
     pub fn set_rules(&self, rules: Rules) {
+        self.shelf.set_room(rules.max_size());
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
         self.shelf.wake_keeper();
     }

@@ -81,6 +81,7 @@ mod shelf;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod together;
 mod token;
 mod turns;
 mod usage;

@@ -2,9 +2,11 @@
 
 mod blobs;
 
+use std::any::Any;
 use std::fmt;
 use std::io::Read;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,8 +30,10 @@ pub struct Shelf {
     /// How many writes have failed, and how many had when a probe last succeeded.
     failures: Arc<AtomicU64>,
     forgiven: Arc<AtomicU64>,
-    /// Tells the keeper that something was written.
+    /// Tells the keeper that something was written while more is kept than there is room for.
     written: Arc<Notify>,
+    /// How much there is room for, in bytes.
+    room: Arc<AtomicU64>,
     /// Counts the imports.
     imports: watch::Sender<u64>,
 }
@@ -59,6 +63,7 @@ impl Shelf {
             failures: Arc::default(),
             forgiven: Arc::default(),
             written: Arc::default(),
+            room: Arc::new(AtomicU64::new(u64::MAX)),
             imports: watch::Sender::default(),
         }
     }
@@ -81,18 +86,18 @@ impl Shelf {
     ///
     /// # Errors
     /// As [`Store::put`].
-    pub async fn put(&self, mut entry: Entry) -> Result<Arc<Entry>, StoreError> {
+    pub async fn put(&self, entry: Entry) -> Result<Arc<Entry>, StoreError> {
         let turns = self.turns.clone();
-        self.writing(move |store| {
-            let _turn = turns.of(&entry.record.key);
-            if let Some(task) = &entry.record.task {
-                let task = task.id.clone();
-                entry.record.previous = set_aside(store, &entry.record.key, &task)?;
-            }
-            store.put(&entry)?;
-            Ok(Arc::new(entry))
-        })
-        .await
+        self.writing(move |store| put_in_turn(store, &turns, entry))
+            .await
+    }
+
+    /// The same, for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_blocking(&self, entry: Entry) -> Result<Arc<Entry>, StoreError> {
+        self.writing_here(|store| put_in_turn(store, &self.turns, entry))
     }
 
     /// Looks at what is kept and changes it, with nobody else changing it in between. Returns what
@@ -240,7 +245,12 @@ impl Shelf {
         call()
     }
 
-    /// Ends when something was written since it last ended.
+    /// Notes how much there is room for, in bytes.
+    pub(super) fn set_room(&self, bytes: u64) {
+        self.room.store(bytes, Ordering::Release);
+    }
+
+    /// Ends when something was written, since it last ended, for which there may be no room.
     pub(super) async fn kept_something(&self) {
         self.written.notified().await;
     }
@@ -301,11 +311,34 @@ impl Shelf {
         call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let result = self.blocking(call).await;
+        self.note(&result);
+        result
+    }
+
+    /// The same, for a thread that may block: several steps that follow one another make one visit to
+    /// such a thread, and each of them counts by itself.
+    ///
+    /// # Errors
+    /// As the call.
+    pub fn writing_here<T>(
+        &self,
+        call: impl FnOnce(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // As it would end on a thread of its own. What is changed under a lock stays whole.
+        let result = catch_unwind(AssertUnwindSafe(|| call(self.store.as_ref())))
+            .unwrap_or_else(|panic| Err(StoreError::Panicked(said(panic.as_ref()))));
+        self.note(&result);
+        result
+    }
+
+    fn note<T>(&self, result: &Result<T, StoreError>) {
         if matches!(result, Err(StoreError::Io { .. })) {
             self.failures.fetch_add(1, Ordering::AcqRel);
         }
-        self.wake_keeper();
-        result
+        // Each time that it wakes for nothing costs as much as a write.
+        if self.kept_bytes() > self.room.load(Ordering::Acquire) {
+            self.wake_keeper();
+        }
     }
 
     /// A call that only reads.
@@ -322,6 +355,27 @@ impl Shelf {
             Err(error) => Err(StoreError::Panicked(error.to_string())),
         }
     }
+}
+
+fn put_in_turn(
+    store: &dyn Store,
+    turns: &Turns,
+    mut entry: Entry,
+) -> Result<Arc<Entry>, StoreError> {
+    let _turn = turns.of(&entry.record.key);
+    if let Some(task) = &entry.record.task {
+        let task = task.id.clone();
+        entry.record.previous = set_aside(store, &entry.record.key, &task)?;
+    }
+    store.put(&entry)?;
+    Ok(Arc::new(entry))
+}
+
+/// What a panic has said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a message").to_owned()
 }
 
 /// Does what `decide` says with an entry, in its turn; see [`Shelf::change_and`].

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::generation::Fingerprint;
 
-/// How many generations can be changed at the same time without waiting for each other.
-const STRIPES: usize = 64;
+/// How many groups of generations do not wait for each other. Each change lasts for some syncs, so there
+/// are many more than changes at a time.
+const STRIPES: usize = 1024;
 
 /// Changes of one generation happen one after another; clones share the order. Blocks.
 #[derive(Clone)]
@@ -51,5 +52,6 @@ impl Turns {
 }
 
 fn stripe(key: &Fingerprint) -> usize {
-    usize::from(key.as_bytes()[0]) % STRIPES
+    let [high, low, ..] = key.as_bytes();
+    usize::from(u16::from_be_bytes([*high, *low])) % STRIPES
 }

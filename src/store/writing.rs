@@ -4,20 +4,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::generation::Fingerprint;
 
-/// How many generations may be written at the same time; two of one key never are.
-const WRITERS: usize = 64;
+/// How many groups of keys do not wait for each other; two of one key always do. Each write lasts for some
+/// syncs, so there are many more than writers.
+const WRITERS: usize = 1024;
 
 /// One mutex for each group of keys.
-pub(super) struct Writing([Mutex<()>; WRITERS]);
+pub(super) struct Writing(Box<[Mutex<()>; WRITERS]>);
 
 impl Writing {
     pub(super) fn new() -> Self {
-        Self(std::array::from_fn(|_| Mutex::new(())))
+        Self(Box::new(std::array::from_fn(|_| Mutex::new(()))))
     }
 
     pub(super) fn begin(&self, key: &Fingerprint) -> Option<MutexGuard<'_, ()>> {
-        let [.., last] = key.as_bytes();
-        let group = self.0.get(usize::from(*last) % WRITERS)?;
+        let [.., high, low] = key.as_bytes();
+        let group = usize::from(u16::from_be_bytes([*high, *low])) % WRITERS;
+        let group = self.0.get(group)?;
         Some(group.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

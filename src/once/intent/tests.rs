@@ -49,6 +49,11 @@ impl Desk {
         self.pledges.make(intent(&self.clock)).await.unwrap()
     }
 
+    fn open_question(&self, key: Fingerprint) -> Option<Intent> {
+        let store = self.shelf.store();
+        self.pledges.open_question(store, key).unwrap()
+    }
+
     async fn stands(&self) -> Option<IntentState> {
         let key = intent(&self.clock).key;
         let intent = self.shelf.intent(key).await.unwrap();
@@ -259,13 +264,13 @@ async fn what_stood_before_is_asked_about_while_a_rerun_goes_on() {
     let desk = Desk::new();
     let key = intent(&desk.clock).key;
     let first = desk.make().await;
-    let asked = desk.pledges.open_question(key).await.unwrap();
+    let asked = desk.open_question(key);
     assert_eq!(asked, None, "it is this process's own");
     first.doubt("cut".to_owned()).await;
 
     let rerun = desk.make().await;
-    let asked = desk.pledges.open_question(key).await.unwrap().unwrap();
+    let asked = desk.open_question(key).unwrap();
     assert_eq!(asked.reason.as_deref(), Some("cut"));
     rerun.settle().await;
-    assert_eq!(desk.pledges.open_question(key).await.unwrap(), None);
+    assert_eq!(desk.open_question(key), None);
 }

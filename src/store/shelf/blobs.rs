@@ -5,7 +5,7 @@ use std::fs::File;
 use bytes::Bytes;
 
 use super::Shelf;
-use crate::store::{BlobWriter, Payload, StoreError};
+use crate::store::{BlobWriter, Payload, Store, StoreError};
 
 impl Shelf {
     /// Begins a blob with `pieces` in it; the file reads what was written so far.
@@ -13,15 +13,15 @@ impl Shelf {
     /// # Errors
     /// As [`Store::new_blob`](crate::store::Store::new_blob).
     pub async fn new_blob(&self, pieces: Vec<Bytes>) -> Result<(BlobWriter, File), StoreError> {
-        self.writing(move |store| {
-            let mut blob = store.new_blob()?;
-            for piece in &pieces {
-                blob.write(piece)?;
-            }
-            let reader = blob.reader()?;
-            Ok((blob, reader))
-        })
-        .await
+        self.writing(move |store| begun(store, &pieces)).await
+    }
+
+    /// The same, for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`new_blob`](Self::new_blob).
+    pub fn new_blob_blocking(&self, pieces: &[Bytes]) -> Result<(BlobWriter, File), StoreError> {
+        self.writing_here(|store| begun(store, pieces))
     }
 
     /// Adds to a blob, and hands it back.
@@ -46,6 +46,14 @@ impl Shelf {
             .await
     }
 
+    /// The same, for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`finish_blob`](Self::finish_blob).
+    pub fn finish_blob_blocking(&self, blob: BlobWriter) -> Result<Payload, StoreError> {
+        self.writing_here(move |_| blob.finish().map(Payload::from))
+    }
+
     /// Opens a payload that is a blob; `None` for one that is bytes already.
     ///
     /// # Errors
@@ -60,4 +68,13 @@ impl Shelf {
             }
         }
     }
+}
+
+fn begun(store: &dyn Store, pieces: &[Bytes]) -> Result<(BlobWriter, File), StoreError> {
+    let mut blob = store.new_blob()?;
+    for piece in pieces {
+        blob.write(piece)?;
+    }
+    let reader = blob.reader()?;
+    Ok((blob, reader))
 }

@@ -20,6 +20,7 @@ mod purging;
 mod room;
 mod round_trip;
 mod surveying;
+mod visits;
 mod warm;
 
 use std::path::{Path, PathBuf};
