@@ -12,7 +12,8 @@ use super::{Failure, log, signals};
 use crate::app::{App, Drained, Looking, Secrets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Ready, Sources};
-use crate::server::workers::{self, Crew, NoWorker, Workers};
+use crate::server::descriptors;
+use crate::server::workers::{Crew, NoWorker, Workers};
 use crate::store::Indexing;
 
 /// How long calls that block may go on when everything else has ended.
@@ -35,7 +36,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let lines = voice.lines();
     keep_to_ourselves();
     let runtime = runtime()?;
-    let workers = Workers::start(workers::processors())?;
+    let workers = Workers::start(descriptors::workers())?;
     let asked = Arc::new(Notify::new());
     let log = Box::new(move |log: &config::Log| voice.change(log));
     let looking = Looking::new(sources.clone(), &loaded, asked.clone(), log);

@@ -1,8 +1,9 @@
-//! How many connections the system lets us have.
+//! How many connections the system lets us have, and how many threads for them.
+
+use std::num::NonZero;
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use super::workers;
 
 /// Descriptors for the store, the log and whatever else is open all the time, the threads that serve
 /// connections apart.
@@ -22,7 +23,7 @@ const FEWEST: u64 = 8;
 /// the limit that a process is born with is mostly meant for `select` (1024), and it may raise it up
 /// to another one. Changes the limit of the whole process.
 pub fn connections(asked: usize) -> usize {
-    let reserve = reserve(workers::processors().get());
+    let reserve = reserve(workers().get());
     let needed = needed(asked, reserve);
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < needed) {
@@ -48,6 +49,22 @@ pub fn connections(asked: usize) -> usize {
     fitting
 }
 
+/// How many threads serve connections: one for each processor that this process may use, as long as
+/// they take no more than a quarter of the descriptors.
+pub fn workers() -> NonZero<usize> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let limit = getrlimit(Resource::Nofile).current;
+    limit
+        .map_or(processors, |limit| serving(limit, processors))
+        .try_into()
+        .unwrap_or(NonZero::<usize>::MIN)
+}
+
+fn serving(descriptors: u64, processors: usize) -> usize {
+    let most = usize::try_from(descriptors / 4 / EACH_WORKER).unwrap_or(usize::MAX);
+    processors.min(most)
+}
+
 fn reserve(workers: usize) -> u64 {
     let workers = u64::try_from(workers).unwrap_or(u64::MAX);
     let workers = workers.max(FEWEST_WORKERS);
@@ -67,6 +84,21 @@ fn fitting(descriptors: u64, asked: usize, reserve: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_take_a_quarter_at_most() {
+        for (descriptors, processors, workers) in [
+            (1024, 1, 1),
+            (1024, 64, 64),
+            (1024, 65, 64),
+            (256, 64, 16),
+            (16, 2, 1),
+            (u64::MAX, 300, 300),
+        ] {
+            assert_eq!(serving(descriptors, processors), workers, "{descriptors}");
+        }
+        assert!(workers().get() > 0);
+    }
 
     #[test]
     fn descriptors_are_left_for_the_store() {

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// So many threads that may block are shared out among the workers: as many as one runtime has if
@@ -51,11 +51,6 @@ pub(super) struct Hold(Arc<AtomicUsize>);
      processes that a container has) and more open files (ulimit -n)"
 )]
 pub struct NoWorker(#[source] io::Error);
-
-/// How many processors this process may use.
-pub fn processors() -> NonZero<usize> {
-    thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
-}
 
 impl Workers {
     /// Starts so many threads, which wait for connections.
@@ -109,28 +104,23 @@ impl Worker {
             .max_blocking_threads(blocking)
             .build()?;
         let handle = runtime.handle().clone();
+        let (stay, leave) = mpsc::channel::<()>();
         let thread = thread::Builder::new().name(format!("worker-{nth}"));
         thread.spawn(move || {
-            work(runtime, &end);
+            runtime.block_on(end.cancelled());
+            drop(stay);
+            // What is still open ends, and calls that block are waited for.
+            drop(runtime);
             drop(working);
         })?;
+        // MONEY: where the system has no more threads, a runtime that has none which may block panics,
+        // and one that has some waits for it. So one is always there, or a paid answer could be lost.
+        handle.spawn_blocking(move || leave.recv().is_ok());
         Ok(Self {
             runtime: handle,
             open: Arc::default(),
         })
     }
-}
-
-/// Serves until the end, then ends what is left.
-fn work(runtime: Runtime, end: &CancellationToken) {
-    // MONEY: where the system has no more threads, a runtime that has none which may block panics,
-    // and one that has some waits for it. So one is always there, or a paid answer could be lost.
-    let (stay, leave) = mpsc::channel::<()>();
-    // Nothing is ever sent.
-    runtime.spawn_blocking(move || leave.recv().is_ok());
-    runtime.block_on(end.cancelled());
-    drop(stay);
-    drop(runtime);
 }
 
 impl Crew {

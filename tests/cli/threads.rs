@@ -1,6 +1,7 @@
 //! Connections are served on threads of their own, as many as there are processors.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::call::{Reply, get, post, send, soon, try_send};
-use crate::program::{Home, Program};
+use crate::program::{Home, KEY, Program};
 
 const IMAGES: &str = "/v1/images/generations";
 const CHAT: &str = "/v1/chat/completions";
@@ -90,6 +91,36 @@ async fn every_processor_has_a_thread_that_serves() {
         busiest.extend(more.max().map(|(_, name)| name));
     }
     assert_eq!(busiest.len(), processors, "one for each: {busiest:?}");
+}
+
+/// A start with so few descriptors that what a thread waits with is the first that cannot be had: how
+/// few that are depends on what is opened before.
+#[tokio::test]
+async fn a_start_that_is_not_given_its_threads_says_what_to_do() {
+    let home = Home::new();
+    for descriptors in 5..64 {
+        let line = format!(
+            "ulimit -n {descriptors}; exec {} \"$@\"",
+            env!("CARGO_BIN_EXE_reprise")
+        );
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &line, "sh", "serve", "--listen", "127.0.0.1:0"])
+            .args(["--data-dir", "data"])
+            .current_dir(home.path(""))
+            .env_clear()
+            .env("HOME", home.path(""))
+            .env("RELAYDANCE_API_KEY", KEY);
+        let ended = Program::start(&mut shell).end().await;
+        assert_ne!(ended.code, Some(0), "{ended:?}");
+        if ended.err.contains("cannot start a thread for connections") {
+            assert_eq!(ended.code, Some(1), "{ended:?}");
+            assert_eq!(ended.err.lines().count(), 1, "{ended:?}");
+            assert!(ended.err.contains("ulimit -n"), "{ended:?}");
+            return;
+        }
+    }
+    panic!("it never said so");
 }
 
 fn image(nth: usize) -> (&'static str, Value) {
