@@ -205,7 +205,7 @@ async fn calls_that_block_overlap_on_one_thread() {
             let calls: Vec<_> = (1..FEWEST_BLOCKING)
                 .map(|_| {
                     let all = all.clone();
-                    tokio::task::spawn_blocking(move || drop(all.wait()))
+                    tokio::task::spawn_blocking(move || all.wait().is_leader())
                 })
                 .collect();
             for call in calls {
