@@ -26,6 +26,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::media::Archive;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
+use crate::server::workers::Crew;
 use crate::server::{Patience, Phase, Routes, Server, descriptors};
 use crate::store::{Keeper, OpenReport, Shelf, StoreError};
 use crate::tls::Identity;
@@ -229,6 +230,13 @@ impl App {
         let renewal = self.renewal.as_ref().map(Renewal::asked);
         let reload = self.reload.take();
         self.again = reload.map(|reload| Again::new(looking, reload, renewal));
+        self
+    }
+
+    /// Serves its connections on the threads of `crew`, which are to end behind it.
+    #[must_use]
+    pub fn with_crew(mut self, crew: Crew) -> Self {
+        self.server = self.server.with_crew(crew);
         self
     }
 

@@ -1,16 +1,19 @@
 //! `reprise serve`: the proxy, from its configuration to its drained end.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 
 use super::origin::Origin;
 use super::progress::Progress;
-use super::{Failure, log, runtime, signals};
+use super::{Failure, log, signals};
 use crate::app::{App, Drained, Looking, Secrets};
 use crate::clock::Clock;
 use crate::config::{self, Config, Loaded, Ready, Sources};
+use crate::server::descriptors;
+use crate::server::workers::{Crew, NoWorker, Workers};
 use crate::store::Indexing;
 
 /// How long calls that block may go on when everything else has ended.
@@ -33,26 +36,46 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let lines = voice.lines();
     keep_to_ourselves();
     let runtime = runtime()?;
+    let workers = Workers::start(descriptors::workers())?;
     let asked = Arc::new(Notify::new());
     let log = Box::new(move |log: &config::Log| voice.change(log));
     let looking = Looking::new(sources.clone(), &loaded, asked.clone(), log);
-    let ended = runtime.block_on(serve(&loaded, secrets, (looking, asked)));
+    let crew = workers.crew();
+    let ended = runtime.block_on(serve(&loaded, secrets, (looking, asked), crew));
     // A call that the disk does not come back from would hold up the end for ever.
-    runtime.shutdown_timeout(LAST_CALLS);
+    let end = Instant::now() + LAST_CALLS;
+    workers.end(LAST_CALLS);
+    runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
     lines.flush();
     ended
+}
+
+/// The runtime of everything but the connections: who accepts them, follows jobs, fetches files, keeps
+/// what is kept within its bounds. One thread has time for all of that.
+fn runtime() -> Result<Runtime, Failure> {
+    Ok(Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?)
+}
+
+impl From<NoWorker> for Failure {
+    fn from(error: NoWorker) -> Self {
+        Self::Runtime(error.to_string())
+    }
 }
 
 async fn serve(
     loaded: &Loaded,
     secrets: Secrets,
     (looking, asked): (Looking, Arc<Notify>),
+    crew: Crew,
 ) -> Result<(), Failure> {
     let stop = signals::stop(asked)?;
     let format = loaded.config.log.format;
     let tell = Box::new(showing());
     let app = App::bind_telling(loaded.config.clone(), secrets, Clock::system(), tell).await?;
-    let app = app.looking_again(looking);
+    let app = app.looking_again(looking).with_crew(crew);
     let origin = Origin::of(&app, &loaded.config.allowed_hosts);
     log::announce(format, &opening(loaded, &app, &origin));
     for doubt in origin.doubts {

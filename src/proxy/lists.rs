@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::auth::Client;
 use super::forward::Passing;
 use super::owners::ask_plain;
+use super::verdict::{AT_ONCE, apart};
 use super::{Error, Proxy, directives, shown};
 use crate::generation::{Collection, ThingKey, thing};
 use crate::message::{Body, body, coding};
@@ -107,12 +108,24 @@ impl Proxy {
     }
 }
 
+/// A page; a large one is read on a thread that may take its time.
 async fn read(head: &response::Parts, answer: Body) -> Result<Page, Error> {
     let whole = body::collect(answer, LARGEST).await;
     let whole = whole.map_err(|_| Error::ListUnreadable)?;
-    let plain = coding::plain(&head.headers, &whole, LARGEST as u64);
-    let plain = plain.filter(|_| head.status.is_success());
-    let list = plain.and_then(|plain| serde_json::from_slice(&plain).ok());
+    if !head.status.is_success() {
+        return Err(Error::ListUnreadable);
+    }
+    let large = whole.len() as u64 > AT_ONCE || coding::is_coded(&head.headers);
+    let headers = head.headers.clone();
+    let list = move || {
+        let plain = coding::plain(&headers, &whole, LARGEST as u64)?;
+        serde_json::from_slice(&plain).ok()
+    };
+    let list = apart(large, list).await;
+    page(list.map_err(|_| Error::ListUnreadable)?)
+}
+
+fn page(list: Option<Value>) -> Result<Page, Error> {
     match list {
         Some(Value::Array(items)) => Ok(Page {
             items,

@@ -8,6 +8,8 @@
 //! Between that and hyper lies the [`wire`], which ends what would wait for ever and reads
 //! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
 //! The two speak through the connection's [`tally`]. [`figures`] is who may read `/metrics`.
+//!
+//! In the program connections are served on threads of their own, the [`workers`].
 
 mod deadline;
 pub mod descriptors;
@@ -21,6 +23,7 @@ mod refusal;
 mod routes;
 mod tally;
 mod wire;
+pub mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,7 @@ use places::{Places, Seat};
 pub use routes::{Phase, Routes};
 use tally::{Rest, Tally};
 use wire::Wire;
+use workers::{Crew, Hold};
 
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -58,6 +62,7 @@ pub struct Server {
     listener: TcpListener,
     places: Arc<Places>,
     reception: Live<Reception>,
+    crew: Option<Crew>,
 }
 
 /// The terms on which connections are taken while the server runs.
@@ -91,6 +96,8 @@ struct Guest {
     peer: Peer,
     tally: Arc<Tally>,
     seat: Seat,
+    /// On the thread where it is served, if that is a worker's.
+    hold: Option<Hold>,
 }
 
 /// How long clients may take.
@@ -132,7 +139,15 @@ impl Server {
             listener,
             places: Places::new(settings.max_connections),
             reception: Live::new(reception),
+            crew: None,
         }
+    }
+
+    /// Serves connections on the threads of `crew`; without one, on those of the runtime that it runs on.
+    #[must_use]
+    pub fn with_crew(mut self, crew: Crew) -> Self {
+        self.crew = Some(crew);
+        self
     }
 
     /// What can be changed while it runs.
@@ -168,7 +183,7 @@ impl Server {
     }
 
     /// Serves whoever comes while the program drains: a supervisor that asks `/readyz` has to be
-    /// answered, and nobody waits for these connections.
+    /// answered, and nobody waits for these connections. They are few, and stay where they were accepted.
     async fn turn_away(&self) {
         let mut late = JoinSet::new();
         loop {
@@ -207,6 +222,7 @@ impl Server {
                     peer: Peer { from: peer, to },
                     tally,
                     seat: seat?,
+                    hold: None,
                 })
             }
             Err(error) => {
@@ -221,7 +237,7 @@ impl Server {
         let reception = self.reception.load();
         let (watcher, stop) = (open.watcher(), stop.clone());
         let counted = reception.routes.metrics().connection_opens();
-        tokio::spawn(async move {
+        let host = async move |guest| {
             let _counted = counted;
             // A handshake that has not ended when the program drains has asked for nothing. What it needs is
             // boxed, so that a connection does not hold it to its end.
@@ -233,7 +249,18 @@ impl Server {
             if let Err(error) = Box::pin(watcher.watch(connection)).await {
                 tracing::debug!(%error, "a connection ended early");
             }
-        });
+        };
+        match &self.crew {
+            None => drop(tokio::spawn(host(guest))),
+            Some(crew) => crew.host(guest.stream, move |stream, hold| {
+                let hold = Some(hold);
+                host(Guest {
+                    stream,
+                    hold,
+                    ..guest
+                })
+            }),
+        }
     }
 }
 
@@ -255,6 +282,7 @@ impl Reception {
             peer,
             tally,
             seat,
+            hold,
         } = guest;
         // Who is in the middle of a handshake has not said anything yet.
         tally.rest(Rest::Unspoken);
@@ -264,7 +292,7 @@ impl Reception {
         };
         let wire = Wire::new(line, tally.clone(), self.patience)
             .counted(self.routes.metrics())
-            .seated(seat);
+            .seated(seat, hold);
         let service = Service {
             routes: self.routes.clone(),
             tally,

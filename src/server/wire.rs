@@ -18,6 +18,7 @@ use super::deadline::Deadline;
 use super::framing::{Framing, Place};
 use super::places::Seat;
 use super::tally::{Rest, Tally};
+use super::workers::Hold;
 use super::{Patience, refusal};
 use crate::metrics::Metrics;
 
@@ -52,8 +53,8 @@ pub(super) struct Wire<S> {
     clear: Option<u64>,
     /// Goes to the socket before anything else: what is said in hyper's place.
     instead: Bytes,
-    /// Its drop is what it is for.
-    seat: Option<Seat>,
+    /// Their drop is what they are for.
+    seat: Option<(Seat, Option<Hold>)>,
     metrics: Metrics,
 }
 
@@ -64,10 +65,10 @@ struct Lingering {
 }
 
 impl<S> Wire<S> {
-    /// With the connection's place, which it has for as long as the socket is open: also when another
-    /// protocol has taken HTTP's place on it.
-    pub(super) fn seated(mut self, seat: Seat) -> Self {
-        self.seat = Some(seat);
+    /// With the connection's place, and the one on its thread, which it has for as long as the socket is
+    /// open: also when another protocol has taken HTTP's place on it.
+    pub(super) fn seated(mut self, seat: Seat, hold: Option<Hold>) -> Self {
+        self.seat = Some((seat, hold));
         self
     }
 

@@ -3,7 +3,7 @@
 use reprise::sandbox::{Options, Sandbox};
 use serde_json::{Value, json};
 
-use crate::call::{get, post, send};
+use crate::call::{get, post, send, soon};
 use crate::program::{Home, Program};
 use crate::receiver::{Receiver, Reply};
 
@@ -62,9 +62,10 @@ async fn a_call_that_a_kill_cut_off_is_made_again() {
         assert_eq!(call.body.as_bytes(), &shown.body[..]);
         assert_eq!(call.target, "/c?token=secret-of-mine");
     }
-    let after = home.run(&["jobs", "show", &task]).await;
+    // What was heard is said first, and noted then.
     let line = format!("callback {} delivered, 1 attempts", receiver.url(""));
-    assert!(after.out.contains(&line), "{after:?}");
+    let noted = async { while !home.run(&["jobs", "show", &task]).await.out.contains(&line) {} };
+    soon(noted).await;
     assert_eq!(sandbox.bill().total(), 1);
     assert_eq!(receiver.heard_at("/c?token=secret-of-mine").len(), 2);
 }

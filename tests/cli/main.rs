@@ -30,3 +30,4 @@ mod receiver;
 mod reload;
 mod secrets;
 mod start;
+mod threads;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
 use reprise::fault::{POINTS, VARIABLE};
@@ -13,15 +14,20 @@ use crate::dice::Dice;
 use crate::home::{Home, Memory, furnished};
 use crate::long;
 use crate::power::{CUTS, Cut};
+use crate::program::Program;
 use crate::shim::Shim;
 use crate::sort::{self, Sort};
 use crate::trial::{Trial, visit};
+use crate::visitor::Call;
 
 /// How many passages of one point are tried: the pieces of a long answer differ in nothing.
 const MOST: u64 = 4;
 
 /// How many programs run at once.
 const AT_ONCE: usize = 4;
+
+/// How long files may take to be fetched or given up; it takes milliseconds.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_passage_of_every_point_of_every_sort() {
@@ -101,6 +107,7 @@ async fn passages(data: &Path, sort: Sort) -> Vec<(String, u64)> {
     let program = trace.must_start().await;
     let mut memory = Memory::default();
     visit(&program, sort, &mut memory).await;
+    files_settled(&program).await;
     let ended = program.stop().await;
     assert!(ended.status.success(), "{}", ended.log);
     assert!(memory.answer.is_some(), "{}", ended.log);
@@ -118,6 +125,22 @@ async fn passages(data: &Path, sort: Sort) -> Vec<(String, u64)> {
         }
     }
     passages
+}
+
+/// Waits until it is known what became of the files of a result, or until the program dies of it: a stop
+/// meanwhile leaves that to the next start, and its passages to chance.
+async fn files_settled(program: &Program) {
+    let began = Instant::now();
+    let page = Call::get("/metrics");
+    while let Ok(figures) = page.clone().send(program.addr).await {
+        assert_eq!(figures.status, 200, "{}", figures.brief());
+        let figures = String::from_utf8_lossy(&figures.body);
+        if figures.contains("reprise_media_waiting 0\n") {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{figures}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// What goes with the program.
@@ -142,6 +165,7 @@ async fn case(setting: Setting<'_>, sort: Sort, fault: &str) -> bool {
         Err(ended) => ended,
         Ok(program) => {
             visit(&program, sort, &mut memory).await;
+            files_settled(&program).await;
             program.stop().await
         }
     };
