@@ -1,6 +1,7 @@
 //! Connections of HTTP/1.1 that nobody uses at the moment.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::Duration;
 
 use super::lane::Lane;
@@ -23,11 +24,8 @@ struct Resting {
 }
 
 impl IdleLanes {
-    /// Keeps a connection for the next request, if it can take one.
+    /// Keeps a connection that can take a request for the next one.
     pub(super) fn put(&self, mut lane: Lane) {
-        if !lane.is_free() {
-            return;
-        }
         lane.rest();
         let mut resting = self.resting();
         resting.lanes.push(lane);
@@ -41,10 +39,11 @@ impl IdleLanes {
     /// One that can take a request. Of those whose socket this thread hears of first the one that
     /// was used last, or else of all.
     pub(super) fn take(&self) -> Option<Lane> {
+        let here = thread::current().id();
         loop {
             let mut lane = {
                 let lanes = &mut self.resting().lanes;
-                let home = lanes.iter().rposition(Lane::is_home);
+                let home = lanes.iter().rposition(|lane| lane.home() == here);
                 lanes.remove(home.or(lanes.len().checked_sub(1))?)
             };
             if lane.resting() < IDLE && lane.is_free() {
@@ -71,18 +70,23 @@ async fn look_after(resting: Weak<Mutex<Resting>>) {
         let Some(idle) = resting.upgrade().map(IdleLanes) else {
             return;
         };
-        let mut over = Vec::new();
-        let mut resting = idle.resting();
-        for mut lane in std::mem::take(&mut resting.lanes) {
-            if lane.resting() < IDLE && lane.is_free() {
-                resting.lanes.push(lane);
-            } else {
-                over.push(lane);
-            }
-        }
-        resting.watched = !resting.lanes.is_empty();
-        let watched = resting.watched;
-        drop(resting);
+        // Those that were used meanwhile were looked at then; and nobody waits for the look at the others.
+        let long = {
+            let lanes = &mut idle.resting().lanes;
+            let recent = lanes.partition_point(|lane| lane.resting() >= LOOK);
+            lanes.drain(..recent).collect::<Vec<_>>()
+        };
+        let still = long.into_iter().filter_map(|mut lane| {
+            let stays = lane.resting() < IDLE && lane.is_free();
+            stays.then_some(lane)
+        });
+        let still: Vec<_> = still.collect();
+        let watched = {
+            let mut resting = idle.resting();
+            resting.lanes.splice(..0, still);
+            resting.watched = !resting.lanes.is_empty();
+            resting.watched
+        };
         if !watched {
             return;
         }

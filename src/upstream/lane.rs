@@ -82,9 +82,9 @@ impl Lane {
         &self.link
     }
 
-    /// Whether the thread that asks is the one that hears of its socket first.
-    pub(super) fn is_home(&self) -> bool {
-        self.home == thread::current().id()
+    /// The thread that hears of its socket first.
+    pub(super) fn home(&self) -> ThreadId {
+        self.home
     }
 
     /// Sends a request, and waits for the head of its answer. With `idle` the connection is used again.
@@ -124,6 +124,16 @@ impl Lane {
         self.wire.is_some() && self.requests.is_ready()
     }
 
+    /// Lets what is under way come to its end, and the connection with it: it takes nothing more.
+    fn end_apart(self) {
+        let Self { requests, wire, .. } = self;
+        // hyper ends a connection that nobody can send on.
+        drop(requests);
+        if let Some(wire) = wire {
+            tokio::spawn(wire);
+        }
+    }
+
     /// Notes that it is not in use from now on.
     pub(super) fn rest(&mut self) {
         self.rests = Instant::now();
@@ -151,14 +161,8 @@ impl Carried {
     /// Gives the connection a task: it has to go on with its request also while nobody reads the
     /// answer.
     pub(super) fn go_apart(&mut self) {
-        if let Some((mut lane, _)) = self.lane.take() {
-            tokio::spawn(std::future::poll_fn(move |context| {
-                lane.drive(context);
-                match lane.wire {
-                    Some(_) => Poll::Pending,
-                    None => Poll::Ready(()),
-                }
-            }));
+        if let Some((lane, _)) = self.lane.take() {
+            lane.end_apart();
         }
     }
 
@@ -170,8 +174,14 @@ impl Carried {
     }
 
     fn give_back(&mut self) {
-        if let Some((lane, Some(idle))) = self.lane.take() {
-            idle.put(lane);
+        let Some((mut lane, idle)) = self.lane.take() else {
+            return;
+        };
+        match idle {
+            // The end of the request may be still to be written.
+            _ if !lane.is_free() => lane.end_apart(),
+            Some(idle) => idle.put(lane),
+            None => {}
         }
     }
 
@@ -204,6 +214,8 @@ impl http_body::Body for Carried {
         let piece = self.poll_body(context);
         match &piece {
             Poll::Ready(None) => self.give_back(),
+            // Nothing comes behind trailers, and nobody asks for it.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => self.give_back(),
             Poll::Ready(Some(_)) => self.settle(),
             Poll::Pending => {}
         }

@@ -11,9 +11,10 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::client::legacy::connect::Connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Instant;
 
 use super::connect::{self, Connector, Speaking, Stream};
-use super::idle::IdleLanes;
+use super::idle::{IDLE, IdleLanes};
 use super::lane::{Carried, Lane};
 use super::link::Link;
 use super::outgoing::Outgoing;
@@ -56,6 +57,7 @@ pub(super) struct Pool {
 struct Shared {
     requests: SendRequest<Upload>,
     link: Link,
+    asked: Instant,
 }
 
 /// A connection for one request.
@@ -127,7 +129,12 @@ impl Pool {
             let way = match used {
                 Some(way) => way,
                 // Boxed: it is long, and most requests do without.
-                None => Box::pin(self.open(reuse)).await?,
+                None => match Box::pin(self.open(reuse)).await {
+                    Ok(way) => way,
+                    // Meanwhile one may have come back.
+                    Err(error) if reuse == Reuse::Pooled => self.used().ok_or(error)?,
+                    Err(error) => return Err(error),
+                },
             };
             given.is(Some(way.link()));
             let sent = match way {
@@ -153,11 +160,14 @@ impl Pool {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            match error.take_message().filter(|_| is_used) {
-                Some(unsent) => request = unsent,
-                None => return Err(SendError::Cut(causes(error.error()))),
-            }
+            let Some(unsent) = error.take_message() else {
+                return Err(SendError::Cut(causes(error.error())));
+            };
             given.is(None);
+            if !is_used {
+                return Err(SendError::of_address(error.into_error()));
+            }
+            request = unsent;
         }
     }
 
@@ -167,13 +177,10 @@ impl Pool {
             return Some(Way::Lane(lane));
         }
         let mut shared = self.shared();
-        if shared
-            .as_ref()
-            .is_some_and(|shared| shared.requests.is_closed())
-        {
-            *shared = None;
-        }
-        shared.clone().map(Way::Shared)
+        let known = shared.take().filter(Shared::is_sound)?;
+        let asked = Instant::now();
+        let known = shared.insert(Shared { asked, ..known });
+        Some(Way::Shared(known.clone()))
     }
 
     /// A new connection.
@@ -190,17 +197,29 @@ impl Pool {
             return lane.map(Way::Lane).map_err(SendError::of_address);
         }
         let requests = share(stream).await.map_err(SendError::of_address)?;
-        let new = Shared { requests, link };
+        let asked = Instant::now();
+        let new = Shared {
+            requests,
+            link,
+            asked,
+        };
         if reuse == Reuse::Fresh {
             return Ok(Way::Shared(new));
         }
         let mut shared = self.shared();
-        let open = shared.take().filter(|open| !open.requests.is_closed());
+        let open = shared.take().filter(Shared::is_sound);
         Ok(Way::Shared(shared.insert(open.unwrap_or(new)).clone()))
     }
 
     fn shared(&self) -> MutexGuard<'_, Option<Shared>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Whether a request may be given to it. One that was silent for long may be dead, and nobody has told us.
+    fn is_sound(&self) -> bool {
+        !self.requests.is_closed() && self.asked.elapsed() < IDLE
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::config::{BaseUrl, Sources};
 use crate::message::body;
-use crate::upstream::idle::IDLE;
 use crate::upstream::upload;
 
 /// What a connection does with its requests.
@@ -24,6 +23,8 @@ enum Manner {
     Closes,
     /// Answers before the body has come, and goes on when it has.
     Early,
+    /// Answers in chunks, with a trailer.
+    Trailers,
 }
 
 struct Served {
@@ -62,6 +63,12 @@ async fn speak(mut stream: TcpStream, number: usize, manner: Manner) -> std::io:
             heard.push(byte[0]);
         }
         heard.clear();
+        if let Manner::Trailers = manner {
+            let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
+                          1\r\na\r\n0\r\nx-sum: 1\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await?;
+            continue;
+        }
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n";
         stream.write_all(answer.as_bytes()).await?;
         if let Manner::Early = manner {
@@ -166,12 +173,27 @@ async fn what_lies_idle_is_closed_after_a_while() {
 
 #[tokio::test]
 async fn a_request_goes_on_while_nobody_reads_its_early_answer() {
-    let served = served(Manner::Early).await;
+    let mut served = served(Manner::Early).await;
     let pool = pool(served.address);
     let (answer, _) = ask(&pool, Bytes::from(vec![7; LARGE])).await;
     // The server reads all of it before it says more; that takes no poll of the body.
     assert_eq!(text(answer).await, "0");
-    assert!(pool.idle.len() == 0, "it has a task of its own");
+    assert_eq!(served.over.recv().await, Some(0), "it ends with its task");
+    assert_eq!(pool.idle.len(), 0);
+}
+
+#[tokio::test]
+async fn trailers_are_the_end_of_an_answer() {
+    let served = served(Manner::Trailers).await;
+    let pool = pool(served.address);
+    let (answer, _) = ask(&pool, Bytes::new()).await;
+    let mut body = answer.into_body();
+    let piece = body.frame().await.unwrap().unwrap();
+    assert!(piece.is_data());
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
+    // hyper's server asks for nothing behind them.
+    drop(body);
+    assert_eq!(pool.idle.len(), 1);
 }
 
 #[tokio::test]
@@ -186,9 +208,10 @@ async fn another_thread_takes_a_connection_only_when_it_has_none_of_its_own() {
     });
     let mut there = there.await.unwrap().unwrap();
     // hyper takes requests once it was looked at.
-    assert!(there.is_free() && !there.is_home());
+    assert!(there.is_free() && there.home() != std::thread::current().id());
     assert_eq!(text(here).await, "0");
     pool.idle.put(there);
-    let taken = [pool.idle.take(), pool.idle.take()].map(|lane| lane.unwrap().is_home());
-    assert_eq!(taken, [true, false]);
+    let homes = [pool.idle.take(), pool.idle.take()].map(|lane| lane.unwrap().home());
+    let here = std::thread::current().id();
+    assert_eq!(homes.map(|home| home == here), [true, false]);
 }

@@ -135,7 +135,7 @@ impl IntoFuture for Plan {
     type IntoFuture = Pin<Box<dyn Future<Output = House> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { soon(self.build()).await })
+        Box::pin(async move { soon(Box::pin(self.build())).await })
     }
 }
 
