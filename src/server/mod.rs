@@ -49,9 +49,6 @@ use workers::{Crew, Hold};
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
 
-/// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
-const MOST_HEADERS: usize = 384;
-
 /// What one HTTP/2 stream may hold of an answer that its client does not take yet, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -315,7 +312,6 @@ fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
         // The wire keeps time: hyper's limit would also end connections that are idle.
         .header_read_timeout(None)
         .preserve_header_case(true)
-        .max_headers(MOST_HEADERS)
         .max_buf_size(largest.max(8192));
     protocol
         .http2()
