@@ -5,12 +5,13 @@
 //!
 //! [`door`] is where TLS is: it makes a socket a connection that HTTP is spoken on.
 //!
-//! Between that and hyper lies the [`wire`], which ends what would wait for ever and reads
+//! [`preface`] finds out which HTTP a client speaks, [`connection`] speaks it. Between that and hyper lies the [`wire`], which ends what would wait for ever and reads
 //! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
 //! The two speak through the connection's [`tally`]. [`figures`] is who may read `/metrics`.
 //!
 //! In the program connections are served on threads of their own, the [`workers`].
 
+mod connection;
 mod deadline;
 pub mod descriptors;
 mod door;
@@ -19,6 +20,7 @@ mod figures;
 mod framing;
 mod pace;
 mod places;
+mod preface;
 mod refusal;
 mod routes;
 mod tally;
@@ -28,17 +30,16 @@ pub mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Live};
 use crate::message::Peer;
-use door::{Door, Line};
+use connection::{Connection, Protocol};
+use door::Door;
 use exchange::Service;
 use places::{Places, Seat};
 pub use routes::{Phase, Routes};
@@ -48,11 +49,6 @@ use workers::{Crew, Hold};
 
 /// How long to wait before accepting again when the system refuses, say for want of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
-
-/// What one HTTP/2 stream may hold of an answer that its client does not take yet, in bytes.
-const SEND_BUFFER: usize = 64 * 1024;
-
-type Connection = auto::UpgradeableConnection<'static, TokioIo<Wire<Line>>, Service, TokioExecutor>;
 
 /// A bound socket and what answers on it.
 pub struct Server {
@@ -81,7 +77,7 @@ impl Terms {
 /// What every connection goes through.
 struct Reception {
     routes: Arc<Routes>,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: Protocol,
     largest_head: usize,
     patience: Patience,
     door: Door,
@@ -126,7 +122,7 @@ impl Server {
     ) -> Self {
         let reception = Reception {
             routes,
-            protocol: protocol(settings),
+            protocol: Protocol::new(settings),
             largest_head: settings.max_header_bytes,
             patience,
             // A handshake may take as long as a head.
@@ -158,7 +154,7 @@ impl Server {
     /// Accepts until `stop`; then waits for the answers that are under way and for `rest`, as long as
     /// it is polled. Meanwhile whoever comes is told that nothing new is begun.
     pub async fn run(self, stop: CancellationToken, rest: impl Future<Output = ()>) {
-        let open = GracefulShutdown::new();
+        let open = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -169,7 +165,8 @@ impl Server {
             }
         }
         let over = async {
-            open.shutdown().await;
+            open.close();
+            open.wait().await;
             rest.await;
         };
         tokio::select! {
@@ -192,7 +189,7 @@ impl Server {
                         late.spawn(async move {
                             if let Some(connection) = reception.receive(guest).await {
                                 // How it ends is nobody's concern any more.
-                                let _ = connection.await;
+                                let _ = connection.speak(CancellationToken::new()).await;
                             }
                         });
                     }
@@ -230,20 +227,20 @@ impl Server {
         }
     }
 
-    fn serve(&self, guest: Guest, open: &GracefulShutdown, stop: &CancellationToken) {
+    fn serve(&self, guest: Guest, open: &TaskTracker, stop: &CancellationToken) {
         let reception = self.reception.load();
-        let (watcher, stop) = (open.watcher(), stop.clone());
+        let (open, stop) = (open.token(), stop.clone());
         let counted = reception.routes.metrics().connection_opens();
         let host = async move |guest| {
-            let _counted = counted;
+            let _counted = (open, counted);
             // A handshake that has not ended when the program drains has asked for nothing. What it needs is
             // boxed, so that a connection does not hold it to its end.
             let received = Box::pin(stop.run_until_cancelled(reception.receive(guest))).await;
             let Some(connection) = received.flatten() else {
                 return;
             };
-            drop((reception, stop));
-            if let Err(error) = Box::pin(watcher.watch(connection)).await {
+            drop(reception);
+            if let Err(error) = connection.speak(stop).await {
                 tracing::debug!(%error, "a connection ended early");
             }
         };
@@ -265,7 +262,7 @@ impl Reception {
     fn renewed(&self, settings: &config::Server, patience: Patience) -> Self {
         Self {
             routes: self.routes.clone(),
-            protocol: protocol(settings),
+            protocol: Protocol::new(settings),
             largest_head: settings.max_header_bytes,
             patience,
             door: self.door.renewed(patience.head),
@@ -297,34 +294,7 @@ impl Reception {
             peer,
             largest_head: self.largest_head,
         };
-        let protocol = &self.protocol;
-        let connection = protocol.serve_connection_with_upgrades(TokioIo::new(wire), service);
-        Some(connection.into_owned())
+        // Whoever says nothing, or breaks off, is not spoken to.
+        self.protocol.begin(wire, service).await.ok()
     }
-}
-
-fn protocol(settings: &config::Server) -> auto::Builder<TokioExecutor> {
-    let mut protocol = auto::Builder::new(TokioExecutor::new());
-    let largest = settings.max_header_bytes;
-    protocol
-        .http1()
-        .timer(TokioTimer::new())
-        // The wire keeps time: hyper's limit would also end connections that are idle.
-        .header_read_timeout(None)
-        .preserve_header_case(true)
-        .max_buf_size(largest.max(8192));
-    protocol
-        .http2()
-        .timer(TokioTimer::new())
-        // What is only a little too large gets here, and is told so by us.
-        .max_header_list_size(u32::try_from(largest.saturating_mul(2)).unwrap_or(u32::MAX))
-        .max_concurrent_streams(100)
-        .max_send_buf_size(SEND_BUFFER)
-        // Streams that a client opens and resets, or makes us reset, before anyone has looked at
-        // them (CVE-2023-44487, CVE-2025-8671); beyond, the connection is closed.
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(200)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(20));
-    protocol
 }
