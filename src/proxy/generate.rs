@@ -125,7 +125,12 @@ impl Proxy {
                     return self.joined(&entry).await;
                 }
                 Found::Absent => return Err(Error::NotCached),
-                Found::Follow(flight) => (flight, Role::Follower),
+                Found::Follow(flight) => {
+                    if let Some((asked, _, body)) = &mut asked {
+                        asked.own(body);
+                    }
+                    (flight, Role::Follower)
+                }
                 Found::Lead(lead, reason) => {
                     let parts = asked.as_ref().map(|(asked, ..)| &asked.parts);
                     base = base.or_else(|| parts.map(|parts| self.base(parts)));

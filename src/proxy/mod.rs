@@ -18,7 +18,8 @@
 //! [`owners`] knows whose a thing is where clients share nothing, [`lists`] shows each its own part of a list;
 //! [`bodies`] bounds the memory that whole requests and answers take meanwhile;
 //! [`callback`] notes who is to be called when a job ends; [`directives`] reads what a client may
-//! ask of the proxy itself; [`record`] takes down the answer of a paid call, and [`verdict`] says what
+//! ask of the proxy itself; [`waiting`] is what a request holds that waits for the run of another;
+//! [`record`] takes down the answer of a paid call, and [`verdict`] says what
 //! it means. [`told`] is what is told of a request once it is over: how it was [`answered`], [`paths`].
 
 mod admit;
@@ -60,6 +61,7 @@ mod stray;
 mod told;
 mod tunnel;
 mod verdict;
+mod waiting;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
