@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use http::{Extensions, Method, Request, Response, StatusCode, Uri};
+use http::{Extensions, Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::answered::{Answered, Doubtful};
@@ -29,8 +29,9 @@ pub(crate) struct Told(Arc<Facts>);
 #[derive(Debug)]
 struct Facts {
     started: Instant,
-    /// `None` where no line is written.
-    asked: Option<(Method, Uri)>,
+    /// Method and path; `None` where no line is written. A path of its own: a slice would hold the buffer
+    /// that the request was read into for as long as its answer is waited for.
+    asked: Option<(Method, Box<str>)>,
     said: Mutex<Said>,
     received: AtomicU64,
     sent: AtomicU64,
@@ -77,11 +78,11 @@ impl Told {
     /// A request that has just come. Where its line is not written, nothing of it is copied.
     pub(crate) fn new<B>(request: &Request<B>) -> Self {
         let logged = tracing::enabled!(target: TARGET, tracing::Level::INFO);
-        let asked = logged.then(|| (request.method().clone(), request.uri().clone()));
+        let asked = logged.then(|| (request.method().clone(), request.uri().path().into()));
         Self::of_asked(asked)
     }
 
-    fn of_asked(asked: Option<(Method, Uri)>) -> Self {
+    fn of_asked(asked: Option<(Method, Box<str>)>) -> Self {
         Self(Arc::new(Facts {
             started: Instant::now(),
             asked,
@@ -215,8 +216,13 @@ impl Told {
         }
     }
 
-    fn write(&self, (method, uri): &(Method, Uri), said: &Said, (answered, how): (Answered, How)) {
-        let path = media::loggable(uri.path());
+    fn write(
+        &self,
+        (method, asked): &(Method, Box<str>),
+        said: &Said,
+        (answered, how): (Answered, How),
+    ) {
+        let path = media::loggable(asked);
         let path = printable(&path);
         let id = said.id.as_ref().and_then(|id| id.to_str().ok());
         let (id, method) = (id.map(printable), printable(method.as_str()));
@@ -232,7 +238,7 @@ impl Told {
                     id = id.as_deref(),
                     client,
                     method = &*method,
-                    route = %pattern(uri.path()),
+                    route = %pattern(asked),
                     path = &*path,
                     kind = said.sort.as_str(),
                     outcome = answered.word,
