@@ -1,4 +1,4 @@
-//! A line of text, without colour: when, how bad, and its [`fields`](super::fields).
+//! A line of text, without colour: when, how bad, and its [`fields`].
 
 use std::fmt;
 

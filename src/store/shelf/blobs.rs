@@ -11,7 +11,7 @@ impl Shelf {
     /// Begins a blob with `pieces` in it; the file reads what was written so far.
     ///
     /// # Errors
-    /// As [`Store::new_blob`](crate::store::Store::new_blob).
+    /// As [`Store::new_blob`].
     pub async fn new_blob(&self, pieces: Vec<Bytes>) -> Result<(BlobWriter, File), StoreError> {
         self.writing(move |store| begun(store, &pieces)).await
     }
@@ -57,7 +57,7 @@ impl Shelf {
     /// Opens a payload that is a blob; `None` for one that is bytes already.
     ///
     /// # Errors
-    /// As [`Store::open_blob`](crate::store::Store::open_blob).
+    /// As [`Store::open_blob`].
     pub async fn open(&self, payload: &Payload) -> Result<Option<File>, StoreError> {
         match payload {
             Payload::Bytes(_) => Ok(None),
