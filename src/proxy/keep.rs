@@ -3,6 +3,7 @@
 //! What is written for it follows one another, and nobody else has to say something in between. So all
 //! of it is one visit to a thread that may block ([`Keeping`]).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Proxy;
@@ -89,7 +90,9 @@ impl Keeping {
             self.call.book(self.bill.usd);
         }
         fault::point("before-record");
-        let entry = self.entry();
+        // MONEY: a panic over the answer's text costs no more than keeping it: it was paid for.
+        let entry = catch_unwind(AssertUnwindSafe(|| self.entry()))
+            .unwrap_or_else(|_| Err(StoreError::Panicked("putting it together".to_owned())));
         let entry = match entry.and_then(|entry| self.shelf.put_blocking(entry)) {
             Ok(entry) => entry,
             Err(error) => {
@@ -172,8 +175,11 @@ impl Keeping {
 
     /// The links in an answer that is whole. One that cannot be read back is kept all the same.
     fn links(&self) -> Vec<String> {
-        let whole = self.taken.recorder.whole_blocking(links::LARGEST as u64);
-        let body = whole.ok().flatten().unwrap_or_default();
-        links::find(&body)
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            let whole = self.taken.recorder.whole_blocking(links::LARGEST as u64);
+            links::find(&whole.ok().flatten().unwrap_or_default())
+        }));
+        // A panic is reported by itself.
+        found.unwrap_or_default()
     }
 }

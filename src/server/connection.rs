@@ -14,6 +14,9 @@ use super::preface::{Begun, Speaks};
 use super::wire::Wire;
 use crate::config;
 
+/// Headers of one request over HTTP/1.1, whatever their size; `max_header_bytes` bounds that.
+const MOST_HEADERS: usize = 384;
+
 /// What one HTTP/2 stream may hold of an answer that its client does not take yet, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -91,6 +94,7 @@ impl Protocol {
             // The wire keeps time: hyper's limit would also end connections that are idle.
             .header_read_timeout(None)
             .preserve_header_case(true)
+            .max_headers(MOST_HEADERS)
             .max_buf_size(largest.max(8192));
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2

@@ -310,9 +310,8 @@ impl Shelf {
         &self,
         call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let result = self.blocking(call).await;
-        self.note(&result);
-        result
+        let here = self.clone();
+        self.blocking(move |_| here.writing_here(call)).await
     }
 
     /// The same, for a thread that may block: several steps that follow one another make one visit to

@@ -4,6 +4,7 @@
 //! is under way waits for the next, and all who wait for the next share it.
 
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -30,7 +31,7 @@ struct Rounds {
 type Round = OnceLock<Result<(), Failure>>;
 
 /// An error of the system for each who waited.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Failure {
     code: Option<i32>,
     kind: io::ErrorKind,
@@ -44,7 +45,7 @@ impl Together {
     /// could not write.
     ///
     /// # Errors
-    /// When the sync failed that began after this call did.
+    /// When the sync failed that began after this call did, or the one that was under way.
     pub(super) fn sync(&self, dir: &Path) -> Result<(), StoreError> {
         self.share(|| files::sync_dir(dir))
             .map_err(StoreError::io("sync the folder", dir))
@@ -119,6 +120,14 @@ impl Drop for UnderWay<'_> {
         self.end(&Err(io::Error::other("the sync ended in a panic")));
         let mut rounds = self.together.rounds();
         rounds.under_way = false;
+        // MONEY: what those who wait have renamed may be among what the kernel has dropped with this error,
+        // and it tells of an error once: their own sync might say that all is well.
+        if rounds.waiting > 0
+            && let Some(Err(failure)) = self.round.get()
+        {
+            let next = mem::take(&mut rounds.next);
+            let _ = next.set(Err(failure.clone()));
+        }
         // Telling nobody is a call to the system all the same.
         if rounds.waiting > 0 {
             self.together.ended.notify_all();
