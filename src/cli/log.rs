@@ -8,6 +8,7 @@ mod text;
 
 use std::io::{IsTerminal, Write};
 
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -59,8 +60,15 @@ impl Voice {
     }
 }
 
+/// sled speaks only where it is named, or has something to say. It tells of what it frees also from a
+/// thread that is ending, and formatting a line there aborts the process: its buffer is gone already.
 fn choice(log: &Log) -> EnvFilter {
-    EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"))
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let talkative = filter.max_level_hint() > Some(LevelFilter::INFO);
+    match "sled=info".parse() {
+        Ok(quiet) if talkative && !log.level.contains("sled") => filter.add_directive(quiet),
+        _ => filter,
+    }
 }
 
 fn lines(format: LogFormat, out: Lines) -> Form {
