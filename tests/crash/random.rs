@@ -232,7 +232,7 @@ impl Client {
         for _ in 0..WISHES {
             let sort = self.dice.one(&self.crowd.sorts);
             let prompt = format!("prompt {}", self.dice.below(PROMPTS));
-            self.ask(&Wish::new(sort, &prompt)).await;
+            self.ask(&Wish::new(sort, &prompt), &stop).await;
             if stop.is_cancelled() {
                 return;
             }
@@ -242,7 +242,7 @@ impl Client {
     }
 
     /// As the SDKs do: the same request again, twice at most, where the connection failed.
-    async fn ask(&mut self, wish: &Wish) {
+    async fn ask(&mut self, wish: &Wish, stop: &CancellationToken) {
         let sort = wish.sort();
         let mut call = sort.call(&wish.prompt);
         let no_cache = self.dice.below(40) == 0;
@@ -259,7 +259,14 @@ impl Client {
                         .history
                         .change(wish, |chapter| chapter.no_cache += 1);
                 }
-                match call.send(addr).await {
+                let answer = tokio::select! {
+                    answer = call.send(addr) => answer,
+                    () = long_gone(stop) => {
+                        println!("{wish:?}: nobody ended the connection to {addr}, whose program is gone");
+                        return;
+                    }
+                };
+                match answer {
                     Ok(answer) => return self.take(wish, &answer, addr).await,
                     Err(Broken(part)) => {
                         // Whoever has the end of a stream has all of it.
@@ -298,4 +305,11 @@ impl Client {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
+}
+
+/// The program was killed and waited for, and what it had said has long been read. Its port may be
+/// another program's by now, in whose hands a call may wait for whatever that one waits for.
+async fn long_gone(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
 }
