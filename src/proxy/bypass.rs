@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::{Response, header};
 use jiff::Timestamp;
 
+use super::asked::Asked;
 use super::directives::{self, Directives};
 use super::forward::Passing;
-use super::generate::Asked;
 use super::past::Submit;
 use super::{Error, Proxy};
 use crate::books::Claim;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use tokio::task::JoinHandle;
 
-use super::generate::Asked;
+use super::asked::{Asked, Wanted};
 use super::{Error, Proxy};
 use crate::callbacks::{By, Callbacks, Caller, request};
 use crate::config::Deliver;
@@ -19,21 +19,18 @@ use crate::store::Entry;
 const LONGEST: usize = 2048;
 
 impl Proxy {
-    /// The caller whom the proxy is to note about a video, and the body as upstream is to see it.
+    /// The caller whom the proxy is to note about a video; the body becomes what upstream is to see.
     ///
     /// With `deliver = "all"` upstream calls nobody: the address is taken out of the body.
     ///
     /// # Errors
     /// With `deliver = "all"`, when the address cannot be called, or there may be one that only
     /// upstream finds. Otherwise upstream judges it.
-    pub(super) async fn caller(
-        &self,
-        asked: &mut Asked,
-        body: Bytes,
-    ) -> Result<(Option<Caller>, Bytes), Error> {
+    pub(super) async fn caller(&self, wanted: &mut Wanted) -> Result<Option<Caller>, Error> {
+        let (asked, body) = (&mut wanted.asked, &mut wanted.body);
         let deliver = self.config.callbacks.deliver;
         if deliver == Deliver::Off {
-            return Ok((None, body));
+            return Ok(None);
         }
         let read = (asked.parts.headers.clone(), body.clone());
         let said = self
@@ -46,14 +43,14 @@ impl Proxy {
             return Err(Error::InvalidCallback(why.to_owned()));
         }
         let Some(address) = said.address else {
-            return Ok((None, body));
+            return Ok(None);
         };
         if let Err(why) = check(&self.callbacks, deliver, &address) {
             if deliver == Deliver::All {
                 return Err(Error::InvalidCallback(why));
             }
             tracing::debug!(why, "no callback is made to an address of this form");
-            return Ok((None, body));
+            return Ok(None);
         }
         let caller = Caller {
             address,
@@ -61,9 +58,10 @@ impl Proxy {
             base: self.base(&asked.parts),
         };
         match deliver {
-            Deliver::Off | Deliver::Joined => Ok((Some(caller), body)),
-            Deliver::All => Ok((Some(caller), self.without(asked, body).await?)),
+            Deliver::Off | Deliver::Joined => {}
+            Deliver::All => *body = self.without(asked, body.clone()).await?,
         }
+        Ok(Some(caller))
     }
 
     /// The body as upstream is to see it when it calls nobody: plain, if it came in a content coding.

@@ -29,11 +29,15 @@ impl Proxy {
         let Some(task) = asked(parts) else {
             return Ok(None);
         };
-        match self.job(&task).await {
-            Ok(Some(entry)) if !self.may_see(&entry, client) => Err(Error::TaskNotFound),
-            Ok(Some(entry)) => Ok(self.clip(parts, &entry).await),
-            Ok(None) | Err(_) => Ok(None),
-        }
+        // Boxed: what is passed through comes by here as well.
+        let answered = async {
+            match self.job(&task).await {
+                Ok(Some(entry)) if !self.may_see(&entry, client) => Err(Error::TaskNotFound),
+                Ok(Some(entry)) => Ok(self.clip(parts, &entry).await),
+                Ok(None) | Err(_) => Ok(None),
+            }
+        };
+        Box::pin(answered).await
     }
 
     async fn clip(&self, parts: &Parts, entry: &Entry) -> Option<Response<Body>> {

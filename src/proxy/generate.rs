@@ -3,43 +3,25 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{Response, Uri};
+use http::Response;
 
-use super::auth::Client;
-use super::directives::{self, Directives};
+use super::asked::{Asked, Read, Wanted};
 use super::follow::{Role, Turn};
 use super::lead::Run;
-use super::owners;
 use super::reply::{self, Status};
 use super::shown;
 use super::standing::Standing;
-use super::{Error, Proxy, Told};
+use super::{Error, Proxy};
 use crate::books::Claim;
 use crate::callbacks::Caller;
 use crate::clock;
-use crate::config::{KindPolicy, Mode};
-use crate::generation::{Identity, Kind};
-use crate::message::{Body, headers};
-use crate::once::{Flight, Found, Lead, Query};
-use crate::store::{Binding, Entry};
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+use crate::generation::Kind;
+use crate::message::Body;
+use crate::once::{Flight, Found, Lead};
+use crate::store::Entry;
 
 /// How often a request looks anew because what it found was forgotten.
 const MOST_LOOKS: usize = 2;
-
-/// A generation as it came, with its body still on the way.
-pub(super) struct Asked {
-    pub(super) kind: Kind,
-    /// Boxed, since whoever waits for an answer holds it in many hands.
-    pub(super) parts: Box<Parts>,
-    /// Path and query below `/v1`, without credentials.
-    pub(super) target: Uri,
-    pub(super) client: Client,
-}
 
 impl Proxy {
     /// Answers a generation from what is kept, from a run under way, or by running it.
@@ -51,73 +33,53 @@ impl Proxy {
     /// The client may leave at any await: a run that was begun goes on without it.
     pub(super) async fn generate(
         self: &Arc<Self>,
-        asked: Asked,
+        asked: Box<Asked>,
         body: Body,
     ) -> Result<Response<Body>, Error> {
-        let policy = *self.config.cache.policy(asked.kind);
-        let wishes = Directives::read(&asked.parts.headers)?;
-        let passed_by = passed_by(&policy, &wishes);
-        if let Some(why) = passed_by
-            && idempotency_key(&asked.parts.headers).is_none()
-            && !(self.is_apart() && owners::kind_may_mention(asked.kind))
-        {
-            return Box::pin(self.bypass(asked, body, (why, &wishes))).await;
+        // One behind the other: who waits for an answer does not hold what reading the request took.
+        match Box::pin(self.read(asked, body)).await? {
+            Read::Wanted(wanted) => Box::pin(self.answer(wanted)).await,
+            Read::Passed(response) => Ok(response),
         }
-        let body = self.collect(&asked.parts.headers, body).await?;
-        if self.is_apart() && owners::kind_may_mention(asked.kind) {
-            let headers = &asked.parts.headers;
-            self.check_mentions(headers, &body, &asked.client).await?;
-        }
-        let identity = self.identify(&asked, wishes.take, &body).await?;
-        self.check_idempotency(&asked, &identity, &wishes, &body)
-            .await?;
-        if let Some(why) = passed_by {
-            return Box::pin(self.bypass_whole(asked, body, (why, &wishes))).await;
-        }
-        if policy.mode == Mode::Deterministic && !identity.deterministic {
-            let why = ("not-deterministic", &wishes);
-            return Box::pin(self.bypass_whole(asked, body, why)).await;
-        }
-        let query = Query {
-            key: identity.fingerprint,
-            freshness: wishes.freshness,
-            ttl: policy.ttl,
-            unknown_outcome: policy.unknown_outcome,
-        };
-        self.answer(asked, &query, identity, body).await
     }
 
-    async fn answer(
+    /// Answers it once it is known which one it is; the future of whoever waits for a run of it.
+    pub(super) async fn answer(
         self: &Arc<Self>,
-        mut asked: Asked,
-        query: &Query,
-        identity: Identity,
-        body: Bytes,
+        mut wanted: Box<Wanted>,
     ) -> Result<Response<Body>, Error> {
-        let (caller, body) = match asked.kind {
-            Kind::Video => Box::pin(self.caller(&mut asked, body)).await?,
+        let caller = match wanted.asked.kind {
+            Kind::Video => Box::pin(self.caller(&mut wanted)).await?,
             // Nothing else ends later than its answer.
-            Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => (None, body),
+            Kind::Images | Kind::Audio | Kind::Embeddings | Kind::Chat => None,
         };
         let caller = caller.as_ref();
-        let claim = Claim::new(&asked.client.name, asked.kind, &identity);
+        let query = wanted.query;
+        let claim = Claim::new(
+            &wanted.asked.client.name,
+            wanted.asked.kind,
+            &wanted.identity,
+        );
         let mut looks = 0;
         // Made into a run only where one begins; what links begin with is kept from it then.
-        let mut asked = Some((asked, identity, body));
+        let mut wanted = Some(wanted);
         let mut base = None;
         loop {
-            let (flight, role) = match self.once.look_up(query).await? {
+            let (flight, role) = match self.once.look_up(&query).await? {
                 Found::Hit(entry, file) => {
                     let Some(entry) = self.good(entry, &mut looks).await? else {
                         continue;
                     };
                     self.note_caller(&entry, caller).await;
                     self.books.hit(&claim, entry.record.usd);
-                    let base = || match &asked {
-                        Some((asked, ..)) => self.base(&asked.parts),
+                    if !self.has_local_links(&entry.record) {
+                        return Ok(self.hit(&entry, file));
+                    }
+                    let base = match &wanted {
+                        Some(wanted) => self.base(&wanted.asked.parts),
                         None => base.unwrap_or_default(),
                     };
-                    return Ok(self.hit(&entry, file, base).await);
+                    return Ok(Box::pin(self.hit_here(&entry, file, &base)).await);
                 }
                 Found::Joined(entry) => {
                     self.note_caller(&entry, caller).await;
@@ -126,22 +88,23 @@ impl Proxy {
                 }
                 Found::Absent => return Err(Error::NotCached),
                 Found::Follow(flight) => {
-                    if let Some((asked, _, body)) = &mut asked {
-                        asked.own(body);
+                    if let Some(wanted) = &mut wanted {
+                        wanted.own();
                     }
                     (flight, Role::Follower)
                 }
                 Found::Lead(lead, reason) => {
-                    let parts = asked.as_ref().map(|(asked, ..)| &asked.parts);
-                    base = base.or_else(|| parts.map(|parts| self.base(parts)));
-                    let run = asked.take().map(|asked| self.to_run(asked, caller));
+                    let run = wanted.take().map(|wanted| {
+                        base = Some(self.base(&wanted.asked.parts));
+                        self.to_run(*wanted, caller)
+                    });
                     let flight = self.lead(lead, run, &claim)?;
                     (flight, Role::Leader(reason))
                 }
             };
             let leads = matches!(role, Role::Leader(_));
             let noted = self.note_after(&flight, caller, leads);
-            if let Turn::Answer(response) = self.follow(query, (&flight, &claim), role).await? {
+            if let Turn::Answer(response) = self.follow(&query, (&flight, &claim), role).await? {
                 if let Some(noted) = noted {
                     // It only fails by a panic, which is reported by itself.
                     let _ = noted.await;
@@ -151,15 +114,11 @@ impl Proxy {
         }
     }
 
-    fn to_run(
-        &self,
-        (asked, identity, body): (Asked, Identity, Bytes),
-        caller: Option<&Caller>,
-    ) -> Run {
+    fn to_run(&self, wanted: Wanted, caller: Option<&Caller>) -> Run {
         Run {
             upstreams: self.upstreams(caller),
-            made_in: self.made_in(&asked.parts, Some(&body)),
-            ..asked.into_run(identity, body)
+            made_in: self.made_in(&wanted.asked.parts, Some(&wanted.body)),
+            ..wanted.into_run()
         }
     }
 
@@ -169,7 +128,10 @@ impl Proxy {
         entry: Arc<Entry>,
         looks: &mut usize,
     ) -> Result<Option<Arc<Entry>>, Error> {
-        match self.standing(entry.clone()).await? {
+        if !self.is_doubtful(&entry.record) {
+            return Ok(Some(entry));
+        }
+        match Box::pin(self.standing(entry.clone())).await? {
             Standing::Good(entry) | Standing::Unsure(entry) => Ok(Some(entry)),
             // What takes its place has links of its own, which are young.
             Standing::Gone if *looks < MOST_LOOKS => {
@@ -202,32 +164,29 @@ impl Proxy {
         Ok(flight)
     }
 
-    async fn hit(
-        &self,
-        entry: &Entry,
-        file: Option<File>,
-        base: impl FnOnce() -> String,
-    ) -> Response<Body> {
-        let base = if self.has_local_links(&entry.record) {
-            base()
-        } else {
-            String::new()
-        };
+    fn hit(&self, entry: &Entry, file: Option<File>) -> Response<Body> {
+        let stored = (entry.record.status, &entry.record.headers);
+        self.marked(entry, reply::of_parts(stored, &entry.body, file))
+    }
+
+    /// A hit whose links lead to the files that are kept here, below `base`.
+    async fn hit_here(&self, entry: &Entry, file: Option<File>, base: &str) -> Response<Body> {
         let stored = (entry.record.status, &entry.record.headers);
         let body = (entry.body.clone(), file);
-        let (payload, file) = self.localized(&entry.record, &base, body).await;
+        let (payload, file) = self.localized(&entry.record, base, body).await;
         let mut response = reply::of_parts(stored, &payload, file);
         if payload != entry.body {
             shown::drop_digests(response.headers_mut());
         }
+        self.marked(entry, response)
+    }
+
+    fn marked(&self, entry: &Entry, mut response: Response<Body>) -> Response<Body> {
         let now = self.clock.now();
         self.shelf.used(&entry.record.key, now);
         let age = clock::age_seconds(now, entry.record.created_at);
-        reply::mark(
-            response.headers_mut(),
-            Status::Hit(entry.record.key),
-            Some(age),
-        );
+        let status = Status::Hit(entry.record.key);
+        reply::mark(response.headers_mut(), status, Some(age));
         response
     }
 
@@ -238,82 +197,5 @@ impl Proxy {
         let age = clock::age_seconds(self.clock.now(), entry.record.created_at);
         reply::mark(response.headers_mut(), Status::Collapsed, Some(age));
         Ok(response)
-    }
-
-    /// The whole body, which is what a generation is recognised by.
-    pub(super) async fn collect(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
-        let announced =
-            headers::text(headers, header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
-        self.bodies.collect(body, announced).await
-    }
-
-    /// One `Idempotency-Key` stands for one request, whichever take of it.
-    async fn check_idempotency(
-        &self,
-        asked: &Asked,
-        identity: &Identity,
-        wishes: &Directives,
-        body: &Bytes,
-    ) -> Result<(), Error> {
-        let Some(key) = idempotency_key(&asked.parts.headers) else {
-            return Ok(());
-        };
-        let generation = match wishes.take {
-            1 => identity.fingerprint,
-            _ => self.identify(asked, 1, body).await?.fingerprint,
-        };
-        let now = self.clock.now();
-        let binding = Binding::new(&asked.client.name, key.as_bytes(), generation, now);
-        match self.shelf.bind(binding).await {
-            Ok(bound) if bound == generation => Ok(()),
-            Ok(_) => Err(Error::IdempotencyMismatch),
-            // What is kept is still served; a run is refused where its intent cannot be written.
-            Err(error) => {
-                tracing::warn!(%error, "an Idempotency-Key could not be remembered");
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Asked {
-    fn into_run(self, identity: Identity, body: Bytes) -> Run {
-        let Self {
-            kind,
-            parts,
-            target,
-            client,
-        } = self;
-        let path = parts.uri.path().to_owned();
-        let told = Told::of(&parts.extensions);
-        let mut headers = parts.headers;
-        headers::remove_hop_by_hop(&mut headers);
-        directives::strip(&mut headers);
-        directives::strip_for_run(&mut headers);
-        Run {
-            kind,
-            path,
-            target,
-            headers,
-            body,
-            identity,
-            client: client.name.to_string(),
-            upstreams: None,
-            told,
-            made_in: None,
-        }
-    }
-}
-
-/// The client's own name for its request; an empty one is none.
-fn idempotency_key(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get(IDEMPOTENCY_KEY).filter(|key| !key.is_empty())
-}
-
-/// Why a generation is passed by without a look at what is kept.
-fn passed_by(policy: &KindPolicy, wishes: &Directives) -> Option<&'static str> {
-    match policy.mode {
-        Mode::Off => Some("mode-off"),
-        Mode::On | Mode::Deterministic => wishes.no_store.then_some("no-store"),
     }
 }

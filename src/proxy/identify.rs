@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::generate::Asked;
+use super::asked::Asked;
 use super::reading::is_quick;
 use super::{Error, Proxy};
 use crate::config::Scope;

@@ -13,9 +13,9 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 
+use super::asked::Asked;
 use super::auth::Client;
 use super::directives::Directives;
-use super::generate::Asked;
 use super::lead::Run;
 use super::record::Taken;
 use super::{Error, Proxy};
@@ -43,11 +43,8 @@ impl Proxy {
         !self.is_apart() || *entry.record.client == *client.name
     }
 
-    /// Refuses what names another client's thing in its address.
+    /// Refuses what names another client's thing in its address, where clients share nothing.
     pub(super) async fn check_owner(&self, parts: &Parts, client: &Client) -> Result<(), Error> {
-        if !self.is_apart() {
-            return Ok(());
-        }
         let store = self.shelf.store();
         for named in thing::things(parts.uri.path()) {
             match store.owner(&ThingKey::of(named.collection, &named.id)) {
@@ -96,7 +93,8 @@ impl Proxy {
         self.reading(headers, body.len(), check).await?
     }
 
-    /// The body of a request that is passed through, read and checked where it may name things.
+    /// The body of a request that is passed through where clients share nothing, read and checked if it
+    /// may name things.
     pub(super) async fn checked(
         &self,
         parts: &Parts,
@@ -104,7 +102,7 @@ impl Proxy {
         client: &Client,
     ) -> Result<Body, Error> {
         let has_body = !http_body::Body::is_end_stream(&body);
-        if !self.is_apart() || !has_body || !may_mention(&parts.headers) {
+        if !has_body || !may_mention(&parts.headers) {
             return Ok(body);
         }
         let whole = self.collect(&parts.headers, body).await?;

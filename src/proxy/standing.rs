@@ -30,7 +30,7 @@ use super::shown;
 use crate::generation::Fingerprint;
 use crate::jobs::{PollAnswer, Polled, Question, dialect};
 use crate::media::{Life, links, medium};
-use crate::store::{Change, Entry, Payload, StoreError};
+use crate::store::{Change, Entry, Payload, Record, StoreError};
 
 /// For how long a verdict stands.
 const STANDS: Duration = Duration::from_mins(1);
@@ -85,14 +85,18 @@ impl Verdicts {
 }
 
 impl Proxy {
+    /// Whether somebody has to be asked before the answers of this record are handed out.
+    pub(super) fn is_doubtful(&self, record: &Record) -> bool {
+        let lifetime = self.config.media.link_lifetime;
+        medium::is_finished(record) && medium::is_doubtful(record, self.clock.now(), lifetime)
+    }
+
     /// Whether this entry may be handed out, or what is instead.
     ///
     /// # Errors
     /// When the store cannot say what is kept.
     pub(super) async fn standing(&self, entry: Arc<Entry>) -> Result<Standing, StoreError> {
-        let lifetime = self.config.media.link_lifetime;
-        let may_have_links = medium::is_finished(&entry.record);
-        if !may_have_links || !medium::is_doubtful(&entry.record, self.clock.now(), lifetime) {
+        if !self.is_doubtful(&entry.record) {
             return Ok(Standing::Good(entry));
         }
         let key = entry.record.key;

@@ -5,19 +5,20 @@ use http::header::HeaderValue;
 use http::{Extensions, Uri};
 
 use super::Told;
-use super::generate::Asked;
+use super::asked::Wanted;
 
 /// The largest body that is copied, in bytes: that of a larger one is not in the buffer of its head.
 const SMALL: usize = 8 * 1024;
 
-impl Asked {
+impl Wanted {
     /// Keeps of the request what a run would need, in memory of its own. As it came it is slices of the
     /// buffer that it was read into, and each of them holds all of that: 8 KiB for each who waits.
-    pub(super) fn own(&mut self, body: &mut Bytes) {
+    pub(super) fn own(&mut self) {
+        let (asked, body) = (&mut self.asked, &mut self.body);
         if body.len() <= SMALL {
             *body = Bytes::copy_from_slice(body);
         }
-        let parts = &mut self.parts;
+        let parts = &mut asked.parts;
         // With the others goes hyper's note of how the headers were spelled: a run sends its own.
         let told = Told::of(&parts.extensions);
         parts.extensions = Extensions::new();
@@ -28,7 +29,7 @@ impl Asked {
                 *value = own;
             }
         }
-        for uri in [&mut parts.uri, &mut self.target] {
+        for uri in [&mut parts.uri, &mut asked.target] {
             if let Ok(own) = Uri::try_from(uri.to_string()) {
                 *uri = own;
             }
@@ -41,7 +42,10 @@ mod tests {
     use http::{Method, Request};
 
     use super::*;
+    use crate::config::{Ttl, UnknownOutcome};
     use crate::generation::Kind;
+    use crate::once::{Freshness, Query};
+    use crate::proxy::asked::Asked;
     use crate::proxy::auth::Client;
 
     #[test]
@@ -58,17 +62,38 @@ mod tests {
         drop(value);
         let (parts, ()) = request.into_parts();
         let (target, headers) = (parts.uri.clone(), parts.headers.clone());
-        let mut body = buffer.slice(33..);
-        let mut asked = Asked {
+        let body = buffer.slice(33..);
+        let identity = crate::generation::Request {
             kind: Kind::Chat,
-            parts: Box::new(parts),
-            target,
-            client: Client {
-                name: "local".into(),
-            },
+            path: "/v1/chat/completions",
+            query: None,
+            scope: None,
+            take: 1,
+            headers: &headers,
+            body: &body,
         };
-        asked.own(&mut body);
-        assert_eq!(body, "{\"model\":1}");
+        let identity = identity.identify();
+        let mut wanted = Wanted {
+            query: Query {
+                key: identity.fingerprint,
+                freshness: Freshness::default(),
+                ttl: Ttl::Forever,
+                unknown_outcome: UnknownOutcome::Rerun,
+            },
+            asked: Box::new(Asked {
+                kind: Kind::Chat,
+                parts: Box::new(parts),
+                target,
+                client: Client {
+                    name: "local".into(),
+                },
+            }),
+            body,
+            identity,
+        };
+        wanted.own();
+        assert_eq!(wanted.body, "{\"model\":1}");
+        let asked = wanted.asked;
         assert_eq!(asked.parts.uri, "/v1/chat/completions?a=b");
         assert_eq!(asked.target, asked.parts.uri);
         assert_eq!(asked.parts.headers, headers);
