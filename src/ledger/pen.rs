@@ -19,6 +19,7 @@ use super::queue::{Batch, Queue};
 use super::spent::{self, Spent};
 use super::{LedgerError, Line, Outcome};
 use crate::clock::Clock;
+use crate::message::said;
 use crate::metrics::Metrics;
 
 /// How long a noted line waits for others.
@@ -128,10 +129,8 @@ impl Ledger {
     pub fn commit_blocking(&self, line: Line) -> Result<(), LedgerError> {
         let ticket = self.queue_up(line)?;
         // As it would end on a thread of its own: what was not written waits again.
-        catch_unwind(AssertUnwindSafe(|| self.write_up_to(ticket))).unwrap_or_else(|panic| {
-            let reason = panic.downcast_ref::<&str>().copied();
-            Err(LedgerError::Panicked(reason.unwrap_or_default().to_owned()))
-        })
+        catch_unwind(AssertUnwindSafe(|| self.write_up_to(ticket)))
+            .unwrap_or_else(|panic| Err(LedgerError::Panicked(said(&*panic))))
     }
 
     /// What nobody will ever write is not counted either.

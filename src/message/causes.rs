@@ -1,5 +1,6 @@
-//! Errors as one line.
+//! Errors as one line, and panics.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt::Write as _;
 
@@ -15,4 +16,11 @@ pub fn causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What a panic has said.
+pub fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a message").to_owned()
 }

@@ -1,6 +1,6 @@
 //! HTTP messages: bodies and headers, without a word about what they mean to us.
 //!
-//! - [`causes()`] an error and its causes as one line;
+//! - [`causes()`] an error and its causes as one line, [`said()`] what a panic has said;
 //! - [`body`] one body type for every answer the proxy gives;
 //! - [`coding`] content codings undone, within bounds;
 //! - [`gather`] pieces that are ready together, as one;
@@ -19,7 +19,7 @@ mod one_line;
 mod peek;
 
 pub use body::{Body, BodyError};
-pub use causes::causes;
+pub use causes::{causes, said};
 pub use gather::Gather;
 pub use idle::{Idle, Silence};
 pub use one_line::one_line;

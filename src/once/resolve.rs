@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{Flight, Lead, Once, Stage, lock};
 use crate::generation::{Fingerprint, Kind};
-use crate::store::{Entry, Intent, Payload, Record, Store, StoreError, Task, TaskState};
+use crate::store::{Entry, Intent, Payload, Record, Store, StoreError, Task};
 
 /// How long a decision waits for requests that only look whether they may run.
 const LOOKING: Duration = Duration::from_millis(500);
@@ -261,16 +261,9 @@ fn record(intent: &Intent, id: &TaskId, now: Timestamp) -> Record {
         previous: None,
         media: Vec::new(),
         passed_by: None,
-        task: Some(Task {
-            id: id.as_str().to_owned(),
-            state: TaskState::Running,
-            // MONEY: of today, however old the note is. A job that was just found must not count as
-            // silent for too long, and be run again beside it.
-            started_at: now,
-            ended_at: None,
-            total_tokens: None,
-            polls: Vec::new(),
-        }),
+        // MONEY: of today, however old the note is. A job that was just found must not count as
+        // silent for too long, and be run again beside it.
+        task: Some(Task::begun(id.as_str().to_owned(), now)),
     }
 }
 

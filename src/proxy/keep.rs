@@ -15,7 +15,7 @@ use crate::fault;
 use crate::generation::Kind;
 use crate::media::{links, medium};
 use crate::once::Ending;
-use crate::store::{self, Entry, Record, Shelf, StoreError, Task, TaskState};
+use crate::store::{self, Entry, Record, Shelf, StoreError, Task};
 
 /// All that has to do with a run while its answer is made durable.
 ///
@@ -154,14 +154,7 @@ impl Keeping {
             previous: None,
             media: Vec::new(),
             passed_by: None,
-            task: task.map(|id| Task {
-                id,
-                state: TaskState::Running,
-                started_at: now,
-                ended_at: None,
-                total_tokens: None,
-                polls: Vec::new(),
-            }),
+            task: task.map(|id| Task::begun(id, now)),
         };
         if self.archives {
             medium::want(&mut record, self.links());

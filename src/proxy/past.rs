@@ -24,7 +24,7 @@ use crate::generation::Kind;
 use crate::generation::outcome::{self, Answer, BodySummary, Verdict};
 use crate::jobs::{PollAnswer, Question, dialect};
 use crate::message::{Body, coding, headers, peek};
-use crate::store::{self, Entry, Record, Task, TaskState};
+use crate::store::{self, Entry, Record, Task};
 
 /// The largest answer that is looked into, as it comes and in its plain form, and how long its end is
 /// waited for: it is a few kilobytes, and whoever submitted has no use for a part of it.
@@ -126,14 +126,7 @@ impl Proxy {
             usd: stake.recorded(stake.expected()),
             run: Some(stake.run()),
             extent: Some(stake.extent()),
-            task: Some(Task {
-                id,
-                state: TaskState::Running,
-                started_at: now,
-                ended_at: None,
-                total_tokens: None,
-                polls: Vec::new(),
-            }),
+            task: Some(Task::begun(id, now)),
             previous: None,
             media: Vec::new(),
             passed_by: None,

@@ -27,8 +27,8 @@ use crate::metrics::Metrics;
 /// closes it, and no request meets a connection that is just being closed.
 const KEEP_ALIVE: Duration = Duration::from_mins(2);
 
-/// How long, and for how many bytes, a client is listened to that still sends when its answer is
-/// complete. Closing at once would reset the connection, and take the answer away with what the
+/// How long a client has that still sends when its answer is complete, and for how many bytes it is
+/// listened to. Closing at once would reset the connection, and take the answer away with what the
 /// client has not read yet (RFC 9112 §9.6).
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
@@ -235,7 +235,8 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
-    /// Ready once the client has ended, or was listened to for long enough.
+    /// Ready once the client has ended, or had time enough. One that sends more than is listened to has
+    /// to wait, and finds its answer meanwhile.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut scrap = [0; 8 * 1024];
         while self.lingering.heard < LINGER_BYTES {
@@ -245,10 +246,10 @@ impl<S: AsyncRead + Unpin> Wire<S> {
                     self.lingering.heard += buffer.filled().len();
                 }
                 Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return self.lingering.time.poll((), LINGER, context),
+                Poll::Pending => break,
             }
         }
-        Poll::Ready(())
+        self.lingering.time.poll((), LINGER, context)
     }
 }
 

@@ -136,6 +136,20 @@ pub struct Task {
     pub polls: Vec<PollRecord>,
 }
 
+impl Task {
+    /// A job that was accepted at this time, or found then, and of which nothing else is known.
+    pub fn begun(id: String, at: Timestamp) -> Self {
+        Self {
+            id,
+            state: TaskState::Running,
+            started_at: at,
+            ended_at: None,
+            total_tokens: None,
+            polls: Vec::new(),
+        }
+    }
+}
+
 /// How far a kept job is. A job that failed is not kept, so there is no word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

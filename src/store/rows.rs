@@ -21,6 +21,7 @@ use super::error::is_out_of_space;
 use super::folder::FolderMark;
 use super::row::{Row, TaskHash};
 use crate::generation::Fingerprint;
+use crate::message::said;
 
 /// Without this sled takes up to 1 GiB.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -348,15 +349,7 @@ fn scan<T>(
 fn guarded<T, E: Into<IndexError>>(call: impl FnOnce() -> Result<T, E>) -> Result<T, IndexError> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(Into::into),
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(IndexError::Panicked(
-                text.unwrap_or("without a message").to_owned(),
-            ))
-        }
+        Err(panic) => Err(IndexError::Panicked(said(&*panic))),
     }
 }
 

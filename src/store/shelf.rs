@@ -2,7 +2,6 @@
 
 mod blobs;
 
-use std::any::Any;
 use std::fmt;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -18,6 +17,7 @@ use super::evict::{self, Forgotten};
 use super::turns::Turns;
 use super::{Binding, BlobHash, Entry, Imported, Intent, Store, StoreError};
 use crate::generation::Fingerprint;
+use crate::message::said;
 
 /// A store behind the async threads; cheap to clone.
 ///
@@ -368,13 +368,6 @@ fn put_in_turn(
     }
     store.put(&entry)?;
     Ok(Arc::new(entry))
-}
-
-/// What a panic has said.
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("without a message").to_owned()
 }
 
 /// Does what `decide` says with an entry, in its turn; see [`Shelf::change_and`].

@@ -43,6 +43,25 @@ async fn an_early_answer_reaches_a_client_that_still_sends() {
     assert_eq!(house.sandbox.requests().len(), 0);
 }
 
+/// As programs do that send whatever the system takes before they look at what has come.
+#[tokio::test]
+async fn an_early_answer_reaches_a_client_that_sends_as_fast_as_it_can() {
+    let house = House::with(|config| config.cache.max_request_body = 1024).await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999999999\r\n\r\n";
+    let mut socket = house.connect().await;
+    socket.send(head).await;
+    let piece = vec![b'x'; 65_536];
+    let stalls = Duration::from_millis(500);
+    let mut sent = 0;
+    while let Ok(is_taken) = tokio::time::timeout(stalls, socket.try_send(&piece)).await {
+        assert!(is_taken, "reset after {sent} bytes");
+        sent += piece.len();
+        assert!(sent < 64 * 1024 * 1024, "it goes on for ever");
+    }
+    assert!(sent > SENT);
+    assert_eq!(socket.answer().await.status, 413);
+}
+
 #[tokio::test]
 async fn nobody_is_listened_to_for_long() {
     let house = House::with(|config| config.cache.max_request_body = 1024).await;

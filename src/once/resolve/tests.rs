@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::{Ttl, UnknownOutcome};
 use crate::once::{Failure, Flight, Found, Freshness, Lead, Query, Reason};
-use crate::store::{DiskStore, IntentState, Shelf};
+use crate::store::{DiskStore, IntentState, Shelf, TaskState};
 
 fn key(n: u8) -> Fingerprint {
     Fingerprint::from_bytes([n; 32])
