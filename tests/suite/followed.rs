@@ -32,6 +32,11 @@ async fn api(house: &House, path: &str) -> Vec<Value> {
     call.send().await.json().as_array().unwrap().clone()
 }
 
+async fn running(house: &House) -> usize {
+    let jobs = api(house, "/api/jobs").await;
+    jobs.iter().filter(|job| job["state"] == "running").count()
+}
+
 fn kept(house: &House) -> usize {
     files_below(&house.data_dir().join("generations")).len()
 }
@@ -137,6 +142,8 @@ async fn two_identical_ones_are_two_jobs_that_nobody_joins() {
         bill > 1.0 && (spent - bill).abs() < 1e-6,
         "{spent} of {bill}"
     );
+    // It is booked before it is kept as ended.
+    until_async(async || running(&house).await == 0).await;
     until(|| kept(&house) == 1).await;
     let call = house.client().post(VIDEO).json(&clip);
     assert!(call.send().await.is_hit());
