@@ -13,11 +13,11 @@ use super::record::{Entry, Payload};
 use crate::generation::Fingerprint;
 
 /// How much is at hand at most, in bytes.
-const MOST: u64 = 32 * 1024 * 1024;
+const MOST: u64 = 24 * 1024 * 1024;
 /// The largest body that is, in bytes.
 pub(super) const LARGEST: u64 = 1024 * 1024;
 /// What an entry takes beside its bodies, about.
-const RECORD: u64 = 1024;
+const RECORD: u64 = 2 * 1024;
 /// How many entries there may be before the tables grow. It also bounds the parts that the room is divided
 /// into to eight, of which each has room for the largest body.
 const FIRST_ROOM: usize = 256;
