@@ -154,7 +154,17 @@ async fn a_job_that_was_taken_up_is_followed() {
         }
     };
     soon(ended).await;
-    let shown = world.json(&["jobs", "show", &task]).await;
+    // Its file is looked at behind the end: `media` of a job stands still only afterwards.
+    let looked_at = async {
+        loop {
+            let shown = world.json(&["jobs", "show", &task]).await;
+            if shown["media"][0]["state"] != "wanted" {
+                return shown;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let shown = soon(looked_at).await;
     assert!(shown["next_poll_at"].is_null(), "{shown}");
     proxy.stop().await;
     assert!(shown["age_seconds"].is_u64(), "{shown}");
