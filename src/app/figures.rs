@@ -42,18 +42,13 @@ fn of_lines(ledger: &Arc<Ledger>) -> Reading {
     })
 }
 
-fn of_runs(proxy: &Live<Proxy>) -> [Reading; 3] {
-    let (calls, waiting, jobs) = (proxy.clone(), proxy.clone(), proxy.clone());
+fn of_runs(proxy: &Live<Proxy>) -> [Reading; 2] {
+    let (calls, jobs) = (proxy.clone(), proxy.clone());
     [
         Reading::gauge(
             "paid_calls_in_flight",
             "Generations that are being run, jobs apart",
             move || count(calls.load().under_way()),
-        ),
-        Reading::gauge(
-            "requests_waiting",
-            "Requests that wait for the beginning of an answer that is being paid for",
-            move || count(waiting.load().once().waiting()),
         ),
         Reading::gauge("jobs_running", "Video jobs that are followed", move || {
             count(jobs.load().jobs_running())

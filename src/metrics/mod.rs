@@ -45,6 +45,7 @@ pub struct Metrics {
     heads: Timings,
     answers: Timings,
     requests_in_flight: Gauge,
+    requests_waiting: Gauge,
     connections: Gauge,
     tunnels: Gauge,
     received: Counter,
@@ -64,6 +65,7 @@ impl Default for Metrics {
             heads: Timings::default(),
             answers: Timings::default(),
             requests_in_flight: Gauge::default(),
+            requests_waiting: Gauge::default(),
             connections: Gauge::default(),
             tunnels: Gauge::default(),
             received: Counter::default(),
@@ -90,6 +92,12 @@ impl Metrics {
     /// A request has begun; it counts as under way until what comes back is dropped.
     pub fn request_begins(&self) -> UnderWay {
         UnderWay::of(&self.requests_in_flight)
+    }
+
+    /// A request waits for the beginning of an answer that is being paid for, until what comes back is
+    /// dropped.
+    pub fn request_waits(&self) -> UnderWay {
+        UnderWay::of(&self.requests_waiting)
     }
 
     /// A connection is open, until what comes back is dropped.
@@ -173,6 +181,8 @@ impl Metrics {
         on.register("upstream_answer_seconds", help, self.answers.family());
         let help = "Requests that are being answered";
         on.register("requests_in_flight", help, self.requests_in_flight.clone());
+        let help = "Requests that wait for the beginning of an answer that is being paid for";
+        on.register("requests_waiting", help, self.requests_waiting.clone());
         let (connections, tunnels) = (self.connections.clone(), self.tunnels.clone());
         on.register("connections", "Open connections of clients", connections);
         on.register("tunnels", "Open WebSockets", tunnels);

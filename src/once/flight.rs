@@ -104,11 +104,6 @@ impl Flight {
         self.stage.send_replace(stage);
     }
 
-    /// How many wait for it now.
-    pub(super) fn waiting(&self) -> usize {
-        self.stage.receiver_count()
-    }
-
     /// Waits until there is something to answer with: never [`Stage::Waiting`].
     ///
     /// # Cancel safety

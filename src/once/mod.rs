@@ -123,16 +123,6 @@ impl Once {
         lock(&self.flights).values().map(Vec::len).sum()
     }
 
-    /// How many requests wait for the beginning of an answer that is under way.
-    pub fn waiting(&self) -> usize {
-        let flights = lock(&self.flights);
-        flights
-            .values()
-            .flatten()
-            .map(|flight| flight.waiting())
-            .sum()
-    }
-
     /// The generations that are under way at this moment, in no certain order.
     pub fn keys_under_way(&self) -> Vec<Fingerprint> {
         lock(&self.flights).keys().copied().collect()

@@ -50,7 +50,9 @@ impl Proxy {
         role: Role,
     ) -> Result<Turn, Error> {
         let first = matches!(role, Role::Leader(_));
+        let waits = self.metrics.request_waits();
         let stage = flight.answer().await;
+        drop(waits);
         self.note_joined(&stage, (role, claim));
         let (mut response, status) = match stage {
             Stage::Live(answer) => (reply::arriving(&answer, first, None), role.stored()),

@@ -18,7 +18,7 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, what)
         .await
-        .expect("nothing happened for ten seconds")
+        .expect("nothing happened for a minute")
 }
 
 /// A sandbox with the defaults.

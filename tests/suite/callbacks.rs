@@ -71,7 +71,7 @@ async fn fifty_callers_are_called_once_each() {
     let mut under_way = vec![begin(0)];
     gate.arrived(1).await;
     under_way.extend((1..20).map(begin));
-    house.settle().await;
+    house.waiting(20).await;
     gate.release();
     let mut id = String::new();
     for call in under_way {
@@ -295,7 +295,7 @@ async fn who_leaves_before_the_answer_is_called_all_the_same() {
     let leader = begin("/leader");
     gate.arrived(1).await;
     let follower = begin("/follower");
-    house.settle().await;
+    house.waiting(2).await;
     leader.leave().await;
     follower.leave().await;
     gate.release();

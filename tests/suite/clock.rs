@@ -91,7 +91,7 @@ async fn a_jump_in_flight_costs_nothing() {
         let first = image(&house, "in flight").begin();
         gate.arrived(1).await;
         let other = image(&house, "in flight").begin();
-        house.settle().await;
+        house.waiting(2).await;
         clock.jump(hours(jump));
         gate.release();
         let (first, other) = (first.answer().await, other.answer().await);

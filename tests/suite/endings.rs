@@ -39,7 +39,7 @@ async fn together(house: &House, what: &(&str, Value), then: impl FnOnce(&Gate))
     let first = call(house, what).begin();
     gate.arrived(1).await;
     let others: Vec<_> = (0..OTHERS).map(|_| call(house, what).begin()).collect();
-    house.settle().await;
+    house.waiting(1 + OTHERS).await;
     then(&gate);
     gate.release();
     let mut answers = vec![first.answer().await];
@@ -228,7 +228,7 @@ async fn shut_down() {
         let first = call(&house, &what).begin();
         gate.arrived(1).await;
         let other = call(&house, &what).begin();
-        house.settle().await;
+        house.waiting(2).await;
         assert_eq!(house.shutdown().await, Drained::CutOff(1));
         drop((first, other));
         // The run lives on in this process, as it would not in one that has ended: a copy of the

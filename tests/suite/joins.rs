@@ -20,7 +20,7 @@ async fn crowd(house: &House, path: &str, body: &Value, n: usize) -> Vec<Answer>
     let mut all: Vec<Underway> = vec![begin()];
     gate.arrived(1).await;
     all.extend((1..n).map(|_| begin()));
-    house.settle().await;
+    house.waiting(n).await;
     assert!(all.iter().all(|call| !call.is_over()));
     gate.release();
     let mut answers = Vec::new();
@@ -159,7 +159,7 @@ async fn a_joiner_that_never_reads_slows_nobody() {
     gate.arrived(1).await;
     let slow = tokio::spawn(call().open());
     let second = call().begin();
-    house.settle().await;
+    house.waiting(3).await;
     gate.release();
     // Its head is here; its body is far more than sockets hold.
     let slow = slow.await.unwrap().unwrap();
@@ -244,7 +244,7 @@ async fn a_stream_that_is_cut_off_breaks_for_everybody() {
     let first = call().begin();
     gate.arrived(1).await;
     let second = call().begin();
-    house.settle().await;
+    house.waiting(2).await;
     gate.release();
     let (first, second) = (first.try_answer().await, second.try_answer().await);
     assert!(
@@ -296,7 +296,7 @@ async fn who_joins_beside_a_no_cache_takes_the_newest() {
     let fresh = image(&client, "newest").cache_control("no-cache").begin();
     gate.arrived(2).await;
     let joined = image(&client, "newest").begin();
-    house.settle().await;
+    house.waiting(3).await;
     gate.release();
     let (first, fresh) = (first.answer().await, fresh.answer().await);
     assert_ne!(first.body, fresh.body);

@@ -58,7 +58,7 @@ async fn a_client_that_leaves_before_the_head_finds_the_answer_when_it_comes_bac
         gate.arrived(1).await;
         leaver.leave().await;
         let back = call().begin();
-        house.settle().await;
+        house.waiting(1).await;
         gate.release();
         let back = back.answer().await;
         assert_eq!(back.status, 200, "{name}");
@@ -78,7 +78,7 @@ async fn a_run_that_everybody_has_left_is_kept() {
         let first = call().begin();
         gate.arrived(1).await;
         let others: Vec<_> = (1..20).map(|_| call().begin()).collect();
-        house.settle().await;
+        house.waiting(20).await;
         first.leave().await;
         for other in others {
             other.leave().await;
@@ -148,7 +148,7 @@ async fn a_joiner_that_leaves_changes_nothing_for_the_others() {
     gate.arrived(1).await;
     let joiners = [call(), call()].map(Call::begin);
     let [leaver, stayer] = joiners;
-    house.settle().await;
+    house.waiting(3).await;
     leaver.leave().await;
     gate.release();
     assert_eq!(lead.answer().await.body, stayer.answer().await.body);

@@ -53,7 +53,7 @@ pub(crate) const UPSTREAM_KEY: &str = "sk-upstream-of-the-suite";
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, what)
         .await
-        .expect("nothing happened for twenty seconds")
+        .expect("nothing happened for a minute")
 }
 
 /// Waits until something that nobody announces has come true.
@@ -217,8 +217,21 @@ impl House {
         Gate(self.sandbox.hold_stream(route_prefix, after_events))
     }
 
-    /// Lets everything that was sent before reach the place where it waits: these round trips take
-    /// the same way, body and store, one after the other, behind it.
+    /// Waits until so many requests wait for the beginning of an answer that is being paid for,
+    /// whoever leads among them.
+    pub(crate) async fn waiting(&self, requests: usize) {
+        let line = format!("reprise_requests_waiting {requests}");
+        let client = self.client();
+        until_async(async || {
+            let figures = client.get("/metrics").send().await.text();
+            figures.lines().any(|figure| figure == line)
+        })
+        .await;
+    }
+
+    /// Lets what was sent before go on for a while: these round trips take the same way, body and
+    /// store, one after the other. Good for seeing that nothing happens; see [`Self::waiting`] for
+    /// those who join.
     pub(crate) async fn settle(&self) {
         let client = self.client();
         for _ in 0..10 {

@@ -38,7 +38,7 @@ async fn a_call_holds_its_slot_also_when_its_client_has_left() {
     let said = post(&house, CHAT, &chat("two")).send().await;
     assert_refused(&said, "concurrent_generations", 1);
     let joiner = post(&house, IMAGES, &image("one")).begin();
-    house.settle().await;
+    house.waiting(2).await;
     first.leave().await;
     assert_refused(&other().send().await, "concurrent_generations", 1);
     assert!(!joiner.is_over(), "joining is free");
