@@ -129,12 +129,12 @@ impl Store for DiskStore {
         let key = &entry.record.key;
         let folder = self.enter(key);
         let writing = self.writing.begin(key);
+        let changing = self.warm.change(key);
         let before = self.files.len(key);
         let freed = match self.files.write(key, (before, &bytes)) {
             Ok(stamp) => {
                 fault::point("before-row");
                 self.index.put(key, &Row::of(stamp, &entry));
-                self.warm.forget(key);
                 fault::point("after-row");
                 let sizes = folder.counted((before, stamp.len));
                 self.book.written(key, sizes, &blobs)
@@ -142,13 +142,12 @@ impl Store for DiskStore {
             Err(error) => {
                 // The file may be the old or the new one; it says which.
                 self.index.refresh(key);
-                self.warm.forget(key);
                 let sizes = folder.counted((before, self.files.len(key)));
                 self.book.maybe_written(key, sizes, &blobs);
                 return Err(error);
             }
         };
-        drop((writing, folder));
+        drop((changing, writing, folder));
         self.free(&freed);
         Ok(())
     }
@@ -156,20 +155,19 @@ impl Store for DiskStore {
     fn remove(&self, key: &Fingerprint) -> Result<bool, StoreError> {
         let folder = self.enter(key);
         let writing = self.writing.begin(key);
+        let changing = self.warm.change(key);
         let before = self.files.len(key);
         let removed = self.files.remove(key);
         if removed.is_err() {
             // What stays is found as before.
             self.index.refresh(key);
-            self.warm.forget(key);
             let sizes = folder.counted((before, self.files.len(key)));
             self.book.maybe_written(key, sizes, &[]);
             return removed;
         }
         self.index.remove(key);
-        self.warm.forget(key);
         let freed = self.book.removed(key, folder.counted((before, 0)).0);
-        drop((writing, folder));
+        drop((changing, writing, folder));
         self.free(&freed);
         removed
     }

@@ -3,6 +3,9 @@
 //! A kept answer never changes without a `put` or a `remove` of its key, so one that is at hand is
 //! served without a look at the disk and without another thread. What is at hand was checked when it
 //! was read.
+//!
+//! Not everybody who reads an entry looks here first. So while a key changes nothing of it is at hand:
+//! whoever has seen what stands now is never shown afterwards what stood before.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,8 +31,22 @@ const GROUPS: usize = 64;
 /// What is at hand.
 pub(super) struct Warm {
     entries: Cache<Fingerprint, Arc<Entry>, Weight>,
-    /// How often something in a group has changed.
-    changes: [Mutex<u64>; GROUPS],
+    groups: [Mutex<Group>; GROUPS],
+}
+
+#[derive(Default)]
+struct Group {
+    /// How many changes of its keys have begun and ended.
+    changes: u64,
+    /// The keys that are changing now.
+    changing: Vec<Fingerprint>,
+}
+
+/// A change of an entry, from before anybody can see it until everybody does.
+#[must_use = "the change is over when this is dropped"]
+pub(super) struct Changing<'a> {
+    warm: &'a Warm,
+    key: Fingerprint,
 }
 
 /// How things stood when an entry began to be read.
@@ -50,7 +67,7 @@ impl Warm {
     pub(super) fn new() -> Self {
         Self {
             entries: Cache::with_weighter(FIRST_ROOM, MOST, Weight),
-            changes: std::array::from_fn(|_| Mutex::default()),
+            groups: std::array::from_fn(|_| Mutex::default()),
         }
     }
 
@@ -61,34 +78,51 @@ impl Warm {
 
     /// To be called before an entry is read that may be [kept](Self::keep) at hand.
     pub(super) fn before(&self, key: &Fingerprint) -> Before {
-        Before(*self.changes_of(key))
+        Before(self.group_of(key).changes)
     }
 
-    /// Has an entry at hand, unless something has changed since `before`: then it may be an old one.
+    /// Has an entry at hand, unless something changes or has changed since `before`: then it may be an
+    /// old one.
     /// One that is not whole in memory is left out: it would keep its blobs from being removed.
     pub(super) fn keep(&self, before: Before, entry: &Arc<Entry>) {
         let mut bodies = std::iter::once(&entry.body).chain(&entry.polls);
         if !bodies.all(|payload| matches!(payload, Payload::Bytes(_))) {
             return;
         }
-        let changes = self.changes_of(&entry.record.key);
-        if *changes == before.0 {
-            self.entries.insert(entry.record.key, entry.clone());
+        let key = &entry.record.key;
+        let group = self.group_of(key);
+        if group.changes == before.0 && !group.changing.contains(key) {
+            self.entries.insert(*key, entry.clone());
         }
     }
 
-    /// The entry of `key` is about to have changed: whoever asks from now on gets what stands.
-    pub(super) fn forget(&self, key: &Fingerprint) {
-        let mut changes = self.changes_of(key);
-        *changes = changes.wrapping_add(1);
+    /// The entry of `key` is about to change: it is not at hand until it has.
+    pub(super) fn change(&self, key: &Fingerprint) -> Changing<'_> {
+        let mut group = self.group_of(key);
+        group.changes = group.changes.wrapping_add(1);
+        group.changing.push(*key);
         self.entries.remove(key);
+        Changing {
+            warm: self,
+            key: *key,
+        }
     }
 
-    fn changes_of(&self, key: &Fingerprint) -> MutexGuard<'_, u64> {
+    fn group_of(&self, key: &Fingerprint) -> MutexGuard<'_, Group> {
         let [.., last] = key.as_bytes();
         let group = usize::from(*last) % GROUPS;
-        self.changes[group]
+        self.groups[group]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        let mut group = self.warm.group_of(&self.key);
+        // Whoever has read the key meanwhile may have read what stood before.
+        group.changes = group.changes.wrapping_add(1);
+        let at = group.changing.iter().position(|key| *key == self.key);
+        at.map(|at| group.changing.swap_remove(at));
     }
 }

@@ -42,11 +42,46 @@ fn a_slow_reader_keeps_nothing_old() {
     let warm = Warm::new();
     let old = Arc::new(chat(1, b"old"));
     let before = warm.before(&key(1));
-    warm.forget(&key(1));
-    warm.keep(before, &old);
-    assert!(warm.get(&key(1)).is_none());
+    let changing = warm.change(&key(1));
+    let meanwhile = warm.before(&key(1));
+    for before in [before, meanwhile] {
+        warm.keep(before, &old);
+        assert!(warm.get(&key(1)).is_none(), "it changes");
+    }
+    let other = Arc::new(chat(65, b"another of its group"));
+    warm.keep(warm.before(&key(65)), &other);
+    assert!(warm.get(&key(65)).is_some(), "others do not");
+    drop(changing);
+    for before in [before, meanwhile] {
+        warm.keep(before, &old);
+        assert!(warm.get(&key(1)).is_none(), "it has changed");
+    }
     warm.keep(warm.before(&key(1)), &old);
     assert!(warm.get(&key(1)).is_some());
+}
+
+/// Polls read what is kept, submits what is at hand: who has seen the newer answer in one way does not
+/// see the older one in the other.
+#[test]
+fn what_was_seen_anew_is_not_seen_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).0;
+    let version = |entry: &Entry| match &entry.body {
+        Payload::Bytes(body) => std::str::from_utf8(body).unwrap().parse::<u32>().unwrap(),
+        Payload::Blob { .. } => panic!("it is small"),
+    };
+    let put = |n: u32| store.put(&chat(1, n.to_string().as_bytes())).unwrap();
+    put(0);
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| (1..=200).for_each(put));
+        while !writing.is_finished() {
+            let kept = version(&store.get(&key(1)).unwrap().unwrap());
+            let at_hand = store.at_hand(&key(1));
+            let shown = at_hand.or_else(|| store.take_up(&key(1)).unwrap());
+            let shown = version(&shown.unwrap());
+            assert!(shown >= kept, "{shown} after {kept}");
+        }
+    });
 }
 
 #[test]
