@@ -7,6 +7,8 @@
 
 use std::mem;
 
+use super::streams::Streams;
+
 /// The longest line of which everything is kept: no number of a `Content-Length` is longer.
 const KEPT: usize = 256;
 
@@ -15,7 +17,8 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 
 /// What follows that line before an HTTP/2 connection is one: the rest of the preface, and the
 /// head of the SETTINGS frame that a client has to begin with (RFC 9113 §3.4).
-const HTTP2_OPENING: u64 = b"\r\nSM\r\n\r\n".len() as u64 + 9;
+const HTTP2_OPENING: u64 = b"\r\nSM\r\n\r\n".len() as u64 + FRAME_HEAD;
+const FRAME_HEAD: u64 = 9;
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub(super) struct Framing {
     doubt: Option<(u64, Doubt)>,
     fragment: bool,
     http2: bool,
+    /// What is under way, once it is HTTP/2.
+    pub(super) streams: Streams,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -106,12 +111,18 @@ impl Framing {
                 }
                 Part::Http2(left) => {
                     let rest = skip(left, bytes);
+                    let taken = bytes.len() - rest.len();
+                    // What is last of an opening is the head of a frame.
+                    let of_frame = FRAME_HEAD.saturating_sub(*left);
+                    let of_frame = usize::try_from(of_frame).map_or(taken, |most| most.min(taken));
+                    self.streams.read(&bytes[taken - of_frame..taken]);
                     self.part = over(*left, Part::Other, self.part);
                     rest
                 }
                 Part::RequestLine | Part::Headers | Part::ChunkSize | Part::Trailers => {
                     self.read_line(bytes)
                 }
+                Part::Other if self.http2 => return self.streams.read(bytes),
                 Part::Other | Part::Unknown | Part::Broken => return,
             };
         }

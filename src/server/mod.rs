@@ -5,8 +5,10 @@
 //!
 //! [`door`] is where TLS is: it makes a socket a connection that HTTP is spoken on.
 //!
-//! [`preface`] finds out which HTTP a client speaks, [`connection`] speaks it. Between that and hyper lies the [`wire`], which ends what would wait for ever and reads
-//! with [`framing`] where messages begin and end; between hyper and the routes an [`exchange`].
+//! [`preface`] finds out which HTTP a client speaks, [`connection`] speaks it. Between that and hyper
+//! lies the [`wire`], which ends what would wait for ever and reads with [`framing`] where messages
+//! begin and end, with [`streams`] which answers have left, and with [`linger`] what still comes at an
+//! end; between hyper and the routes an [`exchange`].
 //! The two speak through the connection's [`tally`]. [`figures`] is who may read `/metrics`.
 //!
 //! In the program connections are served on threads of their own, the [`workers`].
@@ -18,11 +20,13 @@ mod door;
 mod exchange;
 mod figures;
 mod framing;
+mod linger;
 mod pace;
 mod places;
 mod preface;
 mod refusal;
 mod routes;
+mod streams;
 mod tally;
 mod wire;
 pub mod workers;

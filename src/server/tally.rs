@@ -103,6 +103,11 @@ impl Tally {
         self.waiting.wake();
     }
 
+    /// Has the connection look anew at what it waits for.
+    pub(super) fn wake(&self) {
+        self.waiting.wake();
+    }
+
     /// Has a task polled once there is another answer, or the connection's place is needed.
     pub(super) fn wake_when_answered(&self, waker: &Waker) {
         self.waiting.register(waker);

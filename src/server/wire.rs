@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::Deadline;
 use super::framing::{Framing, Place};
+use super::linger::Lingering;
 use super::places::Seat;
 use super::tally::{Rest, Tally};
 use super::workers::Hold;
@@ -27,15 +28,12 @@ use crate::metrics::Metrics;
 /// closes it, and no request meets a connection that is just being closed.
 const KEEP_ALIVE: Duration = Duration::from_mins(2);
 
-/// How long a client has that still sends when its answer is complete, and for how many bytes it is
-/// listened to. Closing at once would reset the connection, and take the answer away with what the
-/// client has not read yet (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1024 * 1024;
-
 const STALLED: &str = "the client takes nothing of its answer";
+const NOT_TAKEN: &str = "the client takes nothing of an answer";
 /// In place of a count of requests: no request is waited for, but time passes.
 const LOOKING: u64 = u64::MAX;
+/// Beside a count of what has left of the last answers, which hyper has whole: a client takes them.
+const LEAVING: u64 = 1 << 63;
 
 /// A client's connection.
 pub(super) struct Wire<S> {
@@ -56,12 +54,6 @@ pub(super) struct Wire<S> {
     /// Their drop is what they are for.
     seat: Option<(Seat, Option<Hold>)>,
     metrics: Metrics,
-}
-
-struct Lingering {
-    shut: bool,
-    heard: usize,
-    time: Deadline<()>,
 }
 
 impl<S> Wire<S> {
@@ -86,11 +78,7 @@ impl<S> Wire<S> {
             patience,
             reading: Deadline::new(),
             writing: Deadline::new(),
-            lingering: Lingering {
-                shut: false,
-                heard: 0,
-                time: Deadline::new(),
-            },
+            lingering: Lingering::new(),
             ended: false,
             clear: Some(0),
             instead: Bytes::new(),
@@ -123,12 +111,16 @@ impl<S> Wire<S> {
     }
 
     /// The next request, whatever else its client may say; while there are some, a look now and
-    /// then whether each answer moves.
+    /// then whether each answer moves; when hyper has the last of them whole, that they leave.
     fn expected_of_http2(&self) -> Option<((Place, u64), Duration)> {
         if !self.framing.is_http2() || self.tally.is_upgraded() {
             return None;
         }
         Some(match self.tally.settled() {
+            Some(_) if self.framing.streams.is_any_open() => {
+                let moved = LEAVING | self.framing.streams.moved();
+                ((Place::Beyond, moved), self.patience.body)
+            }
             Some(requests) => ((Place::Beyond, requests), KEEP_ALIVE),
             None => ((Place::Beyond, LOOKING), self.patience.body / 4),
         })
@@ -148,9 +140,14 @@ impl<S> Wire<S> {
             Some(Place::Opening | Place::Head) => Rest::Unspoken,
             // Its last answer may still be on its way out.
             Some(Place::Between) if self.clear.is_some() => Rest::Idle,
-            Some(Place::Beyond) if self.tally.settled().is_some() => Rest::Idle,
+            Some(Place::Beyond) if self.is_http2_done() => Rest::Idle,
             Some(Place::Between | Place::Beyond | Place::Body) | None => Rest::Busy,
         }
+    }
+
+    /// Whether every request over HTTP/2 has its answer, and each of them has left.
+    fn is_http2_done(&self) -> bool {
+        self.tally.settled().is_some() && !self.framing.streams.is_any_open()
     }
 
     /// What is wrong with how long it took.
@@ -158,8 +155,9 @@ impl<S> Wire<S> {
         match what {
             (Place::Beyond, LOOKING) => {
                 let stalled = self.tally.paces.stalled(self.patience.body);
-                stalled.then_some("the client takes nothing of an answer")
+                stalled.then_some(NOT_TAKEN)
             }
+            (Place::Beyond, LEAVING..) => Some(NOT_TAKEN),
             (Place::Between | Place::Beyond, _) => Some("the connection was idle for long"),
             (Place::Opening | Place::Head | Place::Body, _) => {
                 Some("the request's head took longer than server.header_timeout")
@@ -173,6 +171,24 @@ impl<S> Wire<S> {
         match self.framing.place() {
             Place::Head | Place::Body | Place::Beyond => !self.ended,
             Place::Opening | Place::Between => false,
+        }
+    }
+
+    /// Reads along what hyper has written over HTTP/2.
+    fn follow(&mut self, written: &Poll<io::Result<usize>>, slices: &[IoSlice<'_>]) {
+        if !self.framing.is_http2() {
+            return;
+        }
+        let Poll::Ready(Ok(mut left)) = *written else {
+            return;
+        };
+        for slice in slices {
+            let now = left.min(slice.len());
+            left -= now;
+            if self.framing.streams.wrote(&slice[..now]) {
+                // hyper does not ask for the next request by itself.
+                self.tally.wake();
+            }
         }
     }
 
@@ -234,25 +250,6 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Wire<S> {
-    /// Ready once the client has ended, or had time enough. One that sends more than is listened to has
-    /// to wait, and finds its answer meanwhile.
-    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut scrap = [0; 8 * 1024];
-        while self.lingering.heard < LINGER_BYTES {
-            let mut buffer = ReadBuf::new(&mut scrap);
-            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.lingering.heard += buffer.filled().len();
-                }
-                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(()),
-                Poll::Pending => break,
-            }
-        }
-        self.lingering.time.poll((), LINGER, context)
-    }
-}
-
 impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -278,7 +275,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let rest = this.rest(expected.map(|((place, _), _)| place));
         this.tally.rest(rest);
         if rest != Rest::Busy && this.tally.is_shed() {
-            return Poll::Ready(Err(too_slow("its place was needed")));
+            // As if its client had ended: hyper then takes leave, and what has left is not taken back.
+            let leaves = this.framing.place() == Place::Beyond;
+            let gone = too_slow("its place was needed");
+            return Poll::Ready(if leaves { Ok(()) } else { Err(gone) });
         }
         let Some((what, limit)) = expected else {
             this.reading.forget();
@@ -305,6 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         }
         ready!(self.poll_instead(context))?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.follow(&written, &[IoSlice::new(bytes)]);
         self.wrote(written, context)
     }
 
@@ -321,6 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         }
         ready!(self.poll_instead(context))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.follow(&written, slices);
         self.wrote(written, context)
     }
 
@@ -346,7 +348,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         }
         // What a client still says in another protocol is read by whoever speaks it.
         if !self.tally.is_upgraded() && self.is_speaking() {
-            ready!(self.poll_linger(context));
+            let this = &mut *self;
+            let is_http2 = this.framing.is_http2();
+            ready!(this.lingering.poll(&mut this.stream, is_http2, context));
         }
         Poll::Ready(Ok(()))
     }

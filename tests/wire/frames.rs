@@ -151,6 +151,12 @@ impl Ears {
         .await
     }
 
+    /// Whether the other side ends without taking anything back; to be asked at its end.
+    pub(crate) async fn end_well(&mut self) -> bool {
+        let mut rest = Vec::new();
+        soon(self.0.read_to_end(&mut rest)).await.is_ok()
+    }
+
     /// How long until the other side hangs up, whatever it says.
     pub(crate) async fn closed(&mut self) -> Duration {
         let started = std::time::Instant::now();

@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, what)
         .await
-        .expect("nothing happened for twenty seconds")
+        .expect("nothing happened for a minute")
 }
 
 /// A running proxy with an upstream of its own. Dropped, it stops.

@@ -12,6 +12,7 @@ mod framing;
 mod house;
 mod http2;
 mod key;
+mod leave;
 mod loops;
 mod probes;
 mod program;
