@@ -10,7 +10,9 @@ const HEAD: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 /// Streams that are told apart. hyper ends a connection that has far fewer at once.
 const MOST: usize = 1024;
@@ -24,6 +26,8 @@ pub(super) struct Streams {
     open: Vec<u32>,
     /// The highest that was asked on: what comes on it or below is more of the same request.
     last: u32,
+    /// The one on which a head has begun that goes on in further frames.
+    begun: Option<u32>,
     /// How many frames of answers have left.
     moved: u64,
 }
@@ -33,7 +37,7 @@ pub(super) struct Streams {
 struct Heads {
     head: [u8; HEAD],
     have: usize,
-    /// How much of a frame's payload is still to pass.
+    /// How much of the payload is still to pass.
     left: usize,
 }
 
@@ -47,17 +51,28 @@ impl Streams {
     /// What the client has said, from its first frame on.
     pub(super) fn read(&mut self, bytes: &[u8]) {
         let Self {
-            read, open, last, ..
+            read,
+            open,
+            last,
+            begun,
+            ..
         } = self;
-        read.pass(bytes, |head| match head.kind {
-            HEADERS if head.stream > *last => {
-                *last = head.stream;
-                if open.len() < MOST {
-                    open.push(head.stream);
+        read.pass(bytes, |head| {
+            match head.kind {
+                HEADERS if head.stream > *last => {
+                    *last = head.stream;
+                    *begun = Some(head.stream);
                 }
+                RST_STREAM => close(open, head.stream),
+                _ => {}
             }
-            RST_STREAM => close(open, head.stream),
-            _ => {}
+            // Nobody waits for the answer to a head that is not whole.
+            if matches!(head.kind, HEADERS | CONTINUATION)
+                && head.flags & END_HEADERS != 0
+                && open.len() < MOST
+            {
+                open.extend(begun.take());
+            }
         });
     }
 
@@ -101,20 +116,27 @@ fn close(open: &mut Vec<u32>, stream: u32) {
 }
 
 impl Heads {
+    /// Tells of each frame that has passed whole.
     fn pass(&mut self, mut bytes: &[u8], mut each: impl FnMut(&Head)) {
         while !bytes.is_empty() {
+            if self.have < HEAD {
+                let wanted = (HEAD - self.have).min(bytes.len());
+                let (now, rest) = bytes.split_at(wanted);
+                self.head[self.have..self.have + wanted].copy_from_slice(now);
+                self.have += wanted;
+                bytes = rest;
+                let [high, middle, low, ..] = self.head;
+                self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+            }
+            if self.have < HEAD {
+                return;
+            }
             let payload = self.left.min(bytes.len());
             self.left -= payload;
             bytes = &bytes[payload..];
-            let wanted = (HEAD - self.have).min(bytes.len());
-            let (now, rest) = bytes.split_at(wanted);
-            self.head[self.have..self.have + wanted].copy_from_slice(now);
-            self.have += wanted;
-            bytes = rest;
-            if self.have == HEAD {
+            if self.left == 0 {
                 self.have = 0;
-                let [high, middle, low, kind, flags, stream @ ..] = self.head;
-                self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                let [_, _, _, kind, flags, stream @ ..] = self.head;
                 each(&Head {
                     kind,
                     flags,
@@ -150,11 +172,13 @@ mod tests {
     fn an_answer_is_under_way_from_its_head_to_its_last_frame() {
         let asked = [
             frame(4, 0, 0, 6),
-            frame(HEADERS, END_STREAM, 1, 20),
+            frame(HEADERS, END_STREAM | END_HEADERS, 1, 20),
             frame(HEADERS, 0, 3, 20),
+            frame(CONTINUATION, 0, 3, 20),
+            frame(CONTINUATION, END_HEADERS, 3, 20),
             frame(DATA, 0, 3, 30),
             // Trailers of a request are no further request.
-            frame(HEADERS, END_STREAM, 3, 5),
+            frame(HEADERS, END_STREAM | END_HEADERS, 3, 5),
         ]
         .concat();
         let answered = [
@@ -191,9 +215,26 @@ mod tests {
     }
 
     #[test]
+    fn half_a_head_asks_for_nothing() {
+        let whole = frame(HEADERS, END_HEADERS, 1, 20);
+        for end in 0..whole.len() {
+            let mut streams = Streams::default();
+            streams.read(&whole[..end]);
+            assert!(!streams.is_any_open(), "{end} bytes");
+            streams.read(&whole[end..]);
+            assert!(streams.is_any_open());
+            let answer = frame(DATA, END_STREAM, 1, 20);
+            assert!(!streams.wrote(&answer[..end]) && streams.is_any_open());
+            assert!(streams.wrote(&answer[end..]), "now all of it has left");
+        }
+    }
+
+    #[test]
     fn whoever_resets_a_stream_ends_it() {
         let mut streams = Streams::default();
-        streams.read(&[frame(HEADERS, 0, 1, 2), frame(HEADERS, 0, 3, 2)].concat());
+        for stream in [1, 3] {
+            streams.read(&frame(HEADERS, END_HEADERS, stream, 2));
+        }
         assert!(!streams.wrote(&frame(RST_STREAM, 0, 1, 4)));
         assert!(streams.is_any_open());
         streams.read(&frame(RST_STREAM, 0, 3, 4));
@@ -205,7 +246,7 @@ mod tests {
     fn there_is_an_end_to_what_is_told_apart() {
         let mut streams = Streams::default();
         for stream in 1..5_000_u32 {
-            let mut frame = frame(HEADERS, 0, 0, 0);
+            let mut frame = frame(HEADERS, END_HEADERS, 0, 0);
             frame[5..].copy_from_slice(&stream.to_be_bytes());
             streams.read(&frame);
         }

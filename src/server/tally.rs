@@ -12,6 +12,7 @@ use futures_util::task::AtomicWaker;
 
 use super::framing::{Doubt, Framing};
 use super::pace::Paces;
+use super::quiet::Quiet;
 
 /// What is known of one connection's requests. Over HTTP/1.1 all of it happens in one task, so that
 /// the order of memory does not matter.
@@ -31,6 +32,8 @@ pub(super) struct Tally {
     /// The answers that wait for their client to take more of them; only over HTTP/2, where one
     /// answer may stand still beside others.
     pub(super) paces: Paces,
+    /// How long nothing was said over HTTP/2.
+    pub(super) quiet: Quiet,
 }
 
 /// Whether a connection could be done without.
@@ -68,9 +71,11 @@ impl Tally {
         self.rest.store(rest as u8, Ordering::Relaxed);
     }
 
-    /// Whether the connection is doing this, and was not asked to go yet.
+    /// Whether the connection is doing this, was not asked to go yet, and loses nothing by going.
     pub(super) fn could_go(&self, rest: Rest) -> bool {
-        !self.is_shed() && self.rest.load(Ordering::Relaxed) == rest as u8
+        !self.is_shed()
+            && self.rest.load(Ordering::Relaxed) == rest as u8
+            && self.quiet.is_long_enough()
     }
 
     /// Asks the connection to end, if it does nothing when it hears of it.

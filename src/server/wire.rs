@@ -182,6 +182,7 @@ impl<S> Wire<S> {
         let Poll::Ready(Ok(mut left)) = *written else {
             return;
         };
+        let before = self.framing.streams.moved();
         for slice in slices {
             let now = left.min(slice.len());
             left -= now;
@@ -189,6 +190,9 @@ impl<S> Wire<S> {
                 // hyper does not ask for the next request by itself.
                 self.tally.wake();
             }
+        }
+        if self.framing.streams.moved() != before {
+            self.tally.quiet.answered();
         }
     }
 
@@ -265,6 +269,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             if !this.tally.is_upgraded() {
                 this.framing.read(new);
                 this.tally.note(&this.framing);
+                if this.framing.is_http2() {
+                    this.tally.quiet.heard();
+                }
             }
             this.tally.rest(Rest::Busy);
             return Poll::Ready(read.and(this.check()));
@@ -275,10 +282,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let rest = this.rest(expected.map(|((place, _), _)| place));
         this.tally.rest(rest);
         if rest != Rest::Busy && this.tally.is_shed() {
-            // As if its client had ended: hyper then takes leave, and what has left is not taken back.
-            let leaves = this.framing.place() == Place::Beyond;
-            let gone = too_slow("its place was needed");
-            return Poll::Ready(if leaves { Ok(()) } else { Err(gone) });
+            return Poll::Ready(Err(too_slow("its place was needed")));
         }
         let Some((what, limit)) = expected else {
             this.reading.forget();

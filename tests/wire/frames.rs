@@ -79,6 +79,12 @@ pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
     .concat()
 }
 
+/// A GET as it is said.
+pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
+    let flags = END_HEADERS | END_STREAM;
+    frame(HEADERS, flags, stream, &request("GET", path))
+}
+
 impl Http2 {
     pub(crate) async fn open(house: &House, settings: &[u8]) -> Self {
         let stream = soon(TcpStream::connect(house.addr)).await.unwrap();
@@ -100,9 +106,7 @@ impl Http2 {
 
     /// A GET on a stream of its own.
     pub(crate) async fn get(&mut self, stream: u32, path: &str) -> bool {
-        let fields = request("GET", path);
-        let flags = END_HEADERS | END_STREAM;
-        self.say(&frame(HEADERS, flags, stream, &fields)).await
+        self.say(&get(stream, path)).await
     }
 
     /// Says the same again and again, until the other side hangs up or so many times; how often it

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use reprise::app::App;
+use reprise::app::{App, Drained};
 use reprise::clock::Clock;
 use reprise::config::{self, Config, Sources};
 use reprise::sandbox::{Options, Sandbox};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The key that upstream sees, and nobody else.
@@ -34,6 +35,7 @@ pub(crate) struct House {
     pub(crate) sandbox: Sandbox,
     pub(crate) addr: SocketAddr,
     stop: CancellationToken,
+    run: JoinHandle<Drained>,
     _home: TempDir,
     /// Its drop is what it is for.
     turn: Option<File>,
@@ -75,11 +77,12 @@ impl House {
         );
         let app = soon(app).await.unwrap_or_else(|error| panic!("{error}"));
         let (addr, stop) = (app.addr(), CancellationToken::new());
-        tokio::spawn(app.run(stop.clone()));
+        let run = tokio::spawn(app.run(stop.clone()));
         Self {
             sandbox,
             addr,
             stop,
+            run,
             _home: home,
             turn: None,
         }
@@ -94,6 +97,11 @@ impl House {
     /// Begins to drain.
     pub(crate) fn close(&self) {
         self.stop.cancel();
+    }
+
+    /// Waits for the end of the drain, and how it came.
+    pub(crate) async fn ended(&mut self) -> Drained {
+        (&mut self.run).await.unwrap()
     }
 
     pub(crate) async fn connect(&self) -> Socket {

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, PING, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE, field, frame, length, request,
+    SETTINGS, WINDOW_UPDATE, field, frame, get, length, request,
 };
 use crate::house::{HEAD, House, alone, soon};
 use crate::upstream::Upstream;
@@ -50,11 +50,6 @@ async fn meanwhile<T>(house: &House, what: impl Future<Output = T>) -> T {
     done
 }
 
-fn get(stream: u32) -> Vec<u8> {
-    let flags = END_HEADERS | END_STREAM;
-    frame(HEADERS, flags, stream, &request("GET", "/v1/models"))
-}
-
 #[tokio::test]
 async fn streams_that_are_reset_at_once() {
     let house = house().await;
@@ -62,7 +57,7 @@ async fn streams_that_are_reset_at_once() {
     let mut flood = Vec::new();
     for nth in 0..20_000 {
         let stream = 2 * nth + 1;
-        flood.extend(get(stream));
+        flood.extend(get(stream, "/v1/models"));
         flood.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
     }
     let mut http2 = Http2::open(&house, &[]).await;
@@ -358,8 +353,10 @@ async fn a_client_that_does_not_hear_that_we_close_holds_up_nobody() {
     idle.get(1, "/v1/models").await;
     idle.ears.until(DATA).await.expect("an answer");
     house.close();
-    // It says nothing to a GOAWAY and answers no PING, as one does that waits to ask again.
-    assert!(idle.ears.closed().await < HEAD);
+    // It says nothing to a GOAWAY and answers no PING, as one does that waits to ask again. It might still
+    // be reading, so that it has two seconds to say so.
+    let closed = idle.ears.closed().await;
+    assert!(closed < 4 * HEAD, "{closed:?}");
     held.release();
     asking.ears.until(DATA).await.expect("its answer");
 }

@@ -1,9 +1,11 @@
 //! Nobody who speaks HTTP/2 is sent away before the last of an answer is there, however much of it
 //! the proxy has handed on already: neither by a drain, nor for the place.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::frames::{DATA, Frame, GOAWAY, Http2, WINDOW_UPDATE, frame};
+use reprise::app::Drained;
+
+use crate::frames::{DATA, Frame, GOAWAY, Http2, WINDOW_UPDATE, frame, get};
 use crate::house::{HEAD, House, soon};
 
 /// `SETTINGS_INITIAL_WINDOW_SIZE` = 1,000.
@@ -95,14 +97,42 @@ async fn the_last_of_an_answer_is_not_waited_for_for_ever() {
     assert!(closed < 5 * HEAD, "{closed:?}");
 }
 
-/// One that has its answers and says nothing does not keep the program from ending; it is told so.
+/// Neither who has its answers and says nothing keeps the program from ending, nor who has asked for
+/// half of something, nor who talks on without hearing that it shall leave.
 #[tokio::test]
 async fn who_is_idle_does_not_hold_up_a_drain() {
-    let house = House::new().await;
-    let mut http2 = Http2::open(&house, &[]).await;
-    http2.get(1, "/v1/bytes/5000").await;
-    http2.ears.until(DATA).await.unwrap();
-    house.close();
-    http2.ears.until(GOAWAY).await.unwrap();
-    assert!(http2.ears.closed().await < Duration::from_secs(1));
+    let whole = get(3, "/v1/models");
+    for (says, longest) in [
+        (&[][..], Duration::from_secs(4)),
+        (&whole[..whole.len() - 1], Duration::from_secs(4)),
+        (
+            &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8][..],
+            Duration::from_secs(14),
+        ),
+    ] {
+        let mut house = House::new().await;
+        let mut http2 = Http2::open(&house, &[]).await;
+        http2.get(1, "/v1/bytes/5000").await;
+        http2.ears.until(DATA).await.unwrap();
+        http2.say(says).await;
+        let began = Instant::now();
+        house.close();
+        let ended = soon(async {
+            let mut ended = Box::pin(house.ended());
+            loop {
+                let again = tokio::time::sleep(LOOKED);
+                tokio::select! {
+                    ended = &mut ended => return ended,
+                    () = again => {}
+                }
+                if says.len() == 17 {
+                    http2.say(says).await;
+                }
+            }
+        });
+        assert_eq!(ended.await, Drained::Whole);
+        assert!(began.elapsed() < longest, "{:?}", began.elapsed());
+        // It was told, and can read it.
+        http2.ears.until(GOAWAY).await.unwrap();
+    }
 }
