@@ -7,7 +7,7 @@
 
 use std::mem;
 
-use super::streams::Streams;
+use super::streams::{self, Streams};
 
 /// The longest line of which everything is kept: no number of a `Content-Length` is longer.
 const KEPT: usize = 256;
@@ -18,7 +18,7 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 /// What follows that line before an HTTP/2 connection is one: the rest of the preface, and the
 /// head of the SETTINGS frame that a client has to begin with (RFC 9113 §3.4).
 const HTTP2_OPENING: u64 = b"\r\nSM\r\n\r\n".len() as u64 + FRAME_HEAD;
-const FRAME_HEAD: u64 = 9;
+const FRAME_HEAD: u64 = streams::HEAD as u64;
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,12 +13,12 @@ use super::deadline::Deadline;
 
 /// How long a client has that still sends when its answer is complete, and for how many bytes it is
 /// listened to.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1024 * 1024;
 
 /// The same for one that speaks HTTP/2, as long as it goes on: with each window update it says that it
 /// has read something. Well below what a drain may take.
-const LONGEST: Duration = Duration::from_secs(10);
+pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
 /// How far the end has come.
 pub(super) struct Lingering {

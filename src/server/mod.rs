@@ -8,8 +8,8 @@
 //! [`preface`] finds out which HTTP a client speaks, [`connection`] speaks it. Between that and hyper
 //! lies the [`wire`], which ends what would wait for ever and reads with [`framing`] where messages
 //! begin and end, with [`streams`] which answers have left, and with [`linger`] what still comes at an
-//! end; [`quiet`] is when a client of HTTP/2 has read them, too; between hyper and the routes an [`exchange`].
-//! The two speak through the connection's [`tally`]. [`figures`] is who may read `/metrics`.
+//! end; between hyper and the routes an [`exchange`]. The two speak through the connection's [`tally`];
+//! its [`quiet`] says when a client of HTTP/2 has read what has left. [`figures`] is who may read `/metrics`.
 //!
 //! In the program connections are served on threads of their own, the [`workers`].
 

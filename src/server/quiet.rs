@@ -8,10 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Who is silent for so long has read its answers, or nobody can tell.
-const SILENT: Duration = Duration::from_secs(2);
-/// Who was answered so long ago may say what it likes.
-const LONGEST: Duration = Duration::from_secs(10);
+use super::linger::{LINGER, LONGEST};
 
 /// When something was last said, in milliseconds since the connection began; 0: never.
 pub(super) struct Quiet {
@@ -50,7 +47,8 @@ impl Quiet {
         }
         let said = answered.max(self.heard.load(Ordering::Relaxed));
         let ago = |then: u64| Duration::from_millis(self.now().saturating_sub(then));
-        ago(said) >= SILENT || ago(answered) >= LONGEST
+        // As at an end that is lingered at.
+        ago(said) >= LINGER || ago(answered) >= LONGEST
     }
 
     fn now(&self) -> u64 {

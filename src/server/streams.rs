@@ -5,7 +5,7 @@
 //! (RFC 9113 §4.1); of their content only which stream they begin and end.
 
 /// The length of what every frame begins with.
-const HEAD: usize = 9;
+pub(super) const HEAD: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

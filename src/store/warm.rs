@@ -82,8 +82,7 @@ impl Warm {
     }
 
     /// Has an entry at hand, unless something changes or has changed since `before`: then it may be an
-    /// old one.
-    /// One that is not whole in memory is left out: it would keep its blobs from being removed.
+    /// old one. One that is not whole in memory is left out: it would keep its blobs from being removed.
     pub(super) fn keep(&self, before: Before, entry: &Arc<Entry>) {
         let mut bodies = std::iter::once(&entry.body).chain(&entry.polls);
         if !bodies.all(|payload| matches!(payload, Payload::Bytes(_))) {

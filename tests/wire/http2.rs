@@ -344,7 +344,7 @@ async fn what_http2_forbids_never_gets_through() {
 
 #[tokio::test]
 async fn a_client_that_does_not_hear_that_we_close_holds_up_nobody() {
-    let house = house().await;
+    let house = House::new().await;
     let held = house.sandbox.hold("GET /v1/models/held");
     let mut asking = Http2::open(&house, &[]).await;
     asking.get(1, "/v1/models/held").await;
@@ -352,11 +352,19 @@ async fn a_client_that_does_not_hear_that_we_close_holds_up_nobody() {
     let mut idle = Http2::open(&house, &[]).await;
     idle.get(1, "/v1/models").await;
     idle.ears.until(DATA).await.expect("an answer");
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let mut just_answered = Http2::open(&house, &[]).await;
+    just_answered.get(1, "/v1/models").await;
+    just_answered.ears.until(DATA).await.expect("an answer");
     house.close();
-    // It says nothing to a GOAWAY and answers no PING, as one does that waits to ask again. It might still
-    // be reading, so that it has two seconds to say so.
-    let closed = idle.ears.closed().await;
+    // They say nothing to a GOAWAY and answer no PING, as one does that waits to ask again.
+    assert!(idle.ears.closed().await < HEAD);
+    // It might still be reading, so that it has two seconds to say so.
+    let closed = just_answered.ears.closed().await;
     assert!(closed < 4 * HEAD, "{closed:?}");
     held.release();
-    asking.ears.until(DATA).await.expect("its answer");
+    let begun = asking.ears.until(HEADERS).await.expect("its answer");
+    // `:status: 200` of the static table.
+    assert_eq!(begun.payload.first(), Some(&0x88));
+    asking.ears.until(DATA).await.expect("all of it");
 }

@@ -115,5 +115,5 @@ fn there_is_an_end_to_what_is_at_hand() {
         warm.keep(warm.before(&entry.record.key), &entry);
     }
     let held = (0..100).filter(|n| warm.get(&key(*n)).is_some()).count();
-    assert!((10..34).contains(&held), "{held} MB of 32 MiB");
+    assert!((10..34).contains(&held), "{held} MB of 24 MiB");
 }
